@@ -1,0 +1,39 @@
+# Each foreign library is found once, here, as an imported target `dep::NAME`, with its headers as SYSTEM ones.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+function(skerry_dependency name)
+  cmake_parse_arguments(arg "" "HEADER" "LIBRARIES;INCLUDE_DIRS" ${ARGN})
+  add_library(dep::${name} INTERFACE IMPORTED GLOBAL)
+  foreach(library IN LISTS arg_LIBRARIES)
+    string(MAKE_C_IDENTIFIER "SKERRY_LIB_${library}" variable)
+    find_library(${variable} NAMES ${library} REQUIRED)
+    target_link_libraries(dep::${name} INTERFACE "${${variable}}")
+  endforeach()
+  target_include_directories(dep::${name} SYSTEM INTERFACE ${arg_INCLUDE_DIRS})
+endfunction()
+
+skerry_dependency(grpc LIBRARIES grpc_unsecure gpr)
+skerry_dependency(protobuf_c LIBRARIES protobuf-c)
+skerry_dependency(rocksdb LIBRARIES rocksdb)
+skerry_dependency(nghttp2 LIBRARIES nghttp2)
+skerry_dependency(inih LIBRARIES inih)
+skerry_dependency(zlib LIBRARIES z)
+skerry_dependency(cmocka LIBRARIES cmocka)
+
+# BoringSSL is Debian's android package. Its libraries have the same names as OpenSSL's, so they are
+# named by their full path, never by -lssl, and found at run time through an RPATH.
+find_library(SKERRY_BORINGSSL_CRYPTO NAMES crypto
+  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/android NO_DEFAULT_PATH REQUIRED)
+find_library(SKERRY_BORINGSSL_SSL NAMES ssl
+  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/android NO_DEFAULT_PATH REQUIRED)
+find_path(SKERRY_BORINGSSL_INCLUDE NAMES openssl/base.h PATHS /usr/include/android NO_DEFAULT_PATH REQUIRED)
+get_filename_component(SKERRY_BORINGSSL_DIR "${SKERRY_BORINGSSL_CRYPTO}" DIRECTORY)
+
+add_library(dep::boringssl_crypto INTERFACE IMPORTED GLOBAL)
+target_link_libraries(dep::boringssl_crypto INTERFACE "${SKERRY_BORINGSSL_CRYPTO}")
+target_include_directories(dep::boringssl_crypto SYSTEM INTERFACE "${SKERRY_BORINGSSL_INCLUDE}")
+target_link_options(dep::boringssl_crypto INTERFACE "-Wl,-rpath,${SKERRY_BORINGSSL_DIR}")
+
+add_library(dep::boringssl_ssl INTERFACE IMPORTED GLOBAL)
+target_link_libraries(dep::boringssl_ssl INTERFACE "${SKERRY_BORINGSSL_SSL}" dep::boringssl_crypto)

@@ -1,0 +1,79 @@
+# One function sets the standard, the warnings, the hardening and the sanitizers of a target; nothing is global.
+
+set(SKERRY_WARNINGS
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wvla -Wundef -Wcast-align -Wcast-qual
+  -Wwrite-strings -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough)
+set(SKERRY_C_WARNINGS -Wstrict-prototypes -Wmissing-prototypes)
+
+function(skerry_target_settings target)
+  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+  target_compile_options(${target} PRIVATE
+    ${SKERRY_WARNINGS}
+    "$<$<COMPILE_LANGUAGE:C>:${SKERRY_C_WARNINGS}>"
+    -fno-omit-frame-pointer -fstack-protector-strong -fvisibility=hidden)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now -Wl,--as-needed)
+  if(SKERRY_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(SKERRY_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${SKERRY_SANITIZE} -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=${SKERRY_SANITIZE})
+  elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_definitions(${target} PRIVATE _FORTIFY_SOURCE=2)
+  endif()
+  if(SKERRY_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
+# skerry_library(NAME SOURCES a.c ... [DEPS target ...] [PRIVATE_DEPS target ...])
+function(skerry_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  skerry_target_settings(${name})
+  target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
+endfunction()
+
+# skerry_executable(NAME SOURCES main.c ... [DEPS target ...])
+function(skerry_executable name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  skerry_target_settings(${name})
+  target_compile_options(${name} PRIVATE -fPIE)
+  target_link_options(${name} PRIVATE -pie)
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} Threads::Threads)
+endfunction()
+
+# skerry_test(NAME SOURCES foo_test.c ... [DEPS target ...] [TIMEOUT seconds] [LABELS label ...])
+# A cmocka program, run by ctest. Unit tests have the label `unit` (the default).
+function(skerry_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  skerry_executable(${name} SOURCES ${arg_SOURCES} DEPS ${arg_DEPS} dep::cmocka)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()
+
+# skerry_fuzz(NAME SOURCES foo_fuzz.c [DEPS target ...] CORPUS directory)
+# foo_fuzz.c defines LLVMFuzzerTestOneInput. With SKERRY_FUZZ it becomes a libFuzzer program; in every
+# other build a small driver replays the corpus in git, as a test.
+function(skerry_fuzz name)
+  cmake_parse_arguments(arg "" "CORPUS" "SOURCES;DEPS" ${ARGN})
+  if(SKERRY_FUZZ)
+    skerry_executable(${name} SOURCES ${arg_SOURCES} DEPS ${arg_DEPS})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -rss_limit_mb=512 "${arg_CORPUS}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
+  else()
+    skerry_executable(${name} SOURCES ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c" DEPS ${arg_DEPS})
+    add_test(NAME ${name} COMMAND ${name} "${arg_CORPUS}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS "unit;fuzz")
+  endif()
+endfunction()
