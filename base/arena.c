@@ -1,0 +1,154 @@
+#include "base/arena.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_POISON 1
+#endif
+#endif
+#ifdef ARENA_POISON
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
+enum { ALIGNMENT = _Alignof(max_align_t), BLOCK_MIN_BYTES = 4096 - 64, BLOCK_MAX_BYTES = 256 * 1024 };
+
+struct arena_block {
+  struct arena_block *next;
+  size_t size_bytes; /* of data */
+  _Alignas(max_align_t) char data[];
+};
+
+struct arena_cleanup {
+  struct arena_cleanup *next;
+  void (*release)(void *);
+  void *argument;
+};
+
+void arena_init(struct arena *a, void *first, size_t first_bytes, size_t cap_bytes) {
+  *a = (struct arena){.at = first, .first = first, .cap_bytes = cap_bytes};
+  if (first != NULL) {
+    assert((uintptr_t)first % ALIGNMENT == 0);
+    a->first_end = a->end = a->first + first_bytes;
+    ASAN_POISON_MEMORY_REGION(first, first_bytes);
+  }
+}
+
+void arena_reset(struct arena *a) {
+  while (a->cleanups != NULL) {
+    struct arena_cleanup *cleanup = a->cleanups;
+    a->cleanups = cleanup->next;
+    cleanup->release(cleanup->argument);
+  }
+  while (a->blocks != NULL) {
+    struct arena_block *block = a->blocks;
+    a->blocks = block->next;
+    ASAN_UNPOISON_MEMORY_REGION(block->data, block->size_bytes);
+    free(block);
+  }
+  if (a->first != NULL)
+    ASAN_POISON_MEMORY_REGION(a->first, (size_t)(a->first_end - a->first));
+  a->at = a->first;
+  a->end = a->first_end;
+  a->used_bytes = 0;
+  a->exhausted = false;
+}
+
+void arena_fini(struct arena *a) {
+  arena_reset(a);
+  if (a->first != NULL)
+    ASAN_UNPOISON_MEMORY_REGION(a->first, (size_t)(a->first_end - a->first));
+}
+
+/* A new block with room for `size`; the rest of the block before it is given up. */
+static bool grow(struct arena *a, size_t size) {
+  size_t left = a->cap_bytes - a->used_bytes;
+  if (size > left || left < sizeof(struct arena_block) + size)
+    return false;
+  size_t data_bytes = a->blocks == NULL ? BLOCK_MIN_BYTES : a->blocks->size_bytes * 2;
+  if (data_bytes > BLOCK_MAX_BYTES)
+    data_bytes = BLOCK_MAX_BYTES;
+  if (data_bytes > left - sizeof(struct arena_block))
+    data_bytes = left - sizeof(struct arena_block);
+  if (data_bytes < size)
+    data_bytes = size;
+  struct arena_block *block = malloc(sizeof *block + data_bytes);
+  if (block == NULL)
+    return false;
+  block->next = a->blocks;
+  block->size_bytes = data_bytes;
+  a->blocks = block;
+  a->used_bytes += sizeof *block + data_bytes;
+  a->at = block->data;
+  a->end = block->data + data_bytes;
+  ASAN_POISON_MEMORY_REGION(block->data, data_bytes);
+  return true;
+}
+
+void *arena_alloc(struct arena *a, size_t size) {
+  size_t rounded = (size + (ALIGNMENT - 1)) & ~(size_t)(ALIGNMENT - 1);
+  if (rounded == 0)
+    rounded = ALIGNMENT;
+  if (rounded < size || (rounded > (size_t)(a->end - a->at) && !grow(a, rounded))) {
+    a->exhausted = true;
+    return NULL;
+  }
+  void *memory = a->at;
+  a->at += rounded;
+  ASAN_UNPOISON_MEMORY_REGION(memory, size);
+  return memory;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size) {
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total)) {
+    a->exhausted = true;
+    return NULL;
+  }
+  void *memory = arena_alloc(a, total);
+  return memory == NULL ? NULL : memset(memory, 0, total);
+}
+
+str arena_str_copy(struct arena *a, str s) {
+  char *copy = s.len == SIZE_MAX ? NULL : arena_alloc(a, s.len + 1);
+  if (copy == NULL)
+    return (str){NULL, 0};
+  if (s.len > 0)
+    memcpy(copy, s.ptr, s.len);
+  copy[s.len] = '\0';
+  return (str){copy, s.len};
+}
+
+str arena_printf(struct arena *a, const char *format, ...) {
+  va_list arguments, again;
+  va_start(arguments, format);
+  va_copy(again, arguments);
+  int wanted = vsnprintf(NULL, 0, format, arguments);
+  va_end(arguments);
+  char *text = wanted < 0 ? NULL : arena_alloc(a, (size_t)wanted + 1);
+  if (text != NULL)
+    vsnprintf(text, (size_t)wanted + 1, format, again);
+  va_end(again);
+  return text == NULL ? (str){NULL, 0} : (str){text, (size_t)wanted};
+}
+
+bool arena_defer(struct arena *a, void (*release)(void *argument), void *argument) {
+  struct arena_cleanup *cleanup = arena_alloc(a, sizeof *cleanup);
+  if (cleanup == NULL)
+    return false;
+  *cleanup = (struct arena_cleanup){a->cleanups, release, argument};
+  a->cleanups = cleanup;
+  return true;
+}
+
+size_t arena_used_bytes(const struct arena *a) {
+  return a->used_bytes;
+}

@@ -1,0 +1,29 @@
+/* Every size that a client can push on, with its reason. Sizes that an operator may change are settings; the
+ * numbers here are their defaults and bounds. Past a limit the answer is RESOURCE_EXHAUSTED or
+ * INVALID_ARGUMENT, never more memory. */
+#ifndef SKERRY_BASE_LIMITS_H
+#define SKERRY_BASE_LIMITS_H
+
+enum {
+  /* rpc */
+  LIMIT_MESSAGE_BYTES = 10 * 1024 * 1024, /* a request: Firestore's documented limit */
+  LIMIT_MESSAGE_DEPTH = 100,              /* nested messages: protobuf's own default in other languages */
+  LIMIT_CALL_ARENA_BYTES =
+      64 * 1024 * 1024,        /* one call's memory: the largest request, decoded, and its working copies */
+  LIMIT_METADATA_BYTES = 8192, /* a call's request metadata: gRPC's default */
+  LIMIT_SEND_QUEUE_BYTES = 1024 * 1024, /* responses of one stream that wait for a slow reader */
+  LIMIT_STREAMS_PER_CONNECTION =
+      100, /* calls at once on a connection: nghttp2's and Firestore's usual value */
+
+  /* documents: shared rules of google.firestore.v1 (documented quotas) */
+  LIMIT_ID_BYTES = 1500,               /* a collection or document id, a field name, a field path */
+  LIMIT_PATH_DEPTH = 100,              /* collections in a path */
+  LIMIT_NAME_BYTES = 6 * 1024,         /* a document's full name */
+  LIMIT_DOCUMENT_BYTES = 1048576,      /* by the storage-size formula */
+  LIMIT_VALUE_BYTES = 1048487,         /* a field's value */
+  LIMIT_VALUE_DEPTH = 20,              /* maps and arrays in each other */
+  LIMIT_INDEXED_VALUE_BYTES = 1500,    /* what counts of a value in an index */
+  LIMIT_TRANSFORMS_PER_DOCUMENT = 500, /* in one commit */
+};
+
+#endif

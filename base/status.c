@@ -1,0 +1,41 @@
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+static const struct {
+  const char *name;
+  const char *text;
+} codes[] = {
+#define X(name, number, text) [number] = {#name, text},
+    STATUS_CODES(X)
+#undef X
+};
+
+const char *status_code_name(int code) {
+  return code < 0 || code > STATUS_CODE_MAX ? "UNKNOWN" : codes[code].name;
+}
+
+status status_make(enum status_code code, const char *format, ...) {
+  status s;
+  s.code = code;
+  char raw[STATUS_MESSAGE_MAX + 1];
+  va_list arguments;
+  va_start(arguments, format);
+  int wanted = vsnprintf(raw, sizeof raw, format, arguments);
+  va_end(arguments);
+  size_t length = wanted < 0 ? 0 : (size_t)wanted < sizeof raw ? (size_t)wanted : sizeof raw - 1;
+  bool cut = wanted > 0 && (size_t)wanted > length;
+  utf8_repair(raw, length, cut, s.message, sizeof s.message);
+  return s;
+}
+
+status status_default(enum status_code code) {
+  status s;
+  s.code = code;
+  memcpy(s.message, codes[code].text, strlen(codes[code].text) + 1);
+  return s;
+}

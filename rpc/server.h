@@ -1,0 +1,75 @@
+/* The server side of the runtime: completion-queue threads over gRPC core that look up methods, check and
+ * decode requests, run handlers and keep counts. It opens no sockets: connections are handed to it
+ * (server/listener accepts them).
+ *
+ * Order of use: new, add_service..., start, adopt..., drain, free. */
+#ifndef SKERRY_RPC_SERVER_H
+#define SKERRY_RPC_SERVER_H
+
+#include "base/status.h"
+#include "rpc/call.h"
+#include "rpc/method.h"
+
+struct rpc_server;
+struct port;
+
+/* Zeroed memory has the defaults, given here; each has bounds, and rpc_server_new refuses what is outside of
+ * them, naming the setting. */
+struct rpc_server_options {
+  struct port *port;                   /* NULL: port_linux() */
+  unsigned threads;                    /* completion queues, each with its thread. One a core; 1-64 */
+  uint32_t message_bytes_max;          /* a request, after inflating. 10 MiB; 64 KiB-64 MiB */
+  uint32_t call_memory_bytes_max;      /* a call's arena. LIMIT_CALL_ARENA_BYTES; 1 MiB-1 GiB */
+  uint32_t metadata_bytes_max;         /* 8 KiB; 1-64 KiB */
+  uint32_t streams_per_connection_max; /* 100; 1-10000 */
+  uint32_t send_queue_bytes_max;       /* 1 MiB; 64 KiB-64 MiB */
+  uint32_t calls_max;    /* calls at once on this server, past it RESOURCE_EXHAUSTED. 20000; 16-1000000 */
+  uint32_t keepalive_ms; /* a ping after this long without a byte. 120000; 10000-86400000 */
+  uint32_t keepalive_timeout_ms;  /* 20000; 1000-600000 */
+  uint32_t connection_age_max_ms; /* 0: never; 10000 and more: GOAWAY after it */
+  bool reflection;                /* serve grpc.reflection v1 and v1alpha */
+};
+
+STATUS_MUST_USE status rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret);
+
+/* `handlers` is the service's generated struct; a NULL handler answers UNIMPLEMENTED. Both pointers outlive
+ * the server. */
+STATUS_MUST_USE status rpc_server_add_service(struct rpc_server *server, const struct rpc_service *service,
+                                              const void *handlers, void *service_state);
+
+STATUS_MUST_USE status rpc_server_start(struct rpc_server *server);
+
+/* Takes a connected, non-blocking stream socket and serves HTTP/2 on it; closes it also when it is refused.
+ * Any thread. */
+void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer);
+
+/* grpc.health.v1: `service` "" is the whole server. All added services and "" are NOT_SERVING until set. Any
+ * thread. */
+void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
+
+/* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may
+ * finish until the deadline (monotonic microseconds); what is left then is cancelled. Blocks until all calls
+ * are finished. A second call, from another thread, with an earlier deadline cuts the first short. */
+void rpc_server_drain(struct rpc_server *server, int64_t deadline_us);
+void rpc_server_free(struct rpc_server *server); /* after drain; NULL allowed */
+
+/* ---- Counts ---- */
+
+struct rpc_method_stats {
+  const struct rpc_method *method;
+  uint64_t started, ok, failed, messages_in, messages_out;
+  uint64_t by_code[STATUS_CODE_MAX + 1];
+  uint64_t latency_us_p50, latency_us_p99; /* from arrival to finish, of finished calls, to about 10% */
+};
+
+struct rpc_server_stats {
+  uint64_t connections_open, connections_total, calls_active;
+};
+
+void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret);
+/* Calls visit for each method of each added service. */
+void rpc_server_visit_methods(struct rpc_server *server,
+                              void (*visit)(void *argument, const struct rpc_method_stats *stats),
+                              void *argument);
+
+#endif
