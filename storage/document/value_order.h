@@ -1,0 +1,42 @@
+/* Firestore's order of values: a comparison, and an encoding whose bytes sort the same.
+ *
+ * Order across types: null, boolean, number (NaN first; integers and doubles by their exact numbers; -0 = 0),
+ * timestamp, string (bytes), bytes, reference (segment by segment, as doc_path_compare), geopoint (latitude,
+ * longitude), array (element by element, a prefix first), vector (dimension, then elements), map (entry by
+ * entry in the order of names: name, then value; a prefix first).
+ * https://firebase.google.com/docs/firestore/manage-data/data-types
+ *
+ * Values are as value.h has them: made by the codec, at most LIMIT_VALUE_DEPTH deep. Any thread. */
+#ifndef SKERRY_STORAGE_DOCUMENT_VALUE_ORDER_H
+#define SKERRY_STORAGE_DOCUMENT_VALUE_ORDER_H
+
+#include <stdbool.h>
+
+#include "base/str.h"
+#include "storage/document/value.h"
+
+/* <0, 0, >0. Zero for numbers that are equal (1 and 1.0): not the same as doc_value_equal. */
+int doc_value_compare(const struct doc_value *a, const struct doc_value *b);
+
+enum {
+  /* The number of the byte format at the top of value_order.c. It is on disk, in index entries: a change of
+   * any byte is a new number, and indexes are built again. */
+  DOC_ORDER_FORMAT = 1,
+  /* An encoding is never longer: 1,500 bytes that count, doubled by escapes, and what frames them. */
+  DOC_ORDER_MAX_BYTES = 6 * 1024,
+};
+
+enum doc_order { DOC_ASCENDING, DOC_DESCENDING };
+
+/* Appends the encoding of a value. For values of which none was truncated, the order of the encodings as
+ * unsigned bytes (memcmp) is doc_value_compare, reversed if descending. No encoding is the beginning of
+ * another, so encodings can be put one after the other, in mixed directions and with a key (key.h) at the
+ * end, and compare as tuples.
+ *
+ * Only the first LIMIT_INDEXED_VALUE_BYTES of a value count. What is longer is truncated, and *ret_truncated
+ * is true; the order then still holds as "not after" (a < b gives encode(a) <= encode(b)), so whoever reads
+ * an index compares the values themselves where an encoding was truncated. Out of memory: out->failed. */
+void doc_order_encode(const struct doc_value *value, enum doc_order order, struct buf *out,
+                      bool *ret_truncated);
+
+#endif
