@@ -1,0 +1,401 @@
+#include "server/settings.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <ini.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a value came from; a higher rank wins. */
+enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
+
+enum setting_type { SWITCH, TEXT, LIST, NUMBER, BYTES, DURATION, CHOICE };
+
+struct setting {
+  const char *name; /* as in the file; flags have - for _ */
+  enum setting_type type;
+  size_t offset;
+  const char *initial;
+  int64_t min, max;    /* NUMBER, BYTES, DURATION (ms) */
+  const char *choices; /* CHOICE: "a|b|c", the value is the place in it */
+  const char *help;
+};
+
+#define AT(member) offsetof(struct settings, member)
+#define KIB 1024LL
+#define MIB (1024LL * 1024)
+#define GIB (1024LL * 1024 * 1024)
+#define SECOND 1000LL
+#define DAY (86400 * SECOND)
+
+static const struct setting table[] = {
+    {"listen", LIST, AT(listen), "127.0.0.1:8080", 0, 0, NULL,
+     "address to serve on: host:port, [ipv6]:port or unix:/path; port 0 takes a free one"},
+    {"data", TEXT, AT(data), "./data", 0, 0, NULL, "directory of the store; made if it is missing"},
+    {"dev", SWITCH, AT(dev), "false", 0, 0, NULL,
+     "development: any project, all access, emulator conventions; loopback only"},
+    {"lan", SWITCH, AT(lan), "false", 0, 0, NULL,
+     "with dev and accept_open_access: listen beyond loopback, for phones on this network"},
+    {"accept_open_access", SWITCH, AT(accept_open_access), "false", 0, 0, NULL,
+     "yes, everybody who reaches the port may read and write everything (flag: --i-accept-open-access)"},
+    {"access", CHOICE, AT(access), "deny", 0, 0, "deny|mtls|open",
+     "who may use the API while there are no rules: deny, mtls (a client certificate), open"},
+    {"projects", LIST, AT(projects), "skerry", 0, 0, NULL, "project ids that are served; dev serves any"},
+    {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, 1024 * GIB, NULL,
+     "memory for caches, write buffers and calls together; 0: a quarter of the machine's, at most 256M"},
+    {"sync", CHOICE, AT(sync), "on", 0, 0, "on|relaxed",
+     "on: acknowledged means on the medium; relaxed: a power cut may lose the last second"},
+    {"clock", CHOICE, AT(clock), "auto", 0, 0, "auto|trusted",
+     "auto: trust the wall clock when the kernel says that it is synchronised; trusted: always"},
+    {"history", DURATION, AT(history_ms), "1h", 60 * SECOND, 7 * DAY, NULL, "how far back read_time may go"},
+    {"change_log", DURATION, AT(change_log_ms), "7d", 3600 * SECOND, 90 * DAY, NULL,
+     "how long listeners can resume after"},
+    {"change_log_max", BYTES, AT(change_log_max_bytes), "0", 0, 1024 * GIB, NULL,
+     "size of the change log; 0: 5% of the disk"},
+    {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
+     "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
+    {"document_max", BYTES, AT(document_bytes_max), "1048576", 1024, 8 * MIB, NULL, "size of a document"},
+    {"threads", NUMBER, AT(threads), "0", 0, 64, NULL, "completion-queue threads; 0: one a core"},
+    {"message_max", BYTES, AT(message_bytes_max), "10M", 64 * KIB, 64 * MIB, NULL,
+     "size of a request, inflated"},
+    {"call_memory_max", BYTES, AT(call_memory_bytes_max), "64M", MIB, GIB, NULL, "memory of one call"},
+    {"metadata_max", BYTES, AT(metadata_bytes_max), "8K", KIB, 64 * KIB, NULL, "size of a call's headers"},
+    {"streams_per_connection_max", NUMBER, AT(streams_per_connection_max), "100", 1, 10000, NULL,
+     "calls at once on one connection"},
+    {"send_queue_max", BYTES, AT(send_queue_bytes_max), "1M", 64 * KIB, 64 * MIB, NULL,
+     "responses of one stream that wait for a slow reader"},
+    {"calls_max", NUMBER, AT(calls_max), "20000", 16, 1000000, NULL, "calls at once on this server"},
+    {"connections_max", NUMBER, AT(connections_max), "10000", 1, 1000000, NULL, "connections at once"},
+    {"connections_per_address_max", NUMBER, AT(connections_per_address_max), "0", 0, 1000000, NULL,
+     "connections at once from one address; 0: no limit of its own"},
+    {"keepalive", DURATION, AT(keepalive_ms), "2m", 10 * SECOND, DAY, NULL,
+     "a connection without a byte for so long is asked for a sign of life"},
+    {"keepalive_timeout", DURATION, AT(keepalive_timeout_ms), "20s", SECOND, 600 * SECOND, NULL,
+     "and closed if it gives none for so long"},
+    {"connection_age_max", DURATION, AT(connection_age_max_ms), "0", 0, 30 * DAY, NULL,
+     "connections are asked to reconnect after so long; 0: never"},
+    {"drain_timeout", DURATION, AT(drain_timeout_ms), "10s", 0, 3600 * SECOND, NULL,
+     "at the end, calls under way get so long to finish"},
+    {"log_level", CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error|off", "what is logged"},
+    {"log_format", CHOICE, AT(log_format), "logfmt", 0, 0, "logfmt|json",
+     "how it is logged, to standard error"},
+};
+
+enum { SETTING_COUNT = sizeof table / sizeof table[0] };
+
+/* A load in progress: the rank of each setting's value. */
+struct loading {
+  struct settings *settings;
+  int ranks[SETTING_COUNT];
+  status result;
+};
+
+static void *member(struct settings *s, const struct setting *setting) {
+  return (char *)s + setting->offset;
+}
+
+static bool parse_switch(const char *text, bool *ret) {
+  bool yes = strcmp(text, "true") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "on") == 0 ||
+             strcmp(text, "1") == 0;
+  bool no = strcmp(text, "false") == 0 || strcmp(text, "no") == 0 || strcmp(text, "off") == 0 ||
+            strcmp(text, "0") == 0;
+  *ret = yes;
+  return yes || no;
+}
+
+/* A whole number with one of the units; units[0] is the one that is meant without. */
+struct unit {
+  const char *name;
+  int64_t factor;
+};
+static bool parse_units(const char *text, const struct unit *units, int64_t *ret) {
+  size_t digits = strspn(text, "0123456789");
+  uint64_t number;
+  if (!str_to_u64(str_make(text, digits), &number))
+    return false;
+  for (; units->name != NULL; units++) {
+    if (strcmp(text + digits, units->name) != 0)
+      continue;
+    return !__builtin_mul_overflow((int64_t)(number > INT64_MAX ? INT64_MAX : number), units->factor, ret);
+  }
+  return false;
+}
+
+static bool parse_number(const struct setting *setting, const char *text, int64_t *ret) {
+  static const struct unit plain[] = {{"", 1}, {NULL, 0}};
+  static const struct unit bytes[] = {{"", 1}, {"K", KIB}, {"M", MIB}, {"G", GIB}, {NULL, 0}};
+  static const struct unit times[] = {{"", SECOND},         {"ms", 1},  {"s", SECOND}, {"m", 60 * SECOND},
+                                      {"h", 3600 * SECOND}, {"d", DAY}, {NULL, 0}};
+  return parse_units(text, setting->type == BYTES ? bytes : setting->type == DURATION ? times : plain, ret);
+}
+
+static bool parse_choice(const char *choices, const char *text, int64_t *ret) {
+  size_t len = strlen(text);
+  int64_t place = 0;
+  for (const char *at = choices;; place++) {
+    size_t size = strcspn(at, "|");
+    if (size == len && memcmp(at, text, len) == 0) {
+      *ret = place;
+      return true;
+    }
+    if (at[size] == '\0')
+      return false;
+    at += size + 1;
+  }
+}
+
+static void list_clear(struct settings_list *list) {
+  for (unsigned i = 0; i < list->count; i++)
+    free(list->items[i]);
+  list->count = 0;
+}
+
+static status list_add(const struct setting *setting, struct settings_list *list, const char *text,
+                       int rank) {
+  if (list->rank != rank)
+    list_clear(list);
+  list->rank = rank;
+  unsigned most = setting->offset == AT(listen) ? SETTINGS_LISTEN_MAX : SETTINGS_PROJECTS_MAX;
+  while (*text != '\0') {
+    text += strspn(text, ", \t");
+    size_t size = strcspn(text, ", \t");
+    if (size == 0)
+      break;
+    if (list->count == most)
+      return status_make(STATUS_INVALID_ARGUMENT, "more than %u values for %s", most, setting->name);
+    char *item = strndup(text, size);
+    if (item == NULL)
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    list->items[list->count++] = item;
+    text += size;
+  }
+  return list->count > 0 ? status_ok()
+                         : status_make(STATUS_INVALID_ARGUMENT, "%s has no value", setting->name);
+}
+
+static status setting_assign(struct settings *s, const struct setting *setting, const char *text, int rank) {
+  int64_t number;
+  switch (setting->type) {
+  case SWITCH:
+    if (!parse_switch(text, member(s, setting)))
+      return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": say true or false", setting->name, text);
+    return status_ok();
+  case TEXT: {
+    if (*text == '\0')
+      return status_make(STATUS_INVALID_ARGUMENT, "%s has no value", setting->name);
+    char *copy = strdup(text), **place = member(s, setting);
+    if (copy == NULL)
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    free(*place);
+    *place = copy;
+    return status_ok();
+  }
+  case LIST:
+    return list_add(setting, member(s, setting), text, rank);
+  case CHOICE:
+    if (!parse_choice(setting->choices, text, &number))
+      return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": it is one of %s", setting->name, text,
+                         setting->choices);
+    break;
+  case NUMBER:
+  case BYTES:
+  case DURATION:
+    if (!parse_number(setting, text, &number))
+      return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": not a number%s", setting->name, text,
+                         setting->type == BYTES      ? " of bytes, such as 64M"
+                         : setting->type == DURATION ? " with a unit of time, such as 30s"
+                                                     : "");
+    if (number < setting->min || number > setting->max)
+      return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": it must lie between %lld and %lld%s",
+                         setting->name, text, (long long)setting->min, (long long)setting->max,
+                         setting->type == BYTES      ? " bytes"
+                         : setting->type == DURATION ? " ms"
+                                                     : "");
+    break;
+  }
+  memcpy(member(s, setting), &number, sizeof number);
+  return status_ok();
+}
+
+/* The setting of that name, where - and _ are one; --i-accept-open-access is what people must type. */
+static const struct setting *find(const char *name, size_t len) {
+  if (len == strlen("i-accept-open-access") && strncmp(name, "i-accept-open-access", len) == 0) {
+    name += 2;
+    len -= 2;
+  }
+  for (const struct setting *setting = table; setting < table + SETTING_COUNT; setting++) {
+    size_t i = 0;
+    while (i < len && setting->name[i] != '\0' &&
+           (setting->name[i] == name[i] || (setting->name[i] == '_' && name[i] == '-') ||
+            setting->name[i] == tolower((unsigned char)name[i])))
+      i++;
+    if (i == len && setting->name[i] == '\0')
+      return setting;
+  }
+  return NULL;
+}
+
+static status assign_ranked(struct loading *loading, const struct setting *setting, const char *text,
+                            int rank) {
+  int *current = &loading->ranks[setting - table];
+  if (rank < *current)
+    return status_ok();
+  *current = rank;
+  return setting_assign(loading->settings, setting, text, rank);
+}
+
+static int from_file(void *argument, const char *section, const char *name, const char *value) {
+  (void)section;
+  struct loading *loading = argument;
+  const struct setting *setting = find(name, strlen(name));
+  status result = setting == NULL ? status_make(STATUS_INVALID_ARGUMENT, "there is no setting \"%s\"", name)
+                                  : assign_ranked(loading, setting, value, RANK_FILE);
+  if (status_is_ok(&result))
+    return 1;
+  if (status_is_ok(&loading->result))
+    loading->result = result;
+  return 0; /* ini_parse goes on, and gives the number of the first line that failed */
+}
+
+static status load_file(struct loading *loading, const char *path) {
+  int line = ini_parse(path, from_file, loading);
+  if (!status_is_ok(&loading->result))
+    return status_make(loading->result.code, "%s:%d: %s", path, line, loading->result.message);
+  if (line < 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "%s: cannot be read", path);
+  if (line > 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "%s:%d: not a setting (name = value)", path, line);
+  return status_ok();
+}
+
+static status load_environment(struct loading *loading, char *const *environment, const char **config) {
+  static const char prefix[] = "SKERRY_";
+  for (; environment != NULL && *environment != NULL; environment++) {
+    if (strncmp(*environment, prefix, sizeof prefix - 1) != 0)
+      continue;
+    const char *name = *environment + sizeof prefix - 1, *equals = strchr(name, '=');
+    if (equals == NULL)
+      continue;
+    size_t len = (size_t)(equals - name);
+    if (len == strlen("CONFIG") && strncmp(name, "CONFIG", len) == 0) {
+      *config = equals + 1;
+      continue;
+    }
+    char lower[64];
+    if (len >= sizeof lower)
+      continue;
+    for (size_t i = 0; i < len; i++)
+      lower[i] = (char)tolower((unsigned char)name[i]);
+    const struct setting *setting = find(lower, len);
+    if (setting == NULL) /* not ours alone: tests and scripts have such names too */
+      continue;
+    status result = assign_ranked(loading, setting, equals + 1, RANK_ENVIRONMENT);
+    if (!status_is_ok(&result))
+      return status_make(result.code, "environment SKERRY_%.*s: %s", (int)len, name, result.message);
+  }
+  return status_ok();
+}
+
+static status load_flags(struct loading *loading, int argc, char *const *argv, const char **config) {
+  for (int i = 0; i < argc; i++) {
+    const char *flag = argv[i];
+    if (strncmp(flag, "--", 2) != 0)
+      return status_make(STATUS_INVALID_ARGUMENT, "\"%s\" is not a flag: see `skerry help settings`", flag);
+    size_t len = strcspn(flag + 2, "=");
+    const char *value = flag[2 + len] == '=' ? flag + 3 + len : NULL;
+    bool is_config = len == strlen("config") && strncmp(flag + 2, "config", len) == 0;
+    const struct setting *setting = is_config ? NULL : find(flag + 2, len);
+    if (setting == NULL && !is_config)
+      return status_make(STATUS_INVALID_ARGUMENT, "there is no flag --%.*s: see `skerry help settings`",
+                         (int)len, flag + 2);
+    if (value == NULL && setting != NULL && setting->type == SWITCH)
+      value = "true";
+    if (value == NULL) {
+      if (i + 1 == argc)
+        return status_make(STATUS_INVALID_ARGUMENT, "--%.*s has no value", (int)len, flag + 2);
+      value = argv[++i];
+    }
+    if (is_config) {
+      *config = value;
+      continue;
+    }
+    status result = assign_ranked(loading, setting, value, RANK_FLAG);
+    if (!status_is_ok(&result))
+      return status_make(result.code, "--%.*s: %s", (int)len, flag + 2, result.message);
+  }
+  return status_ok();
+}
+
+status settings_load(struct settings *s, int argc, char *const *argv, char *const *environment) {
+  *s = (struct settings){0};
+  struct loading loading = {.settings = s, .result = status_ok()};
+  for (const struct setting *setting = table; setting < table + SETTING_COUNT; setting++) {
+    status result = setting_assign(s, setting, setting->initial, RANK_DEFAULT);
+    assert(status_is_ok(&result));
+  }
+  const char *config = NULL;
+  STATUS_TRY(load_environment(&loading, environment, &config));
+  STATUS_TRY(load_flags(&loading, argc, argv, &config));
+  return config == NULL || *config == '\0' ? status_ok() : load_file(&loading, config);
+}
+
+void settings_fini(struct settings *s) {
+  list_clear(&s->listen);
+  list_clear(&s->projects);
+  free(s->data);
+  *s = (struct settings){0};
+}
+
+bool settings_address_is_local(const char *address) {
+  if (strncmp(address, "unix:", 5) == 0)
+    return true;
+  return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
+         strncmp(address, "localhost:", 10) == 0;
+}
+
+status settings_check_safe(const struct settings *s) {
+  bool lan_accepted = s->dev && s->lan && s->accept_open_access;
+  for (unsigned i = 0; i < s->listen.count; i++) {
+    const char *address = s->listen.items[i];
+    if (settings_address_is_local(address) || lan_accepted)
+      continue;
+    if (s->dev)
+      return status_make(
+          STATUS_FAILED_PRECONDITION,
+          "--dev has no access control, so it listens on this machine only, and %s is beyond it. To serve "
+          "phones on your network during development, add: --lan --i-accept-open-access",
+          address);
+    return status_make(
+        STATUS_FAILED_PRECONDITION,
+        "%s can be reached from outside, and this version has no TLS yet. Listen on 127.0.0.1 or on a Unix "
+        "socket behind a proxy that ends TLS, or develop with: --dev --lan --i-accept-open-access",
+        address);
+  }
+  if (s->dev)
+    return status_ok();
+  if (s->access == ACCESS_OPEN && !s->accept_open_access)
+    return status_make(
+        STATUS_FAILED_PRECONDITION,
+        "access = open lets everybody who reaches the port read and write everything. If that is what you "
+        "want, add: --i-accept-open-access");
+  if (s->access == ACCESS_MTLS)
+    return status_make(
+        STATUS_FAILED_PRECONDITION,
+        "access = mtls needs TLS, which this version does not have yet. Use access = deny, or develop "
+        "with --dev");
+  return status_ok();
+}
+
+void settings_print_help(FILE *out) {
+  fputs("Settings, as flag, environment variable or line of the file named by --config:\n\n", out);
+  for (const struct setting *setting = table; setting < table + SETTING_COUNT; setting++) {
+    fprintf(out, "  %-28s %s\n", setting->name, setting->help);
+    fprintf(out, "  %-28s default %s%s%s\n", "", setting->initial,
+            setting->choices == NULL ? "" : ", one of ", setting->choices == NULL ? "" : setting->choices);
+  }
+  fputs("\nA flag is --name value (with - for _), a variable SKERRY_NAME=value, a line name = value.\n"
+        "Flags win over variables, variables over the file. Sizes: 64K, 10M, 1G. Times: 500ms, 30s, 5m, 1h, "
+        "7d.\n",
+        out);
+}

@@ -1,0 +1,63 @@
+/* The server's settings: flags over environment over an INI file over defaults.
+ *
+ *   flag         --memory-limit 64M          (or --memory-limit=64M; a switch is --dev or --dev=false)
+ *   environment  SKERRY_MEMORY_LIMIT=64M
+ *   file         memory_limit = 64M          (sections are allowed and say nothing)
+ *
+ * One table (settings.c) has every setting's name, type, bounds, default and help; `skerry help settings`
+ * prints it. What is unknown or out of bounds is refused with the place it came from. */
+#ifndef SKERRY_SERVER_SETTINGS_H
+#define SKERRY_SERVER_SETTINGS_H
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "rpc/server.h"
+#include "server/access/access.h"
+#include "storage/rocksdb/store.h"
+
+enum { SETTINGS_LISTEN_MAX = 16, SETTINGS_PROJECTS_MAX = 64, SETTINGS_TEXT_MAX = 4096 };
+
+/* A list of words, comma-separated in one value, or given several times. */
+struct settings_list {
+  char *items[SETTINGS_LISTEN_MAX > SETTINGS_PROJECTS_MAX ? SETTINGS_LISTEN_MAX : SETTINGS_PROJECTS_MAX];
+  unsigned count;
+  int rank; /* the source that set it: a stronger one replaces, the same one adds */
+};
+
+struct settings {
+  bool dev, lan, accept_open_access;
+  struct settings_list listen, projects;
+  char *data;
+  int64_t access;             /* enum access_mode */
+  int64_t log_level;          /* enum log_level */
+  int64_t log_format;         /* enum log_format */
+  int64_t sync;               /* enum kv_sync */
+  int64_t clock;              /* enum settings_clock */
+  int64_t memory_limit_bytes; /* 0: from the machine */
+  int64_t history_ms, change_log_ms, change_log_max_bytes, free_space_min_bytes;
+  int64_t threads, message_bytes_max, call_memory_bytes_max, metadata_bytes_max, streams_per_connection_max;
+  int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
+  int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, drain_timeout_ms;
+  int64_t document_bytes_max;
+};
+
+enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };
+
+/* Reads the arguments after the subcommand, the environment and the file named by --config or SKERRY_CONFIG.
+ * INVALID_ARGUMENT with the place of the mistake. Free with settings_fini, also after a failure. */
+STATUS_MUST_USE status settings_load(struct settings *s, int argc, char *const *argv,
+                                     char *const *environment);
+void settings_fini(struct settings *s);
+
+/* Refuses what would serve strangers without protection, with what to do instead. */
+STATUS_MUST_USE status settings_check_safe(const struct settings *s);
+
+/* The table, for people. */
+void settings_print_help(FILE *out);
+
+/* Whether "host:port" can only be reached from this machine (loopback or a Unix socket). */
+bool settings_address_is_local(const char *address);
+
+#endif
