@@ -24,6 +24,7 @@ enum {
   LIMIT_VALUE_DEPTH = 20,              /* maps and arrays in each other */
   LIMIT_INDEXED_VALUE_BYTES = 1500,    /* what counts of a value in an index */
   LIMIT_TRANSFORMS_PER_DOCUMENT = 500, /* in one commit */
+  LIMIT_VECTOR_DIMENSIONS = 2048,      /* documented */
 };
 
 #endif
