@@ -1,0 +1,83 @@
+/* Writes of documents: what a Commit is made of, and how it becomes a transaction of the store.
+ *
+ * A commit is an array of writes, applied in order, all or none. The part that can be done beforehand
+ * (parsing, checking, encoding what does not depend on the stored document) is done by the caller's thread;
+ * the rest runs in the store's `resolve`: preconditions, masks, transforms, and the comparison with what is
+ * stored. Rules (google/firestore/v1/write.proto and the documented errors):
+ *   - several writes to one document see each other's effect;
+ *   - a document that a commit leaves as it was keeps its update time and costs nothing;
+ *   - all documents that a commit changes get its version as update time. */
+#ifndef SKERRY_STORAGE_DOCUMENT_WRITE_H
+#define SKERRY_STORAGE_DOCUMENT_WRITE_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "storage/document/mask.h"
+#include "storage/document/path.h"
+#include "storage/document/record.h"
+#include "storage/document/size.h"
+#include "storage/document/transform.h"
+#include "storage/document/value.h"
+#include "storage/kv.h"
+
+enum doc_write_kind {
+  DOC_WRITE_SET,       /* fields, merged into the stored ones if there is a mask; then transforms */
+  DOC_WRITE_TRANSFORM, /* transforms alone */
+  DOC_WRITE_DELETE,
+};
+
+struct doc_precondition {
+  enum { DOC_PRECONDITION_NONE, DOC_PRECONDITION_EXISTS, DOC_PRECONDITION_UPDATE_TIME } kind;
+  bool exists;
+  int64_t update_time_us;
+};
+
+struct doc_write {
+  enum doc_write_kind kind;
+  struct doc_path path; /* of a document */
+  struct doc_precondition precondition;
+  struct doc_map fields;                /* DOC_WRITE_SET */
+  const struct doc_mask *mask;          /* DOC_WRITE_SET; NULL: replace all fields */
+  struct doc_transform_plan transforms; /* zeroed: none */
+
+  /* Set by doc_commit_prepare. */
+  str key;
+  str canonical;         /* the encoded fields, where they do not depend on the stored document */
+  size_t previous, next; /* the writes to the same document before and after this one, or SIZE_MAX */
+};
+
+struct doc_write_result {
+  int64_t update_time_us;                    /* 0 after a delete */
+  const struct doc_value *transform_results; /* as many as the write has transforms */
+  struct doc_record
+      record; /* the document after this write; with keep_records only, and not after a delete */
+};
+
+/* A commit under way, in the caller's memory (its arena) until `done` is called. */
+struct doc_commit {
+  struct doc_write *writes;
+  size_t write_count;
+  struct doc_limits limits;
+  struct arena *arena; /* handed over with the commit: the store's thread works in it until `done` */
+  /* Called once, on a thread of the store's, as kv_txn.done; results are valid if the status is OK. */
+  void (*done)(struct doc_commit *commit, status result, kv_version version);
+  void *user;
+  bool keep_records; /* fill doc_write_result.record */
+
+  struct doc_write_result *results; /* set by doc_commit_prepare, filled by the commit */
+  struct kv_txn txn; /* read set: the caller's, may stay zeroed; the rest is set by doc_commit_start */
+  struct doc_write_state *states; /* private */
+};
+
+/* Checks what can be checked beforehand and encodes. INVALID_ARGUMENT for a document that is too large or has
+ * more transforms in this commit than allowed; RESOURCE_EXHAUSTED past the arena's cap. */
+STATUS_MUST_USE status doc_commit_prepare(struct doc_commit *commit);
+
+/* Hands a prepared commit to the store. Statuses that `done` gets, beside those of kv.h:
+ *   NOT_FOUND            a write needs a document that is not there
+ *   ALREADY_EXISTS       a write needs a document not to be there
+ *   FAILED_PRECONDITION  its update time is another
+ *   INVALID_ARGUMENT     the document would become too large */
+void doc_commit_start(struct kv_store *store, struct doc_commit *commit);
+
+#endif
