@@ -34,8 +34,7 @@ STATUS_MUST_USE status doc_path_parse(str name, struct doc_path *ret);
 STATUS_MUST_USE status doc_path_parse_document(str name, struct doc_path *ret);
 /* What a request calls `parent`: the root or a document. */
 STATUS_MUST_USE status doc_path_parse_parent(str name, struct doc_path *ret);
-/* "projects/p/databases/d" alone: what a request calls `database`. `name` is the database's name and not a
- * prefix for children: use doc_path_child on a parent. relative is empty, segment_count 0. */
+/* "projects/p/databases/d" alone: what a request calls `database`. The same as its root, but for `name`. */
 STATUS_MUST_USE status doc_path_parse_database(str name, struct doc_path *ret);
 
 static inline bool doc_path_is_document(const struct doc_path *path) {
@@ -66,8 +65,13 @@ STATUS_MUST_USE status doc_path_child(const struct doc_path *parent, str collect
 STATUS_MUST_USE status doc_collection_id_check(str id);
 STATUS_MUST_USE status doc_document_id_check(str id);
 
-/* `__id[0-9]+__`: numeric ids sort before all others, as numbers. */
-bool doc_id_is_numeric(str id);
+/* A numeric id, `__id[0-9]+__`: what it says as a number. Digits borrow from the id. */
+struct doc_id_number {
+  str digits;   /* without leading zeros; none for zero */
+  size_t zeros; /* leading zeros: `__id7__` and `__id007__` are two ids */
+};
+/* False if the id is not a numeric one. */
+bool doc_id_number(str id, struct doc_id_number *ret);
 /* Firestore's order of ids: numeric ones first, by number (of equal numbers the one with fewer leading zeros
  * first), then the others by their bytes. <0, 0, >0. */
 int doc_id_compare(str a, str b);

@@ -22,8 +22,9 @@ enum {
   /* The number of the byte format at the top of value_order.c. It is on disk, in index entries: a change of
    * any byte is a new number, and indexes are built again. */
   DOC_ORDER_FORMAT = 1,
-  /* An encoding is never longer: 1,500 bytes that count, doubled by escapes, and what frames them. */
-  DOC_ORDER_MAX_BYTES = 6 * 1024,
+  /* No encoding is longer: at most 4 bytes for each of the 1,500 that count (a map of empty strings whose
+   * names are one U+0000) and then one numeric id in whole. */
+  DOC_ORDER_MAX_BYTES = 8 * 1024,
 };
 
 enum doc_order { DOC_ASCENDING, DOC_DESCENDING };
