@@ -1,0 +1,511 @@
+/* Everything that writes: CreateDocument, UpdateDocument, DeleteDocument, Commit and BatchWrite. Each becomes
+ * one doc_commit (BatchWrite: one a write), parsed and checked on the call's thread; the answer is sent from
+ * the store's. */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/crypto.h"
+#include "server/firestore/handlers.h"
+#include "server/firestore/request.h"
+#include "storage/document/codec.h"
+
+static status no_memory(void) {
+  return status_make(STATUS_RESOURCE_EXHAUSTED,
+                     "The request needs more memory than a call may take. Split it.");
+}
+
+static str opaque(ProtobufCBinaryData bytes) {
+  return str_make(bytes.data, bytes.len);
+}
+
+static struct doc_commit *new_commit(struct rpc_call *call, size_t write_count,
+                                     void (*done)(struct doc_commit *, status, kv_version)) {
+  struct arena *arena = rpc_call_arena(call);
+  struct doc_commit *commit = ARENA_NEW(arena, struct doc_commit);
+  struct doc_write *writes = ARENA_NEW_ARRAY(arena, struct doc_write, write_count);
+  if (commit == NULL || writes == NULL)
+    return NULL;
+  *commit = (struct doc_commit){.writes = writes,
+                                .write_count = write_count,
+                                .limits = request_service(call)->options.limits,
+                                .arena = arena,
+                                .done = done,
+                                .user = call};
+  return commit;
+}
+
+/* ---- Writes from the wire ---- */
+
+static status parse_array_operand(const Google__Firestore__V1__ArrayValue *wire, struct arena *arena,
+                                  struct doc_value *ret) {
+  struct doc_value *items = ARENA_NEW_ARRAY(arena, struct doc_value, wire->n_values);
+  if (items == NULL)
+    return no_memory();
+  for (size_t i = 0; i < wire->n_values; i++)
+    STATUS_TRY(doc_decode_value(opaque(wire->values[i]), DOC_USE_ELEMENT, arena, &items[i]));
+  *ret = (struct doc_value){.type = DOC_ARRAY, .as.array = {items, wire->n_values}};
+  return status_ok();
+}
+
+#define TRANSFORM(name) GOOGLE__FIRESTORE__V1__DOCUMENT_TRANSFORM__FIELD_TRANSFORM__TRANSFORM_TYPE_##name
+
+static status parse_transform(const Google__Firestore__V1__DocumentTransform__FieldTransform *wire,
+                              struct arena *arena, struct doc_transform *ret) {
+  STATUS_TRY(doc_field_path_parse(str_from_cstr(wire->field_path), arena, &ret->path));
+  switch (wire->transform_type_case) {
+  case TRANSFORM(SET_TO_SERVER_VALUE):
+    if (wire->set_to_server_value !=
+        GOOGLE__FIRESTORE__V1__DOCUMENT_TRANSFORM__FIELD_TRANSFORM__SERVER_VALUE__REQUEST_TIME)
+      break;
+    ret->kind = DOC_TRANSFORM_SERVER_TIME;
+    return status_ok();
+  case TRANSFORM(INCREMENT):
+    ret->kind = DOC_TRANSFORM_INCREMENT;
+    return doc_decode_value(opaque(wire->increment), DOC_USE_FIELD, arena, &ret->operand);
+  case TRANSFORM(MAXIMUM):
+    ret->kind = DOC_TRANSFORM_MAXIMUM;
+    return doc_decode_value(opaque(wire->maximum), DOC_USE_FIELD, arena, &ret->operand);
+  case TRANSFORM(MINIMUM):
+    ret->kind = DOC_TRANSFORM_MINIMUM;
+    return doc_decode_value(opaque(wire->minimum), DOC_USE_FIELD, arena, &ret->operand);
+  case TRANSFORM(APPEND_MISSING_ELEMENTS):
+    ret->kind = DOC_TRANSFORM_APPEND_MISSING;
+    return parse_array_operand(wire->append_missing_elements, arena, &ret->operand);
+  case TRANSFORM(REMOVE_ALL_FROM_ARRAY):
+    ret->kind = DOC_TRANSFORM_REMOVE_ALL;
+    return parse_array_operand(wire->remove_all_from_array, arena, &ret->operand);
+  case TRANSFORM(_NOT_SET):
+  default:
+    break;
+  }
+  return status_make(STATUS_INVALID_ARGUMENT,
+                     "The transform of the field \"%s\" says nothing this server knows.", wire->field_path);
+}
+
+static status parse_transforms(Google__Firestore__V1__DocumentTransform__FieldTransform *const *wire,
+                               size_t count, struct arena *arena, struct doc_transform_plan *ret) {
+  if (count == 0)
+    return status_ok();
+  struct doc_transform *transforms = ARENA_NEW_ARRAY(arena, struct doc_transform, count);
+  if (transforms == NULL)
+    return no_memory();
+  for (size_t i = 0; i < count; i++)
+    STATUS_TRY(parse_transform(wire[i], arena, &transforms[i]));
+  return doc_transform_plan_make(transforms, count, arena, ret);
+}
+
+static enum access_operation write_operation(const struct doc_write *write) {
+  if (write->kind == DOC_WRITE_DELETE)
+    return ACCESS_DELETE;
+  bool must_be_new = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
+  return must_be_new ? ACCESS_CREATE : ACCESS_UPDATE;
+}
+
+#define OPERATION(name) GOOGLE__FIRESTORE__V1__WRITE__OPERATION_##name
+
+static status parse_write(struct rpc_call *call, const struct doc_path *database,
+                          const Google__Firestore__V1__Write *wire, struct doc_write *ret) {
+  struct arena *arena = rpc_call_arena(call);
+  str name;
+  STATUS_TRY(request_precondition(wire->current_document, &ret->precondition));
+  switch (wire->operation_case) {
+  case OPERATION(UPDATE): {
+    struct doc_document document;
+    ret->kind = DOC_WRITE_SET;
+    STATUS_TRY(doc_decode_document(opaque(wire->update), arena, &document));
+    STATUS_TRY(request_write_mask(wire->update_mask, arena, &ret->mask));
+    STATUS_TRY(parse_transforms(wire->update_transforms, wire->n_update_transforms, arena, &ret->transforms));
+    ret->fields = document.fields;
+    name = document.name;
+    break;
+  }
+  case OPERATION(DELETE):
+    ret->kind = DOC_WRITE_DELETE;
+    name = str_from_cstr(wire->delete_);
+    break;
+  case OPERATION(TRANSFORM):
+    ret->kind = DOC_WRITE_TRANSFORM;
+    STATUS_TRY(parse_transforms(wire->transform->field_transforms, wire->transform->n_field_transforms, arena,
+                                &ret->transforms));
+    name = str_from_cstr(wire->transform->document);
+    break;
+  case OPERATION(_NOT_SET):
+  default:
+    return status_make(STATUS_INVALID_ARGUMENT, "A write has no operation: set update, delete or transform.");
+  }
+  if (ret->kind != DOC_WRITE_SET && (wire->update_mask != NULL || wire->n_update_transforms > 0))
+    return status_make(STATUS_INVALID_ARGUMENT, "update_mask and update_transforms go with update only.");
+  STATUS_TRY(request_document_in(database, name, &ret->path));
+  return access_check(&request_service(call)->options.access, call, write_operation(ret), ret->path.name);
+}
+
+/* ---- Answers ---- */
+
+struct timestamps { /* room for the Timestamp messages of a response */
+  Google__Protobuf__Timestamp *next;
+};
+
+static Google__Protobuf__Timestamp *put_timestamp(struct timestamps *room, int64_t us) {
+  Google__Protobuf__Timestamp *timestamp = room->next++;
+  google__protobuf__timestamp__init(timestamp);
+  int64_t seconds = us / 1000000;
+  timestamp->seconds = seconds;
+  timestamp->nanos = (int32_t)(us - seconds * 1000000) * 1000;
+  return timestamp;
+}
+
+static status make_write_result(const struct doc_write *write, const struct doc_write_result *result,
+                                struct arena *arena, struct timestamps *room,
+                                Google__Firestore__V1__WriteResult *ret) {
+  google__firestore__v1__write_result__init(ret);
+  if (result->update_time_us != 0)
+    ret->update_time = put_timestamp(room, result->update_time_us);
+  if (write->transforms.count == 0)
+    return status_ok();
+  ret->transform_results = ARENA_NEW_ARRAY(arena, ProtobufCBinaryData, write->transforms.count);
+  if (ret->transform_results == NULL)
+    return no_memory();
+  ret->n_transform_results = write->transforms.count;
+  for (size_t i = 0; i < write->transforms.count; i++) {
+    str bytes;
+    STATUS_TRY(doc_encode_value(&result->transform_results[i], arena, &bytes));
+    ret->transform_results[i] = (ProtobufCBinaryData){bytes.len, (uint8_t *)(uintptr_t)bytes.ptr};
+  }
+  return status_ok();
+}
+
+/* ---- Commit ---- */
+
+static status make_commit_response(const struct doc_commit *commit, kv_version version,
+                                   Google__Firestore__V1__CommitResponse *ret) {
+  size_t count = commit->write_count;
+  Google__Firestore__V1__WriteResult *results =
+      ARENA_NEW_ARRAY(commit->arena, Google__Firestore__V1__WriteResult, count);
+  struct timestamps room = {ARENA_NEW_ARRAY(commit->arena, Google__Protobuf__Timestamp, count + 1)};
+  ret->write_results = ARENA_NEW_ARRAY(commit->arena, Google__Firestore__V1__WriteResult *, count);
+  if (results == NULL || room.next == NULL || ret->write_results == NULL)
+    return no_memory();
+  ret->commit_time = put_timestamp(&room, version);
+  ret->n_write_results = count;
+  for (size_t i = 0; i < count; i++) {
+    STATUS_TRY(make_write_result(&commit->writes[i], &commit->results[i], commit->arena, &room, &results[i]));
+    ret->write_results[i] = &results[i];
+  }
+  return status_ok();
+}
+
+static void commit_done(struct doc_commit *commit, status result, kv_version version) {
+  struct rpc_call *call = commit->user;
+  Google__Firestore__V1__CommitResponse response = GOOGLE__FIRESTORE__V1__COMMIT_RESPONSE__INIT;
+  if (status_is_ok(&result))
+    result = make_commit_response(commit, version, &response);
+  if (status_is_ok(&result))
+    google_firestore_v1_firestore_commit_reply(call, &response);
+  else
+    rpc_call_finish(call, request_write_status(result));
+}
+
+static status commit_open(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request,
+                          struct doc_commit **ret) {
+  struct doc_path database;
+  STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
+  if (request->transaction.len > 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "The transaction id is not one of this server's.");
+  struct doc_commit *commit = new_commit(call, request->n_writes, commit_done);
+  if (commit == NULL)
+    return no_memory();
+  for (size_t i = 0; i < request->n_writes; i++)
+    STATUS_TRY(parse_write(call, &database, request->writes[i], &commit->writes[i]));
+  *ret = commit;
+  return doc_commit_prepare(commit);
+}
+
+void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request) {
+  struct doc_commit *commit;
+  status result = commit_open(call, request, &commit);
+  if (status_is_ok(&result))
+    doc_commit_start(request_service(call)->options.store, commit);
+  else
+    rpc_call_finish(call, request_write_status(result));
+}
+
+/* ---- BatchWrite ---- */
+
+/* Each write is a commit of its own; the last to be done answers. */
+struct batch_write {
+  struct rpc_call *call;
+  struct doc_write *writes;
+  size_t count;
+  struct doc_commit *commits;
+  status *results; /* of each write */
+  atomic_size_t left;
+};
+
+static status make_batch_response(struct batch_write *batch, Google__Firestore__V1__BatchWriteResponse *ret) {
+  struct arena *arena = rpc_call_arena(batch->call);
+  Google__Firestore__V1__WriteResult *results =
+      ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult, batch->count);
+  Google__Rpc__Status *statuses = ARENA_NEW_ARRAY(arena, Google__Rpc__Status, batch->count);
+  struct timestamps room = {ARENA_NEW_ARRAY(arena, Google__Protobuf__Timestamp, batch->count)};
+  ret->write_results = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult *, batch->count);
+  ret->status = ARENA_NEW_ARRAY(arena, Google__Rpc__Status *, batch->count);
+  if (results == NULL || statuses == NULL || room.next == NULL || ret->write_results == NULL ||
+      ret->status == NULL)
+    return no_memory();
+  ret->n_write_results = ret->n_status = batch->count;
+  for (size_t i = 0; i < batch->count; i++) {
+    const struct doc_commit *commit = &batch->commits[i];
+    google__rpc__status__init(&statuses[i]);
+    google__firestore__v1__write_result__init(&results[i]);
+    if (status_is_ok(&batch->results[i]))
+      STATUS_TRY(make_write_result(&batch->writes[i], &commit->results[0], arena, &room, &results[i]));
+    statuses[i].code = (int32_t)batch->results[i].code;
+    statuses[i].message = batch->results[i].message;
+    ret->write_results[i] = &results[i];
+    ret->status[i] = &statuses[i];
+  }
+  return status_ok();
+}
+
+static void batch_write_answer(struct batch_write *batch) {
+  Google__Firestore__V1__BatchWriteResponse response = GOOGLE__FIRESTORE__V1__BATCH_WRITE_RESPONSE__INIT;
+  status result = make_batch_response(batch, &response);
+  if (status_is_ok(&result))
+    google_firestore_v1_firestore_batch_write_reply(batch->call, &response);
+  else
+    rpc_call_finish(batch->call, request_write_status(result));
+}
+
+static void one_is_done(struct batch_write *batch) {
+  if (atomic_fetch_sub(&batch->left, 1) == 1)
+    batch_write_answer(batch);
+}
+
+static void batch_commit_done(struct doc_commit *commit, status result, kv_version version) {
+  (void)version;
+  struct batch_write *batch = commit->user;
+  batch->results[commit - batch->commits] = request_write_status(result);
+  one_is_done(batch);
+}
+
+static int compare_names(const void *a, const void *b) {
+  const struct doc_write *const *left = a, *const *right = b;
+  return str_cmp((*left)->path.name, (*right)->path.name);
+}
+
+static status refuse_duplicates(const struct batch_write *batch, struct arena *arena) {
+  const struct doc_write **sorted = ARENA_NEW_ARRAY(arena, const struct doc_write *, batch->count);
+  if (sorted == NULL)
+    return no_memory();
+  for (size_t i = 0; i < batch->count; i++)
+    sorted[i] = &batch->writes[i];
+  if (batch->count > 1)
+    qsort(sorted, batch->count, sizeof *sorted, compare_names);
+  for (size_t i = 1; i < batch->count; i++)
+    if (str_eq(sorted[i - 1]->path.name, sorted[i]->path.name))
+      return status_make(STATUS_INVALID_ARGUMENT,
+                         "BatchWrite takes one write a document; two are for " STR_FMT,
+                         STR_ARG(sorted[i]->path.name));
+  return status_ok();
+}
+
+static status batch_write_open(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request,
+                               struct batch_write **ret) {
+  struct arena *arena = rpc_call_arena(call);
+  struct doc_path database;
+  STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
+  struct batch_write *batch = ARENA_NEW(arena, struct batch_write);
+  if (batch == NULL)
+    return no_memory();
+  size_t count = request->n_writes;
+  batch->call = call;
+  batch->count = count;
+  batch->writes = ARENA_NEW_ARRAY(arena, struct doc_write, count);
+  batch->commits = ARENA_NEW_ARRAY(arena, struct doc_commit, count);
+  batch->results = ARENA_NEW_ARRAY(arena, status, count);
+  if (batch->writes == NULL || batch->commits == NULL || batch->results == NULL)
+    return no_memory();
+  for (size_t i = 0; i < count; i++)
+    STATUS_TRY(parse_write(call, &database, request->writes[i], &batch->writes[i]));
+  STATUS_TRY(refuse_duplicates(batch, arena));
+  for (size_t i = 0; i < count; i++) {
+    struct doc_commit *commit = &batch->commits[i];
+    *commit = (struct doc_commit){.writes = &batch->writes[i],
+                                  .write_count = 1,
+                                  .limits = request_service(call)->options.limits,
+                                  .arena = arena,
+                                  .done = batch_commit_done,
+                                  .user = batch};
+    batch->results[i] = doc_commit_prepare(commit);
+  }
+  *ret = batch;
+  return status_ok();
+}
+
+void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request) {
+  struct batch_write *batch;
+  status result = batch_write_open(call, request, &batch);
+  if (!status_is_ok(&result)) {
+    rpc_call_finish(call, request_write_status(result));
+    return;
+  }
+  struct kv_store *store = request_service(call)->options.store;
+  size_t count = batch->count;
+  /* One more than the writes, so that nothing is answered while this loop still looks at the batch. */
+  atomic_init(&batch->left, count + 1);
+  for (size_t i = 0; i < count; i++) {
+    if (status_is_ok(&batch->results[i]))
+      doc_commit_start(store, &batch->commits[i]);
+    else
+      one_is_done(batch);
+  }
+  one_is_done(batch);
+}
+
+/* ---- Create, update, delete one document ---- */
+
+/* What a call that answers with a document needs at the end. */
+struct document_call {
+  struct rpc_call *call;
+  const struct doc_mask *mask; /* of the answer */
+};
+
+static void document_call_done(struct doc_commit *commit, status result, kv_version version) {
+  (void)version;
+  struct document_call *state = commit->user;
+  struct doc_record record = commit->results[0].record;
+  if (status_is_ok(&result))
+    result = request_project(&record, state->mask, commit->arena);
+  if (status_is_ok(&result))
+    request_reply_document(state->call, commit->writes[0].path.name, &record);
+  else
+    rpc_call_finish(state->call, request_write_status(result));
+}
+
+static status document_call_open(struct rpc_call *call, const Google__Firestore__V1__DocumentMask *mask,
+                                 struct doc_commit **ret) {
+  struct arena *arena = rpc_call_arena(call);
+  struct document_call *state = ARENA_NEW(arena, struct document_call);
+  struct doc_commit *commit = new_commit(call, 1, document_call_done);
+  if (state == NULL || commit == NULL)
+    return no_memory();
+  state->call = call;
+  commit->user = state;
+  commit->keep_records = true;
+  *ret = commit;
+  return request_read_mask(mask, arena, &state->mask);
+}
+
+/* 20 characters of 62, as the SDKs make ids: 119 bits. */
+static str generate_id(char out[20]) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  size_t filled = 0;
+  while (filled < 20) {
+    uint8_t bytes[32];
+    crypto_random(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes && filled < 20; i++)
+      if (bytes[i] < 62 * 4) /* all letters equally likely */
+        out[filled++] = letters[bytes[i] % 62];
+  }
+  return str_make(out, 20);
+}
+
+static status create_document_open(struct rpc_call *call,
+                                   const Google__Firestore__V1__CreateDocumentRequest *request,
+                                   struct doc_commit **ret) {
+  const struct firestore_service *service = request_service(call);
+  struct arena *arena = rpc_call_arena(call);
+  struct doc_path parent;
+  struct doc_document document;
+  STATUS_TRY(document_call_open(call, request->mask, ret));
+  STATUS_TRY(request_parent(service, request->parent, REQUEST_WRITES, &parent));
+  STATUS_TRY(doc_collection_id_check(str_from_cstr(request->collection_id)));
+  STATUS_TRY(doc_decode_document(opaque(request->document), arena, &document));
+  if (document.name.len > 0)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "document.name must not be set: use collection_id and document_id.");
+  char generated[20];
+  str id = str_from_cstr(request->document_id);
+  if (id.len == 0)
+    id = generate_id(generated);
+  else
+    STATUS_TRY(doc_document_id_check(id));
+  struct doc_write *write = &(*ret)->writes[0];
+  write->kind = DOC_WRITE_SET;
+  write->fields = document.fields;
+  write->precondition = (struct doc_precondition){.kind = DOC_PRECONDITION_EXISTS, .exists = false};
+  STATUS_TRY(doc_path_child(&parent, str_from_cstr(request->collection_id), id, arena, &write->path));
+  STATUS_TRY(access_check(&service->options.access, call, ACCESS_CREATE, write->path.name));
+  return doc_commit_prepare(*ret);
+}
+
+static status update_document_open(struct rpc_call *call,
+                                   const Google__Firestore__V1__UpdateDocumentRequest *request,
+                                   struct doc_commit **ret) {
+  const struct firestore_service *service = request_service(call);
+  struct arena *arena = rpc_call_arena(call);
+  struct doc_document document;
+  STATUS_TRY(document_call_open(call, request->mask, ret));
+  struct doc_write *write = &(*ret)->writes[0];
+  write->kind = DOC_WRITE_SET;
+  STATUS_TRY(doc_decode_document(opaque(request->document), arena, &document));
+  STATUS_TRY(request_document(service, document.name, REQUEST_WRITES, &write->path));
+  write->fields = document.fields;
+  STATUS_TRY(request_write_mask(request->update_mask, arena, &write->mask));
+  STATUS_TRY(request_precondition(request->current_document, &write->precondition));
+  STATUS_TRY(access_check(&service->options.access, call, write_operation(write), write->path.name));
+  return doc_commit_prepare(*ret);
+}
+
+static void document_call_start(struct rpc_call *call, struct doc_commit *commit, status result) {
+  if (status_is_ok(&result))
+    doc_commit_start(request_service(call)->options.store, commit);
+  else
+    rpc_call_finish(call, request_write_status(result));
+}
+
+void firestore_create_document(struct rpc_call *call,
+                               const Google__Firestore__V1__CreateDocumentRequest *request) {
+  struct doc_commit *commit = NULL;
+  status result = create_document_open(call, request, &commit);
+  document_call_start(call, commit, result);
+}
+
+void firestore_update_document(struct rpc_call *call,
+                               const Google__Firestore__V1__UpdateDocumentRequest *request) {
+  struct doc_commit *commit = NULL;
+  status result = update_document_open(call, request, &commit);
+  document_call_start(call, commit, result);
+}
+
+static void delete_done(struct doc_commit *commit, status result, kv_version version) {
+  (void)version;
+  Google__Protobuf__Empty response = GOOGLE__PROTOBUF__EMPTY__INIT;
+  if (status_is_ok(&result))
+    google_firestore_v1_firestore_delete_document_reply(commit->user, &response);
+  else
+    rpc_call_finish(commit->user, request_write_status(result));
+}
+
+static status delete_document_open(struct rpc_call *call,
+                                   const Google__Firestore__V1__DeleteDocumentRequest *request,
+                                   struct doc_commit **ret) {
+  const struct firestore_service *service = request_service(call);
+  struct doc_commit *commit = new_commit(call, 1, delete_done);
+  if (commit == NULL)
+    return no_memory();
+  struct doc_write *write = &commit->writes[0];
+  write->kind = DOC_WRITE_DELETE;
+  STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_WRITES, &write->path));
+  STATUS_TRY(request_precondition(request->current_document, &write->precondition));
+  STATUS_TRY(access_check(&service->options.access, call, ACCESS_DELETE, write->path.name));
+  *ret = commit;
+  return doc_commit_prepare(commit);
+}
+
+void firestore_delete_document(struct rpc_call *call,
+                               const Google__Firestore__V1__DeleteDocumentRequest *request) {
+  struct doc_commit *commit = NULL;
+  status result = delete_document_open(call, request, &commit);
+  document_call_start(call, commit, result);
+}

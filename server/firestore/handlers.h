@@ -1,0 +1,26 @@
+/* The methods, for the table in service.c. */
+#ifndef SKERRY_SERVER_FIRESTORE_HANDLERS_H
+#define SKERRY_SERVER_FIRESTORE_HANDLERS_H
+
+#include "google/firestore/v1/firestore.skerry.h"
+
+/* read.c */
+void firestore_get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request);
+void firestore_batch_get_documents(struct rpc_call *call,
+                                   const Google__Firestore__V1__BatchGetDocumentsRequest *request);
+/* list.c */
+void firestore_list_documents(struct rpc_call *call,
+                              const Google__Firestore__V1__ListDocumentsRequest *request);
+void firestore_list_collection_ids(struct rpc_call *call,
+                                   const Google__Firestore__V1__ListCollectionIdsRequest *request);
+/* commit.c */
+void firestore_create_document(struct rpc_call *call,
+                               const Google__Firestore__V1__CreateDocumentRequest *request);
+void firestore_update_document(struct rpc_call *call,
+                               const Google__Firestore__V1__UpdateDocumentRequest *request);
+void firestore_delete_document(struct rpc_call *call,
+                               const Google__Firestore__V1__DeleteDocumentRequest *request);
+void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request);
+void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request);
+
+#endif

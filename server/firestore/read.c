@@ -1,0 +1,242 @@
+/* GetDocument and BatchGetDocuments. Reading a document decodes nothing unless there is a mask: what is
+ * stored is the wire form of its fields. */
+#include <stdlib.h>
+
+#include "base/wire.h"
+#include "server/firestore/handlers.h"
+#include "server/firestore/request.h"
+#include "storage/document/key.h"
+
+/* ---- GetDocument ---- */
+
+static status get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request,
+                           struct kv_value *value, struct doc_path *ret_path, struct doc_record *ret) {
+  const struct firestore_service *service = request_service(call);
+  struct arena *arena = rpc_call_arena(call);
+  const Google__Protobuf__Timestamp *read_time = NULL;
+  if (request->consistency_selector_case ==
+      GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_READ_TIME)
+    read_time = request->read_time;
+  else if (request->consistency_selector_case ==
+           GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
+    return request_no_transactions();
+  STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_READS, ret_path));
+  STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, ret_path->name));
+  const struct doc_mask *mask;
+  STATUS_TRY(request_read_mask(request->mask, arena, &mask));
+  kv_snapshot snapshot;
+  STATUS_TRY(request_snapshot(service, read_time, &snapshot));
+  str key;
+  STATUS_TRY(doc_key_from_path(ret_path, arena, &key));
+  STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, value));
+  if (!value->found)
+    return status_make(STATUS_NOT_FOUND, "Document \"" STR_FMT "\" not found.", STR_ARG(ret_path->name));
+  STATUS_TRY(doc_record_decode(value->bytes, ret));
+  return request_project(ret, mask, arena);
+}
+
+void firestore_get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request) {
+  struct kv_value value = {0};
+  struct doc_path path;
+  struct doc_record record;
+  status result = get_document(call, request, &value, &path, &record);
+  if (status_is_ok(&result))
+    request_reply_document(call, path.name, &record);
+  else
+    rpc_call_finish(call, result);
+  kv_value_release(&value);
+}
+
+/* ---- BatchGetDocuments ---- */
+
+/* google.firestore.v1.BatchGetDocumentsResponse */
+enum { FOUND_FIELD = 1, MISSING_FIELD = 2, READ_TIME_FIELD = 4 };
+
+/* Documents are read some at a time: enough to be cheap, few enough that a slow reader pins little. */
+enum { BATCH_GET_CHUNK = 16 };
+
+struct batch_get {
+  kv_snapshot snapshot;
+  const struct doc_mask *mask;
+  size_t count, next; /* of names; next: not yet sent */
+  str *names, *keys;  /* without duplicates, in the order of the request */
+  struct kv_value values[BATCH_GET_CHUNK];
+  size_t first, chunk; /* values[0, chunk) belong to names[first...] */
+};
+
+static status send_time_too_large(void) {
+  return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory for the response.");
+}
+
+/* The response for one document, found or missing. */
+static status batch_get_message(struct batch_get *get, struct arena *arena, str name,
+                                const struct kv_value *value, rpc_message *ret) {
+  int64_t time = get->snapshot.version;
+  size_t time_size = wire_timestamp_field_size(READ_TIME_FIELD, time);
+  if (!value->found) {
+    if (!rpc_message_alloc(wire_bytes_field_size(MISSING_FIELD, name.len) + time_size, ret))
+      return send_time_too_large();
+    wire_put_timestamp(wire_put_bytes(ret->data, MISSING_FIELD, name), READ_TIME_FIELD, time);
+    return status_ok();
+  }
+  struct doc_record record;
+  STATUS_TRY(doc_record_decode(value->bytes, &record));
+  STATUS_TRY(request_project(&record, get->mask, arena));
+  size_t size = doc_document_wire_size(name, &record);
+  if (!rpc_message_alloc(wire_bytes_field_size(FOUND_FIELD, size) + time_size, ret))
+    return send_time_too_large();
+  uint8_t *at = wire_put_bytes_head(ret->data, FOUND_FIELD, size);
+  doc_document_wire_write(name, &record, at);
+  wire_put_timestamp(at + size, READ_TIME_FIELD, time);
+  return status_ok();
+}
+
+static void release_chunk(struct batch_get *get) {
+  for (size_t i = 0; i < get->chunk; i++)
+    kv_value_release(&get->values[i]);
+  get->chunk = 0;
+}
+
+static status read_chunk(struct batch_get *get) {
+  release_chunk(get);
+  size_t left = get->count - get->next;
+  get->first = get->next;
+  get->chunk = left < BATCH_GET_CHUNK ? left : BATCH_GET_CHUNK;
+  return kv_get_many(get->snapshot, KV_DOCUMENTS, get->chunk, get->keys + get->first, get->values);
+}
+
+static void batch_get_end(struct rpc_call *call, struct batch_get *get, status result) {
+  release_chunk(get);
+  rpc_call_finish(call, result);
+}
+
+/* Sends until everything is sent or the reader is behind. */
+static void batch_get_pump(struct rpc_call *call, void *state) {
+  struct batch_get *get = state;
+  for (;;) {
+    if (get->next == get->count) {
+      batch_get_end(call, get, status_ok());
+      return;
+    }
+    status result = status_ok();
+    if (get->next >= get->first + get->chunk)
+      result = read_chunk(get);
+    /* A masked document takes memory for the time of its encoding only. */
+    struct arena scratch;
+    arena_init(&scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+    rpc_message message;
+    if (status_is_ok(&result))
+      result = batch_get_message(get, &scratch, get->names[get->next], &get->values[get->next - get->first],
+                                 &message);
+    arena_fini(&scratch);
+    if (!status_is_ok(&result)) {
+      batch_get_end(call, get, result);
+      return;
+    }
+    enum rpc_send sent = rpc_call_send(call, &message);
+    if (sent != RPC_SEND_OK)
+      rpc_message_discard(&message);
+    if (sent == RPC_SEND_FULL)
+      return;
+    if (sent == RPC_SEND_CLOSED) {
+      batch_get_end(call, get, status_default(STATUS_CANCELLED));
+      return;
+    }
+    get->next++;
+  }
+}
+
+static void batch_get_cancelled(struct rpc_call *call, void *state) {
+  batch_get_end(call, state, status_default(STATUS_CANCELLED));
+}
+
+static const struct rpc_call_events batch_get_events = {.drained = batch_get_pump,
+                                                        .cancelled = batch_get_cancelled};
+
+struct sorted_key {
+  str key;
+  size_t index;
+};
+
+static int compare_keys(const void *a, const void *b) {
+  const struct sorted_key *left = a, *right = b;
+  int order = str_cmp(left->key, right->key);
+  return order != 0 ? order : (left->index > right->index) - (left->index < right->index);
+}
+
+/* The same name twice is answered once (BatchGetDocumentsRequest.documents). */
+static status drop_duplicates(struct batch_get *get, struct arena *arena) {
+  if (get->count < 2)
+    return status_ok();
+  struct sorted_key *sorted = ARENA_NEW_ARRAY(arena, struct sorted_key, get->count);
+  if (sorted == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  for (size_t i = 0; i < get->count; i++)
+    sorted[i] = (struct sorted_key){get->keys[i], i};
+  qsort(sorted, get->count, sizeof *sorted, compare_keys);
+  for (size_t i = 1; i < get->count; i++)
+    if (str_eq(sorted[i - 1].key, sorted[i].key))
+      get->keys[sorted[i].index].len = 0;
+  size_t kept = 0;
+  for (size_t i = 0; i < get->count; i++) {
+    if (get->keys[i].len == 0)
+      continue;
+    get->keys[kept] = get->keys[i];
+    get->names[kept++] = get->names[i];
+  }
+  get->count = kept;
+  return status_ok();
+}
+
+static status batch_get_open(struct rpc_call *call,
+                             const Google__Firestore__V1__BatchGetDocumentsRequest *request,
+                             struct batch_get **ret) {
+  const struct firestore_service *service = request_service(call);
+  struct arena *arena = rpc_call_arena(call);
+  const Google__Protobuf__Timestamp *read_time = NULL;
+  switch (request->consistency_selector_case) {
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:
+    read_time = request->read_time;
+    break;
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_NEW_TRANSACTION:
+    return request_no_transactions();
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:
+  default:
+    break;
+  }
+  struct doc_path database;
+  STATUS_TRY(request_database(service, request->database, REQUEST_READS, &database));
+  struct batch_get *get = ARENA_NEW(arena, struct batch_get);
+  if (get == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  get->count = request->n_documents;
+  get->names = ARENA_NEW_ARRAY(arena, str, get->count);
+  get->keys = ARENA_NEW_ARRAY(arena, str, get->count);
+  if (get->names == NULL || get->keys == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  for (size_t i = 0; i < get->count; i++) {
+    struct doc_path path;
+    STATUS_TRY(request_document_in(&database, str_from_cstr(request->documents[i]), &path));
+    STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, path.name));
+    STATUS_TRY(doc_key_from_path(&path, arena, &get->keys[i]));
+    get->names[i] = path.name;
+  }
+  STATUS_TRY(drop_duplicates(get, arena));
+  STATUS_TRY(request_read_mask(request->mask, arena, &get->mask));
+  STATUS_TRY(request_snapshot(service, read_time, &get->snapshot));
+  *ret = get;
+  return status_ok();
+}
+
+void firestore_batch_get_documents(struct rpc_call *call,
+                                   const Google__Firestore__V1__BatchGetDocumentsRequest *request) {
+  struct batch_get *get;
+  status result = batch_get_open(call, request, &get);
+  if (!status_is_ok(&result)) {
+    rpc_call_finish(call, result);
+    return;
+  }
+  rpc_call_watch(call, &batch_get_events, get);
+  batch_get_pump(call, get);
+}

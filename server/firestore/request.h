@@ -1,0 +1,71 @@
+/* What the handlers of the Firestore service share: the service's state and the checks that every request
+ * passes. */
+#ifndef SKERRY_SERVER_FIRESTORE_REQUEST_H
+#define SKERRY_SERVER_FIRESTORE_REQUEST_H
+
+#include "base/limits.h"
+#include "google/firestore/v1/firestore.skerry.h"
+#include "server/firestore/service.h"
+#include "storage/document/mask.h"
+#include "storage/document/path.h"
+#include "storage/document/record.h"
+#include "storage/document/write.h"
+
+enum { FIRESTORE_SECRET_BYTES = 32 };
+
+struct firestore_service {
+  struct firestore_options options;
+  uint8_t secret[FIRESTORE_SECRET_BYTES]; /* signs page tokens */
+};
+
+static inline struct firestore_service *request_service(const struct rpc_call *call) {
+  return rpc_call_service(call);
+}
+
+/* Whether a request is on the path of what SDKs queue (Commit, BatchWrite, Write). They throw the queue away
+ * for most errors, so there a condition of the server is UNAVAILABLE or RESOURCE_EXHAUSTED, never a verdict
+ * on the write. */
+enum request_side { REQUEST_READS, REQUEST_WRITES };
+
+/* The status that a client on the write path may see: INTERNAL, UNKNOWN, DATA_LOSS, UNIMPLEMENTED and
+ * UNAUTHENTICATED of ours become UNAVAILABLE. */
+status request_write_status(status result);
+
+/* The name of a database, of a document, or of a parent, in a project that is served. */
+STATUS_MUST_USE status request_database(const struct firestore_service *service, const char *name,
+                                        enum request_side side, struct doc_path *ret);
+STATUS_MUST_USE status request_document(const struct firestore_service *service, str name,
+                                        enum request_side side, struct doc_path *ret);
+STATUS_MUST_USE status request_parent(const struct firestore_service *service, const char *name,
+                                      enum request_side side, struct doc_path *ret);
+/* A document that must lie in `database`. */
+STATUS_MUST_USE status request_document_in(const struct doc_path *database, str name, struct doc_path *ret);
+
+/* A snapshot of now, or of read_time (NULL: now). `ret_read_time_us` (may be NULL) is what the client is
+ * told. */
+STATUS_MUST_USE status request_snapshot(const struct firestore_service *service,
+                                        const Google__Protobuf__Timestamp *read_time, kv_snapshot *ret);
+
+/* A Timestamp of years 1 to 9999, cut to microseconds. */
+STATUS_MUST_USE status request_timestamp(const Google__Protobuf__Timestamp *timestamp, const char *field,
+                                         int64_t *ret_us);
+
+/* A mask for reading; *ret is NULL without one. */
+STATUS_MUST_USE status request_read_mask(const Google__Firestore__V1__DocumentMask *mask, struct arena *arena,
+                                         const struct doc_mask **ret);
+STATUS_MUST_USE status request_write_mask(const Google__Firestore__V1__DocumentMask *mask,
+                                          struct arena *arena, const struct doc_mask **ret);
+STATUS_MUST_USE status request_precondition(const Google__Firestore__V1__Precondition *wire,
+                                            struct doc_precondition *ret);
+
+/* "This needs transactions": what the parts that later versions bring answer. */
+status request_no_transactions(void);
+
+/* Leaves of `record` what the mask (NULL: all) means. */
+STATUS_MUST_USE status request_project(struct doc_record *record, const struct doc_mask *mask,
+                                       struct arena *arena);
+
+/* Finishes a unary call that answers with a Document. */
+void request_reply_document(struct rpc_call *call, str name, const struct doc_record *record);
+
+#endif

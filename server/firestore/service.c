@@ -1,0 +1,135 @@
+#include "server/firestore/service.h"
+
+#include <stdlib.h>
+
+#include "base/crypto.h"
+#include "server/firestore/handlers.h"
+#include "server/firestore/request.h"
+
+/* ---- The secret of page tokens: made once for a store, so that tokens outlive a restart ---- */
+
+#define SECRET_KEY STR("firestore/page_token_secret")
+
+static status put_secret_if_missing(void *argument, struct kv_reader *reader, kv_version version,
+                                    struct kv_batch *batch) {
+  (void)version;
+  struct firestore_service *service = argument;
+  struct kv_value stored = {0};
+  STATUS_TRY(kv_reader_get(reader, KV_SYSTEM, SECRET_KEY, &stored));
+  bool usable = stored.found && stored.bytes.len == sizeof service->secret;
+  if (usable) {
+    memcpy(service->secret, stored.bytes.ptr, sizeof service->secret);
+  } else {
+    crypto_random(service->secret, sizeof service->secret);
+    kv_batch_put(batch, KV_SYSTEM, SECRET_KEY, str_make(service->secret, sizeof service->secret));
+  }
+  kv_value_release(&stored);
+  return status_ok();
+}
+
+static status load_secret(struct firestore_service *service) {
+  struct kv_txn txn = {.resolve = put_secret_if_missing, .argument = service};
+  kv_version version;
+  status result = kv_commit_wait(service->options.store, &txn, &version);
+  if (result.code == STATUS_RESOURCE_EXHAUSTED || result.code == STATUS_UNAVAILABLE) {
+    /* A full disk must not keep the server from serving reads: tokens then last as long as this run. */
+    crypto_random(service->secret, sizeof service->secret);
+    return status_ok();
+  }
+  return result;
+}
+
+/* ---- What later versions bring ---- */
+
+static void finish_later(struct rpc_call *call, const char *what) {
+  rpc_call_finish(call, status_make(STATUS_UNIMPLEMENTED, "This version has no %s yet.", what));
+}
+static void run_query(struct rpc_call *call, const Google__Firestore__V1__RunQueryRequest *request) {
+  (void)request;
+  finish_later(call, "queries");
+}
+static void execute_pipeline(struct rpc_call *call,
+                             const Google__Firestore__V1__ExecutePipelineRequest *request) {
+  (void)request;
+  finish_later(call, "pipelines");
+}
+static void run_aggregation_query(struct rpc_call *call,
+                                  const Google__Firestore__V1__RunAggregationQueryRequest *request) {
+  (void)request;
+  finish_later(call, "aggregation queries");
+}
+static void partition_query(struct rpc_call *call,
+                            const Google__Firestore__V1__PartitionQueryRequest *request) {
+  (void)request;
+  finish_later(call, "queries");
+}
+static void begin_transaction(struct rpc_call *call,
+                              const Google__Firestore__V1__BeginTransactionRequest *request) {
+  (void)request;
+  rpc_call_finish(call, request_no_transactions());
+}
+static void rollback(struct rpc_call *call, const Google__Firestore__V1__RollbackRequest *request) {
+  (void)request;
+  rpc_call_finish(call, request_no_transactions());
+}
+static void listen_open(struct rpc_call *call) {
+  finish_later(call, "live listening");
+}
+static void listen_message(struct rpc_call *call, const Google__Firestore__V1__ListenRequest *request) {
+  (void)call;
+  (void)request;
+}
+/* SDKs throw away what they have queued when they hear UNIMPLEMENTED here; UNAVAILABLE makes them keep it and
+ * try again. */
+static void write_open(struct rpc_call *call) {
+  rpc_call_finish(call,
+                  status_make(STATUS_UNAVAILABLE, "This version has no write streams yet. Use Commit."));
+}
+static void write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request) {
+  (void)call;
+  (void)request;
+}
+static void nothing(struct rpc_call *call) {
+  (void)call;
+}
+
+static const struct google_firestore_v1_firestore_handlers handlers = {
+    .get_document = firestore_get_document,
+    .list_documents = firestore_list_documents,
+    .create_document = firestore_create_document,
+    .update_document = firestore_update_document,
+    .delete_document = firestore_delete_document,
+    .batch_get_documents = firestore_batch_get_documents,
+    .commit = firestore_commit,
+    .batch_write = firestore_batch_write,
+    .list_collection_ids = firestore_list_collection_ids,
+    .run_query = run_query,
+    .execute_pipeline = execute_pipeline,
+    .run_aggregation_query = run_aggregation_query,
+    .partition_query = partition_query,
+    .begin_transaction = begin_transaction,
+    .rollback = rollback,
+    .listen = {.open = listen_open, .message = listen_message, .half_close = nothing},
+    .write = {.open = write_open, .message = write_message, .half_close = nothing},
+};
+
+status firestore_service_new(const struct firestore_options *options, struct firestore_service **ret) {
+  struct firestore_service *service = calloc(1, sizeof *service);
+  if (service == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  service->options = *options;
+  status result = load_secret(service);
+  if (status_is_ok(&result))
+    *ret = service;
+  else
+    free(service);
+  return result;
+}
+
+status firestore_service_register(struct firestore_service *service, struct rpc_server *server) {
+  return rpc_server_add_service(server, &google_firestore_v1_firestore_service, &handlers, service);
+}
+
+void firestore_service_free(struct firestore_service *service) {
+  free(service);
+}

@@ -1,0 +1,34 @@
+/* google.firestore.v1.Firestore: the document API, over storage/document. Handlers check the request, ask for
+ * access, read at a snapshot or hand a commit to the store, and answer; they hold no state between calls. */
+#ifndef SKERRY_SERVER_FIRESTORE_SERVICE_H
+#define SKERRY_SERVER_FIRESTORE_SERVICE_H
+
+#include "base/status.h"
+#include "ports/port.h"
+#include "rpc/server.h"
+#include "server/access/access.h"
+#include "storage/document/size.h"
+#include "storage/kv.h"
+
+struct firestore_service;
+
+/* All pointers outlive the service. */
+struct firestore_options {
+  struct kv_store *store;
+  struct port *port;
+  struct access_policy access;
+  const char *const *projects; /* that are served */
+  size_t project_count;
+  bool any_project; /* --dev */
+  struct doc_limits limits;
+};
+
+/* Reads (or makes, once for a store) the secret that page tokens are signed with. Blocks for that. */
+STATUS_MUST_USE status firestore_service_new(const struct firestore_options *options,
+                                             struct firestore_service **ret);
+STATUS_MUST_USE status firestore_service_register(struct firestore_service *service,
+                                                  struct rpc_server *server);
+void firestore_service_free(
+    struct firestore_service *service); /* after the server is drained; NULL allowed */
+
+#endif
