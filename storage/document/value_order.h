@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "storage/document/value.h"
 
-/* <0, 0, >0. Zero for numbers that are equal (1 and 1.0): not the same as doc_value_equal. */
+/* <0, 0, >0. Zero for numbers that are equal, 1 and 1.0. */
 int doc_value_compare(const struct doc_value *a, const struct doc_value *b);
 
 enum {
