@@ -19,7 +19,12 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
 #endif
 
-enum { ALIGNMENT = _Alignof(max_align_t), BLOCK_MIN_BYTES = 4096 - 64, BLOCK_MAX_BYTES = 256 * 1024 };
+enum {
+  ALIGNMENT = _Alignof(max_align_t),
+  BLOCK_MIN_BYTES = 4096 - 64,            /* doubled from block to block, up to: */
+  BLOCK_MAX_BYTES = 32 * BLOCK_MIN_BYTES, /* under malloc's threshold for mmap (port_memory_configure) */
+  LARGE_BYTES = BLOCK_MAX_BYTES / 4,      /* from here on an allocation gets a block of its own */
+};
 
 struct arena_block {
   struct arena_block *next;
@@ -34,7 +39,8 @@ struct arena_cleanup {
 };
 
 void arena_init(struct arena *a, void *first, size_t first_bytes, size_t cap_bytes) {
-  *a = (struct arena){.at = first, .first = first, .cap_bytes = cap_bytes};
+  *a = (struct arena){
+      .at = first, .first = first, .cap_bytes = cap_bytes, .next_block_bytes = BLOCK_MIN_BYTES};
   if (first != NULL) {
     assert((uintptr_t)first % ALIGNMENT == 0);
     a->first_end = a->end = a->first + first_bytes;
@@ -59,6 +65,7 @@ void arena_reset(struct arena *a) {
   a->at = a->first;
   a->end = a->first_end;
   a->used_bytes = 0;
+  a->next_block_bytes = BLOCK_MIN_BYTES;
   a->exhausted = false;
 }
 
@@ -68,41 +75,56 @@ void arena_fini(struct arena *a) {
     ASAN_UNPOISON_MEMORY_REGION(a->first, (size_t)(a->first_end - a->first));
 }
 
-/* A new block with room for `size`; the rest of the block before it is given up. */
-static bool grow(struct arena *a, size_t size) {
+/* A new block of malloc's with room for `size`, counted against the cap; NULL past it. */
+static struct arena_block *block_new(struct arena *a, size_t size) {
   size_t left = a->cap_bytes - a->used_bytes;
-  if (size > left || left < sizeof(struct arena_block) + size)
-    return false;
-  size_t data_bytes = a->blocks == NULL ? BLOCK_MIN_BYTES : a->blocks->size_bytes * 2;
-  if (data_bytes > BLOCK_MAX_BYTES)
-    data_bytes = BLOCK_MAX_BYTES;
-  if (data_bytes > left - sizeof(struct arena_block))
-    data_bytes = left - sizeof(struct arena_block);
-  if (data_bytes < size)
-    data_bytes = size;
-  struct arena_block *block = malloc(sizeof *block + data_bytes);
+  if (left < sizeof(struct arena_block) || size > left - sizeof(struct arena_block))
+    return NULL;
+  size_t wanted = a->next_block_bytes;
+  if (wanted > left - sizeof(struct arena_block))
+    wanted = left - sizeof(struct arena_block);
+  if (wanted < size || size >= LARGE_BYTES)
+    wanted = size;
+  struct arena_block *block = malloc(sizeof *block + wanted);
   if (block == NULL)
-    return false;
+    return NULL;
   block->next = a->blocks;
-  block->size_bytes = data_bytes;
+  block->size_bytes = wanted;
   a->blocks = block;
-  a->used_bytes += sizeof *block + data_bytes;
-  a->at = block->data;
-  a->end = block->data + data_bytes;
-  ASAN_POISON_MEMORY_REGION(block->data, data_bytes);
-  return true;
+  a->used_bytes += sizeof *block + wanted;
+  ASAN_POISON_MEMORY_REGION(block->data, wanted);
+  return block;
+}
+
+/* `size` bytes where the block in use has no room for them. */
+static void *alloc_slow(struct arena *a, size_t size) {
+  struct arena_block *block = block_new(a, size);
+  if (block == NULL)
+    return NULL;
+  if (size >= LARGE_BYTES) /* the block in use stays in use */
+    return block->data;
+  a->at = block->data + size;
+  a->end = block->data + block->size_bytes;
+  if (a->next_block_bytes < BLOCK_MAX_BYTES)
+    a->next_block_bytes *= 2;
+  return block->data;
 }
 
 void *arena_alloc(struct arena *a, size_t size) {
   size_t rounded = (size + (ALIGNMENT - 1)) & ~(size_t)(ALIGNMENT - 1);
   if (rounded == 0)
     rounded = ALIGNMENT;
-  if (rounded < size || (rounded > (size_t)(a->end - a->at) && !grow(a, rounded))) {
+  void *memory = NULL;
+  if (rounded <= (size_t)(a->end - a->at) && rounded >= size) {
+    memory = a->at;
+    a->at += rounded;
+  } else if (rounded >= size) {
+    memory = alloc_slow(a, rounded);
+  }
+  if (memory == NULL) {
     a->exhausted = true;
     return NULL;
   }
-  void *memory = a->at;
-  a->at += rounded;
   ASAN_UNPOISON_MEMORY_REGION(memory, size);
   return memory;
 }

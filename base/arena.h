@@ -22,7 +22,8 @@ struct arena {
   struct arena_block *blocks; /* from malloc, newest first */
   struct arena_cleanup *cleanups;
   size_t used_bytes, cap_bytes; /* blocks from malloc count when they are taken */
-  bool exhausted;               /* an allocation was refused, for the cap or for lack of memory */
+  size_t next_block_bytes;
+  bool exhausted; /* an allocation was refused, for the cap or for lack of memory */
 };
 
 /* `first` (may be NULL) is first_bytes of the owner's memory, aligned for any type, that outlives the arena.

@@ -2,7 +2,10 @@
  *
  *   ts=2026-08-01T12:00:00.123456Z level=warn msg="disk is nearly full" free_bytes=1048576
  *
- * A line is written by one write(2), so lines of threads never mix. Lower layers never log an error that they
+ * A line is one write(2) of at most 4 KiB, so lines of threads never mix, even on a pipe. A value is cut at 1
+ * KiB and then ends in "...", fields that do not fit are left out and the line ends in cut=true. Values may
+ * be anything: they are escaped so that they can neither end a line nor look like a field, and invalid UTF-8
+ * becomes U+FFFD. Names of fields are plain words of the code. Lower layers never log an error that they
  * return. Any thread. */
 #ifndef SKERRY_BASE_LOG_H
 #define SKERRY_BASE_LOG_H
@@ -44,8 +47,7 @@ bool log_enabled(enum log_level level);
 /* For what a client can cause: at most `burst` lines a second from one place; the next line that passes tells
  * how many were left out (field `suppressed`). Zeroed memory, one static object a place. */
 struct log_limiter {
-  _Atomic int64_t second;
-  _Atomic uint32_t count;
+  _Atomic uint64_t window; /* private: the second, and in the lower half how many lines passed in it */
   _Atomic uint32_t suppressed;
 };
 bool log_limiter_pass(struct log_limiter *limiter, uint32_t burst, uint32_t *ret_suppressed);

@@ -15,13 +15,18 @@ static const struct {
 #undef X
 };
 
+/* Codes come from other servers too: what is not on the list counts as UNKNOWN, as gRPC says. */
+static int known(int code) {
+  return code < 0 || code > STATUS_CODE_MAX ? STATUS_UNKNOWN : code;
+}
+
 const char *status_code_name(int code) {
-  return code < 0 || code > STATUS_CODE_MAX ? "UNKNOWN" : codes[code].name;
+  return codes[known(code)].name;
 }
 
 status status_make(enum status_code code, const char *format, ...) {
   status s;
-  s.code = code;
+  s.code = (enum status_code)known((int)code);
   char raw[STATUS_MESSAGE_MAX + 1];
   va_list arguments;
   va_start(arguments, format);
@@ -35,7 +40,8 @@ status status_make(enum status_code code, const char *format, ...) {
 
 status status_default(enum status_code code) {
   status s;
-  s.code = code;
-  memcpy(s.message, codes[code].text, strlen(codes[code].text) + 1);
+  s.code = (enum status_code)known((int)code);
+  const char *text = codes[s.code].text;
+  memcpy(s.message, text, strlen(text) + 1);
   return s;
 }

@@ -56,7 +56,8 @@ static inline bool status_is_ok(const status *s) {
   return s->code == STATUS_OK;
 }
 
-/* A status with a formatted message. Invalid UTF-8 in the arguments becomes U+FFFD. */
+/* A status with a formatted message. A code outside the list counts as UNKNOWN. Invalid UTF-8 in the
+ * arguments becomes U+FFFD. */
 STATUS_MUST_USE status status_make(enum status_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -31,7 +31,7 @@ static inline bool str_eq(str a, str b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 static inline str str_from(str s, size_t start) {
-  return (str){s.ptr + start, s.len - start};
+  return start == 0 ? s : (str){s.ptr + start, s.len - start}; /* NULL + 0 is undefined in C */
 }
 static inline bool str_has_prefix(str s, str prefix) {
   return s.len >= prefix.len && str_eq(str_make(s.ptr, prefix.len), prefix);
@@ -69,9 +69,11 @@ void buf_fini(struct buf *b);
 void buf_clear(struct buf *b); /* keeps the memory */
 /* Room for `more` bytes at data + len; false (and `failed`) if there is none. */
 bool buf_reserve(struct buf *b, size_t more);
+/* `bytes` are not the buffer's own. */
 void buf_append(struct buf *b, const void *bytes, size_t len);
 void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_append_str(struct buf *b, str s);
+/* Needs room for one byte more than it appends. */
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline str buf_str(const struct buf *b) {
   return (str){(const char *)b->data, b->len};

@@ -4,74 +4,91 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The length of the valid sequence at bytes[0], or 0. */
-static size_t sequence_length(const uint8_t *bytes, size_t left) {
-  uint8_t lead = bytes[0];
+/* How many bytes a character takes that begins with `lead`; 0: none does. */
+static size_t length_by_lead(uint8_t lead) {
   if (lead < 0x80)
     return 1;
-  size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                  : (lead & 0xF0) == 0xE0        ? 3
-                  : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                 : 0;
-  if (length == 0 || length > left)
+  if (lead < 0xC2 || lead > 0xF4) /* C0 and C1 would not be the shortest form */
     return 0;
-  uint8_t low = 0x80, high = 0xBF; /* bounds of the second byte: RFC 3629, section 4 */
-  if (lead == 0xE0)
-    low = 0xA0;
-  else if (lead == 0xED)
-    high = 0x9F;
-  else if (lead == 0xF0)
-    low = 0x90;
-  else if (lead == 0xF4)
-    high = 0x8F;
+  return lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+/* Whether bytes[0, length) is the beginning of a character that takes at least `length`: RFC 3629, section 4.
+ */
+static bool is_prefix(const uint8_t *bytes, size_t length) {
+  if (length < 2)
+    return true;
+  uint8_t lead = bytes[0];
+  uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   if (bytes[1] < low || bytes[1] > high)
-    return 0;
+    return false;
   for (size_t i = 2; i < length; i++)
     if ((bytes[i] & 0xC0) != 0x80)
-      return 0;
-  return length;
+      return false;
+  return true;
+}
+
+size_t utf8_character_length(const char *bytes, size_t length) {
+  const uint8_t *at = (const uint8_t *)bytes;
+  size_t wanted = length_by_lead(at[0]);
+  return wanted <= length && is_prefix(at, wanted) ? wanted : 0;
 }
 
 bool utf8_is_valid(const char *bytes, size_t length) {
-  const uint8_t *at = (const uint8_t *)bytes;
-  while (length >= 8) { /* most text is ASCII: eight bytes at a time */
-    uint64_t word;
-    memcpy(&word, at, 8);
-    if ((word & 0x8080808080808080u) != 0)
-      break;
-    at += 8;
-    length -= 8;
-  }
   while (length > 0) {
-    size_t step = sequence_length(at, length);
+    if (length >= 8 && (bytes[0] & 0x80) == 0) { /* most text is ASCII: eight bytes at a time */
+      uint64_t word;
+      memcpy(&word, bytes, 8);
+      if ((word & UINT64_C(0x8080808080808080)) == 0) {
+        bytes += 8;
+        length -= 8;
+        continue;
+      }
+    }
+    size_t step = utf8_character_length(bytes, length);
     if (step == 0)
       return false;
-    at += step;
+    bytes += step;
     length -= step;
   }
   return true;
 }
 
+/* What is left of `length` without a character at the end of which a cut took the rest. */
+static size_t without_half_character(const char *text, size_t length) {
+  for (size_t tail = 1; tail <= 3 && tail <= length; tail++) {
+    const uint8_t *at = (const uint8_t *)text + (length - tail);
+    if ((*at & 0xC0) != 0x80)
+      return length_by_lead(*at) > tail && is_prefix(at, tail) ? length - tail : length;
+  }
+  return length;
+}
+
 void utf8_repair(const char *text, size_t length, bool cut, char *out, size_t out_size) {
   static const char replacement[] = "\xEF\xBF\xBD", ellipsis[] = "...";
   assert(out_size > sizeof ellipsis);
-  size_t used = 0, room = out_size - 1, mark = 0; /* mark: where an ellipsis still fits */
-  size_t at = 0;
-  while (at < length) {
-    size_t step = sequence_length((const uint8_t *)text + at, length - at);
+  if (cut)
+    length = without_half_character(text, length);
+  size_t used = 0, room = out_size - 1;
+  size_t mark = 0; /* the end of the last character after which an ellipsis still fits */
+  for (size_t at = 0; at < length;) {
+    size_t step = utf8_character_length(text + at, length - at);
     const char *from = step == 0 ? replacement : text + at;
-    size_t size = step == 0 ? 3 : step;
-    if (used + size > room)
+    size_t size = step == 0 ? sizeof replacement - 1 : step;
+    if (used + size > room) {
+      cut = true;
       break;
+    }
     memcpy(out + used, from, size);
     used += size;
     at += step == 0 ? 1 : step;
-    if (used + 3 <= room)
+    if (used + sizeof ellipsis - 1 <= room)
       mark = used;
   }
-  if (at < length || cut) {
-    memcpy(out + mark, ellipsis, 3);
-    used = mark + 3;
+  if (cut) {
+    memcpy(out + mark, ellipsis, sizeof ellipsis - 1);
+    used = mark + sizeof ellipsis - 1;
   }
   out[used] = '\0';
 }

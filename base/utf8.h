@@ -8,8 +8,13 @@
 /* Whether bytes[0, length) is valid UTF-8. U+0000 is valid. */
 bool utf8_is_valid(const char *bytes, size_t length);
 
-/* Copies text into out (at most out_size bytes, NUL included), each invalid byte as U+FFFD. If the text does
- * not fit, or `cut` says that it was cut before, it ends in "..." and never within a character. */
+/* The length (1 to 4) of the valid character at bytes[0], of which `length` > 0 bytes are there; 0 if there
+ * is none. */
+size_t utf8_character_length(const char *bytes, size_t length);
+
+/* Copies text into out (at most out_size bytes, NUL included, at least 5), each invalid byte as U+FFFD. If
+ * the text does not fit, or `cut` says that it was cut before, it ends in "..." and never within a character.
+ */
 void utf8_repair(const char *text, size_t length, bool cut, char *out, size_t out_size);
 
 #endif

@@ -1,5 +1,6 @@
-/* Writing protobuf's wire format by hand, for the few responses that are put together from stored bytes without a message in between
- * (https://protobuf.dev/programming-guides/encoding/). Two passes: sizes first, then bytes into memory that is large enough. */
+/* Writing protobuf's wire format by hand, for the few responses that are put together from stored bytes
+ * without a message in between (https://protobuf.dev/programming-guides/encoding/). Two passes: sizes first,
+ * then bytes into memory that is large enough. */
 #ifndef SKERRY_BASE_WIRE_H
 #define SKERRY_BASE_WIRE_H
 
@@ -8,7 +9,8 @@
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
 static inline size_t wire_varint_size(uint64_t value) {
-  return ((size_t)(63 - __builtin_clzll(value | 1)) * 9 + 73) / 64; /* one byte for each 7 bits, at least one */
+  return ((size_t)(63 - __builtin_clzll(value | 1)) * 9 + 73) /
+         64; /* one byte for each 7 bits, at least one */
 }
 
 static inline uint8_t *wire_put_varint(uint8_t *at, uint64_t value) {
