@@ -1,0 +1,13 @@
+/* Writes the .skerry.h and .skerry.c of a file. */
+#ifndef SKERRY_CODEGEN_EMIT_H
+#define SKERRY_CODEGEN_EMIT_H
+
+#include "codegen/service.h"
+
+void emit_header(struct buf *out, const struct service_file *file);
+void emit_source(struct buf *out, struct arena *arena, const struct service_file *file);
+
+/* A string literal, quoted. */
+void emit_string(struct buf *out, const char *text);
+
+#endif
