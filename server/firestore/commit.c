@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "base/wire.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
 #include "storage/document/codec.h"
@@ -148,9 +149,9 @@ struct timestamps { /* room for the Timestamp messages of a response */
 static Google__Protobuf__Timestamp *put_timestamp(struct timestamps *room, int64_t us) {
   Google__Protobuf__Timestamp *timestamp = room->next++;
   google__protobuf__timestamp__init(timestamp);
-  int64_t seconds = us / 1000000;
-  timestamp->seconds = seconds;
-  timestamp->nanos = (int32_t)(us - seconds * 1000000) * 1000;
+  struct wire_timestamp time = wire_timestamp_from_us(us);
+  timestamp->seconds = time.seconds;
+  timestamp->nanos = time.nanos;
   return timestamp;
 }
 

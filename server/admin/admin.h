@@ -1,0 +1,31 @@
+/* skerry.admin.v1.Admin: what `skerry status` asks. Served on a Unix socket of its own runtime, so that no
+ * call from the network can reach it. */
+#ifndef SKERRY_SERVER_ADMIN_H
+#define SKERRY_SERVER_ADMIN_H
+
+#include <stdatomic.h>
+
+#include "base/status.h"
+#include "ports/port.h"
+#include "rpc/server.h"
+#include "server/settings.h"
+#include "storage/kv.h"
+
+enum admin_state { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
+
+/* What it tells about; all pointers outlive it. */
+struct admin {
+  const struct settings *settings;
+  struct kv_store *store;
+  struct rpc_server *server; /* the public one */
+  struct port *port;
+  const char *const *addresses; /* where it listens */
+  size_t address_count;
+  uint64_t memory_limit_bytes;
+  int64_t started_wall_us, started_monotonic_us;
+  _Atomic enum admin_state state;
+};
+
+STATUS_MUST_USE status admin_register(struct admin *admin, struct rpc_server *on);
+
+#endif

@@ -1,0 +1,296 @@
+/* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
+ *
+ *   settings -> store -> services -> runtimes (public, admin) -> listeners -> serving
+ *
+ * SIGTERM, SIGINT or SIGHUP: health says NOT_SERVING, connections are asked to go away, calls under way
+ * finish or are cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the
+ * process at once: what was acknowledged is on the medium anyway. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ports/port.h"
+#include "server/admin/admin.h"
+#include "server/commands.h"
+#include "server/firestore/service.h"
+#include "server/listener/listener.h"
+#include "server/settings.h"
+#include "storage/rocksdb/store.h"
+
+extern char **environ;
+
+enum { ADMIN_SOCKET_PATH_MAX = 4096 };
+
+struct server {
+  struct settings settings;
+  struct port *port;
+  struct kv_store *store;
+  struct firestore_service *firestore;
+  struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
+  struct listener *listener, *admin_listener;
+  struct admin admin;
+  const char *addresses[SETTINGS_LISTEN_MAX];
+  char admin_address[ADMIN_SOCKET_PATH_MAX];
+  uint64_t memory_limit_bytes;
+};
+
+/* What one number of memory becomes. The default suits a box of 1 GiB and is plenty for small ones. */
+static uint64_t memory_limit(const struct server *server) {
+  if (server->settings.memory_limit_bytes > 0)
+    return (uint64_t)server->settings.memory_limit_bytes;
+  uint64_t quarter = server->port->memory(server->port).limit_bytes / 4, most = 256u << 20;
+  return quarter < most ? quarter : most;
+}
+
+static uint64_t store_memory(uint64_t limit_bytes) {
+  uint64_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
+  return share < least ? least : share;
+}
+
+static status open_store(struct server *server) {
+  const struct settings *s = &server->settings;
+  struct kv_rocksdb_options options = {
+      .directory = s->data,
+      .port = server->port,
+      .sync = (enum kv_sync)s->sync,
+      .memory_bytes = store_memory(server->memory_limit_bytes),
+      .history_us = s->history_ms * 1000,
+      .change_log_us = s->change_log_ms * 1000,
+      .change_log_max_bytes = (uint64_t)s->change_log_max_bytes,
+      .free_space_min_bytes = (uint64_t)s->free_space_min_bytes,
+      .clock_trusted = s->dev || s->clock == SETTINGS_CLOCK_TRUSTED,
+  };
+  return kv_rocksdb_open(&options, &server->store);
+}
+
+static struct rpc_server_options rpc_options(const struct server *server) {
+  const struct settings *s = &server->settings;
+  return (struct rpc_server_options){
+      .port = server->port,
+      .threads = (unsigned)s->threads,
+      .message_bytes_max = (uint32_t)s->message_bytes_max,
+      .call_memory_bytes_max = (uint32_t)s->call_memory_bytes_max,
+      .metadata_bytes_max = (uint32_t)s->metadata_bytes_max,
+      .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
+      .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
+      .calls_max = (uint32_t)s->calls_max,
+      .keepalive_ms = (uint32_t)s->keepalive_ms,
+      .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
+      .connection_age_max_ms = (uint32_t)s->connection_age_max_ms,
+      .reflection = true,
+  };
+}
+
+static status start_services(struct server *server) {
+  const struct settings *s = &server->settings;
+  struct firestore_options firestore = {
+      .store = server->store,
+      .port = server->port,
+      .access = {.mode = (enum access_mode)s->access, .dev = s->dev},
+      .projects = (const char *const *)s->projects.items,
+      .project_count = s->projects.count,
+      .any_project = s->dev,
+      .limits = {.document_bytes = (size_t)s->document_bytes_max},
+  };
+  STATUS_TRY(firestore_service_new(&firestore, &server->firestore));
+  struct rpc_server_options options = rpc_options(server);
+  STATUS_TRY(rpc_server_new(&options, &server->rpc));
+  STATUS_TRY(firestore_service_register(server->firestore, server->rpc));
+  STATUS_TRY(rpc_server_start(server->rpc));
+
+  struct rpc_server_options admin_options = {.port = server->port, .threads = 1, .reflection = true};
+  STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
+  server->admin.store = server->store;
+  server->admin.server = server->rpc;
+  server->admin.addresses = server->addresses;
+  server->admin.memory_limit_bytes = server->memory_limit_bytes;
+  STATUS_TRY(admin_register(&server->admin, server->admin_rpc));
+  return rpc_server_start(server->admin_rpc);
+}
+
+static void adopt_public(void *argument, int fd, const struct rpc_peer *peer) {
+  struct server *server = argument;
+  rpc_server_adopt(server->rpc, fd, peer);
+}
+
+static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
+  struct server *server = argument;
+  rpc_server_adopt(server->admin_rpc, fd, peer);
+}
+
+static status start_listening(struct server *server) {
+  const struct settings *s = &server->settings;
+  struct listener_options options = {.port = server->port,
+                                     .addresses = (const char *const *)s->listen.items,
+                                     .address_count = s->listen.count,
+                                     .connections_max = (uint32_t)s->connections_max,
+                                     .connections_per_address_max = (uint32_t)s->connections_per_address_max,
+                                     .on_connection = adopt_public,
+                                     .argument = server};
+  STATUS_TRY(listener_open(&options, &server->listener));
+  server->admin.address_count = s->listen.count;
+  for (unsigned i = 0; i < s->listen.count; i++)
+    server->addresses[i] = listener_address(server->listener, i);
+
+  int wanted = snprintf(server->admin_address, sizeof server->admin_address, "unix:%s/admin.sock", s->data);
+  if (wanted < 0 || (size_t)wanted >= sizeof server->admin_address)
+    return status_make(STATUS_INVALID_ARGUMENT, "The path of the data directory is too long.");
+  const char *admin_addresses[] = {server->admin_address};
+  struct listener_options admin_options = {.port = server->port,
+                                           .addresses = admin_addresses,
+                                           .address_count = 1,
+                                           .connections_max = 64,
+                                           .on_connection = adopt_admin,
+                                           .argument = server};
+  return listener_open(&admin_options, &server->admin_listener);
+}
+
+static status start(struct server *server, int argc, char **argv) {
+  server->port = port_linux();
+  server->admin.port = server->port;
+  server->admin.settings = &server->settings;
+  server->admin.started_wall_us = server->port->wall_us(server->port);
+  server->admin.started_monotonic_us = server->port->monotonic_us(server->port);
+  STATUS_TRY(settings_load(&server->settings, argc, argv, environ));
+  log_configure((enum log_level)server->settings.log_level, (enum log_format)server->settings.log_format,
+                STDERR_FILENO);
+  STATUS_TRY(settings_check_safe(&server->settings));
+  server->memory_limit_bytes = memory_limit(server);
+  STATUS_TRY(open_store(server));
+  STATUS_TRY(start_services(server));
+  return start_listening(server);
+}
+
+static void set_serving(struct server *server, bool serving) {
+  rpc_server_set_serving(server->rpc, "", serving);
+  rpc_server_set_serving(server->rpc, "google.firestore.v1.Firestore", serving);
+}
+
+static void announce(const struct server *server, const char *program) {
+  const struct settings *s = &server->settings;
+  if (s->dev && s->lan)
+    puts("DEVELOPMENT MODE ON THE NETWORK: everybody who reaches this port may read and write everything.");
+  else if (s->dev)
+    puts("Development mode: no access control, this machine only.");
+  else if (s->access == ACCESS_OPEN)
+    puts("OPEN ACCESS: everybody who reaches this port may read and write everything.");
+  else if (s->access == ACCESS_DENY)
+    puts("Access is denied to everybody: there are no rules yet (settings `access`, `dev`).");
+  for (size_t i = 0; i < server->admin.address_count; i++)
+    printf("Skerry %s listens on %s\n", SKERRY_VERSION, server->addresses[i]);
+  printf("Data in %s. Stop with Ctrl-C.\n", s->data);
+  if (s->dev)
+    printf(
+        "Try:  FIRESTORE_EMULATOR_HOST=%s with any Firebase or Google Cloud SDK, or  %s status --data %s\n",
+        server->addresses[0], program, s->data);
+  fflush(stdout);
+}
+
+/* ---- The end ---- */
+
+struct drain {
+  struct server *server;
+  int64_t deadline_us;
+  atomic_bool done;
+};
+
+static void *drain_thread(void *argument) {
+  struct drain *drain = argument;
+  listener_stop_accepting(drain->server->listener);
+  rpc_server_drain(drain->server->rpc, drain->deadline_us);
+  listener_stop_accepting(drain->server->admin_listener);
+  rpc_server_drain(drain->server->admin_rpc, drain->deadline_us);
+  atomic_store(&drain->done, true);
+  return NULL;
+}
+
+static bool wait_signal(const sigset_t *signals, int64_t wait_ms) {
+  struct timespec timeout = {wait_ms / 1000, (wait_ms % 1000) * 1000000};
+  return sigtimedwait(signals, NULL, &timeout) > 0;
+}
+
+/* Drains while it watches for the signal that ends everything at once. */
+static void drain(struct server *server, const sigset_t *signals) {
+  log_event(LOG_LEVEL_INFO, "stopping: calls under way may finish",
+            LOG_INT("timeout_ms", server->settings.drain_timeout_ms));
+  atomic_store(&server->admin.state, ADMIN_DRAINING);
+  set_serving(server, false);
+  struct drain state = {.server = server,
+                        .deadline_us = server->port->monotonic_us(server->port) +
+                                       server->settings.drain_timeout_ms * 1000};
+  atomic_init(&state.done, false);
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, drain_thread, &state) != 0) {
+    drain_thread(&state);
+    return;
+  }
+  while (!atomic_load(&state.done)) {
+    if (!wait_signal(signals, 20))
+      continue;
+    log_event(LOG_LEVEL_WARN, "ended at once by a second signal", LOG_INT("pid", getpid()));
+    _exit(1);
+  }
+  pthread_join(thread, NULL);
+}
+
+/* Health follows the store: damage found while serving makes the server not ready. */
+static void serve_until_signal(struct server *server, const sigset_t *signals) {
+  bool serving = true;
+  while (!wait_signal(signals, 1000)) {
+    struct kv_info info;
+    kv_info(server->store, &info);
+    bool fit = info.health != KV_DAMAGED;
+    if (fit != serving) {
+      serving = fit;
+      set_serving(server, serving);
+      log_event(LOG_LEVEL_ERROR, "the store's health changed", LOG_CSTR("health", info.health_text));
+    }
+  }
+}
+
+static void stop(struct server *server) {
+  listener_close(server->listener);
+  listener_close(server->admin_listener);
+  rpc_server_free(server->rpc);
+  rpc_server_free(server->admin_rpc);
+  firestore_service_free(server->firestore);
+  if (server->store != NULL)
+    kv_close(server->store);
+  settings_fini(&server->settings);
+}
+
+int command_serve(int argc, char **argv) {
+  port_memory_configure();
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts, so that all inherit it */
+
+  static struct server server;
+  status result = start(&server, argc, argv);
+  if (!status_is_ok(&result)) {
+    fprintf(stderr, "skerry serve: %s\n", result.message);
+    if (server.rpc != NULL) {
+      int64_t now = server.port->monotonic_us(server.port);
+      rpc_server_drain(server.rpc, now);
+      if (server.admin_rpc != NULL)
+        rpc_server_drain(server.admin_rpc, now);
+    }
+    stop(&server);
+    return result.code == STATUS_INVALID_ARGUMENT ? 2 : 1;
+  }
+  atomic_store(&server.admin.state, ADMIN_SERVING);
+  set_serving(&server, true);
+  announce(&server, "build/release/skerry");
+  port_notify("READY=1");
+  serve_until_signal(&server, &signals);
+  port_notify("STOPPING=1");
+  drain(&server, &signals);
+  stop(&server);
+  return 0;
+}
