@@ -1,0 +1,263 @@
+/* Subcommands that ask a running server: status, get, list. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "google/firestore/v1/firestore.skerry.h"
+#include "rpc/client.h"
+#include "server/commands.h"
+#include "server/print.h"
+#include "skerry/admin/v1/admin.skerry.h"
+#include "storage/document/codec.h"
+#include "storage/document/path.h"
+
+enum { RESPONSE_BYTES_MAX = 64 * 1024 * 1024, LIST_PAGE = 300 };
+
+/* The flags that these commands know, and at most one word. */
+struct words {
+  const char *target, *data, *word;
+};
+
+static bool take_flag(const char *flag, const char *name, int argc, char **argv, int *at, const char **ret) {
+  size_t len = strlen(name);
+  if (strncmp(flag, name, len) != 0)
+    return false;
+  if (flag[len] == '=') {
+    *ret = flag + len + 1;
+    return true;
+  }
+  if (flag[len] != '\0' || *at + 1 >= argc)
+    return false;
+  *ret = argv[++*at];
+  return true;
+}
+
+static bool read_words(const char *command, int argc, char **argv, struct words *ret) {
+  const char *target = getenv("SKERRY_TARGET"), *data = getenv("SKERRY_DATA");
+  *ret = (struct words){.target = target != NULL ? target : "127.0.0.1:8080",
+                        .data = data != NULL ? data : "./data"};
+  for (int i = 0; i < argc; i++) {
+    if (take_flag(argv[i], "--target", argc, argv, &i, &ret->target) ||
+        take_flag(argv[i], "--data", argc, argv, &i, &ret->data))
+      continue;
+    if (argv[i][0] == '-' || ret->word != NULL) {
+      fprintf(stderr, "skerry %s: \"%s\" is not understood: see `skerry help`\n", command, argv[i]);
+      return false;
+    }
+    ret->word = argv[i];
+  }
+  return true;
+}
+
+static int failed(const char *command, const status *result) {
+  fprintf(stderr, "skerry %s: %s: %s\n", command, status_code_name(result->code), result->message);
+  return 1;
+}
+
+static void print_buf(struct buf *out) {
+  if (out->failed)
+    fputs("skerry: no memory to print\n", stderr);
+  else
+    fwrite(out->data, 1, out->len, stdout);
+  buf_fini(out);
+}
+
+/* ---- status ---- */
+
+static const char *serving_text(Skerry__Admin__V1__GetStatusResponse__ServingState state) {
+  const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(
+      &skerry__admin__v1__get_status_response__serving_state__descriptor, (int)state);
+  return value == NULL ? "unknown" : value->name;
+}
+
+static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
+  struct buf out = {0};
+  buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections\n", s->version,
+             serving_text(s->serving_state), s->development_mode ? " (development mode)" : "",
+             (long long)s->uptime_seconds, (long long)s->connections_open);
+  for (size_t i = 0; i < s->n_listen_addresses; i++)
+    buf_printf(&out, "listens   %s\n", s->listen_addresses[i]);
+  for (size_t i = 0; i < s->n_project_ids; i++)
+    buf_printf(&out, "project   %s\n", s->project_ids[i]);
+  if (s->memory != NULL)
+    buf_printf(&out, "memory    %lld MiB resident, limit %lld MiB\n",
+               (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20);
+  if (s->clock != NULL)
+    buf_printf(&out, "clock     %s (%s)\n", s->clock->trusted ? "trusted" : "NOT TRUSTED", s->clock->source);
+  const Skerry__Admin__V1__StoreStatus *store = s->store;
+  if (store != NULL) {
+    buf_printf(&out, "store     %s, format %d, about %lld keys, %lld MiB; disk %lld of %lld MiB free\n",
+               store->data_dir, store->format_number, (long long)store->keys_estimate,
+               (long long)store->data_bytes >> 20, (long long)store->disk_free_bytes >> 20,
+               (long long)store->disk_total_bytes >> 20);
+    buf_printf(&out, "          cache %lld KiB, write buffers %lld KiB, %lld commits in %lld syncs\n",
+               (long long)store->cache_bytes >> 10, (long long)store->memtable_bytes >> 10,
+               (long long)store->commits, (long long)store->syncs);
+    buf_append_str(&out, STR("newest    "));
+    print_time(&out, store->last_version_us);
+    buf_append_byte(&out, '\n');
+    if (store->health_message[0] != '\0')
+      buf_printf(&out, "PROBLEM   %s\n", store->health_message);
+  }
+  if (s->n_methods > 0)
+    buf_printf(&out, "\n%-58s %10s %8s %8s %8s\n", "method", "ok", "failed", "p50 us", "p99 us");
+  for (size_t i = 0; i < s->n_methods; i++)
+    buf_printf(&out, "%-58s %10lld %8lld %8lld %8lld\n", s->methods[i]->path,
+               (long long)s->methods[i]->finished_ok, (long long)s->methods[i]->finished_failed,
+               (long long)s->methods[i]->latency_p50_us, (long long)s->methods[i]->latency_p99_us);
+  print_buf(&out);
+}
+
+int command_status(int argc, char **argv) {
+  struct words words;
+  if (!read_words("status", argc, argv, &words))
+    return 2;
+  char target[4096];
+  int wanted = snprintf(target, sizeof target, "unix:%s/admin.sock", words.data);
+  if (wanted < 0 || (size_t)wanted >= sizeof target || access(target + strlen("unix:"), F_OK) != 0) {
+    fprintf(stderr,
+            "skerry status: no server runs on the data directory %s (there is no admin.sock in it). Name "
+            "another with --data.\n",
+            words.data);
+    return 1;
+  }
+  struct rpc_client *client;
+  status result = rpc_client_open(target, false, &client);
+  if (!status_is_ok(&result))
+    return failed("status", &result);
+  struct arena arena;
+  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  Skerry__Admin__V1__GetStatusRequest request = SKERRY__ADMIN__V1__GET_STATUS_REQUEST__INIT;
+  const Skerry__Admin__V1__GetStatusResponse *response;
+  struct rpc_client_options options = {.timeout_us = 5000000};
+  result = skerry_admin_v1_admin_get_status_call(client, &options, &request, &arena, &response);
+  if (status_is_ok(&result))
+    print_status(response);
+  arena_fini(&arena);
+  rpc_client_close(client);
+  return status_is_ok(&result) ? 0 : failed("status", &result);
+}
+
+/* ---- get and list ---- */
+
+/* "rooms/a" may stand for a full name in the default database of the project `skerry`. */
+static char *full_name(const char *word) {
+  char *name = NULL;
+  int wanted = strncmp(word, "projects/", 9) == 0
+                   ? asprintf(&name, "%s", word)
+                   : asprintf(&name, "projects/skerry/databases/(default)/documents%s%s",
+                              *word == '\0' ? "" : "/", word);
+  if (wanted < 0)
+    abort(); /* no memory for one line of text: nothing sensible is left to do */
+  return name;
+}
+
+static status print_document(str wire) {
+  struct arena arena;
+  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  struct doc_document document;
+  status result = doc_decode_document(wire, &arena, &document);
+  if (status_is_ok(&result)) {
+    struct buf out = {0};
+    print_text(&out, document.name);
+    buf_append_str(&out, STR(": "));
+    print_fields(&out, document.fields, 0);
+    buf_append_byte(&out, '\n');
+    print_buf(&out);
+  }
+  arena_fini(&arena);
+  return result;
+}
+
+static status get_document(struct rpc_client *client, char *name, struct arena *arena) {
+  Google__Firestore__V1__GetDocumentRequest request = GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__INIT;
+  request.name = name;
+  const str *response;
+  STATUS_TRY(google_firestore_v1_firestore_get_document_call(client, NULL, &request, arena, &response));
+  return print_document(*response);
+}
+
+static status list_documents(struct rpc_client *client, char *parent, char *collection, struct arena *arena) {
+  Google__Firestore__V1__ListDocumentsRequest request = GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__INIT;
+  request.parent = parent;
+  request.collection_id = collection;
+  request.page_size = LIST_PAGE;
+  char *token = strdup("");
+  status result = status_ok();
+  while (token != NULL && status_is_ok(&result)) {
+    const Google__Firestore__V1__ListDocumentsResponse *response;
+    request.page_token = token;
+    result = google_firestore_v1_firestore_list_documents_call(client, NULL, &request, arena, &response);
+    if (!status_is_ok(&result))
+      break;
+    for (size_t i = 0; i < response->n_documents && status_is_ok(&result); i++)
+      result = print_document(str_make(response->documents[i].data, response->documents[i].len));
+    free(token);
+    token = *response->next_page_token == '\0' ? NULL : strdup(response->next_page_token);
+    arena_reset(arena);
+  }
+  free(token);
+  return result;
+}
+
+static status list_collections(struct rpc_client *client, char *parent, struct arena *arena) {
+  Google__Firestore__V1__ListCollectionIdsRequest request =
+      GOOGLE__FIRESTORE__V1__LIST_COLLECTION_IDS_REQUEST__INIT;
+  request.parent = parent;
+  char *token = strdup("");
+  status result = status_ok();
+  while (token != NULL && status_is_ok(&result)) {
+    const Google__Firestore__V1__ListCollectionIdsResponse *response;
+    request.page_token = token;
+    result = google_firestore_v1_firestore_list_collection_ids_call(client, NULL, &request, arena, &response);
+    if (!status_is_ok(&result))
+      break;
+    for (size_t i = 0; i < response->n_collection_ids; i++)
+      puts(response->collection_ids[i]);
+    free(token);
+    token = *response->next_page_token == '\0' ? NULL : strdup(response->next_page_token);
+    arena_reset(arena);
+  }
+  free(token);
+  return result;
+}
+
+static status list_below(struct rpc_client *client, char *name, struct arena *arena) {
+  struct doc_path path;
+  STATUS_TRY(doc_path_parse(str_from_cstr(name), &path));
+  if (!doc_path_is_collection(&path))
+    return list_collections(client, name, arena);
+  char *last = strrchr(name, '/');
+  *last = '\0'; /* parent and collection */
+  return list_documents(client, name, last + 1, arena);
+}
+
+static int look(const char *command, int argc, char **argv, bool list) {
+  struct words words;
+  if (!read_words(command, argc, argv, &words))
+    return 2;
+  if (words.word == NULL && !list) {
+    fprintf(stderr,
+            "skerry get: name a document, such as projects/demo/databases/(default)/documents/rooms/a\n");
+    return 2;
+  }
+  struct rpc_client *client;
+  status result = rpc_client_open(words.target, false, &client);
+  if (!status_is_ok(&result))
+    return failed(command, &result);
+  struct arena arena;
+  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  char *name = full_name(words.word == NULL ? "" : words.word);
+  result = list ? list_below(client, name, &arena) : get_document(client, name, &arena);
+  free(name);
+  arena_fini(&arena);
+  rpc_client_close(client);
+  return status_is_ok(&result) ? 0 : failed(command, &result);
+}
+
+int command_get(int argc, char **argv) {
+  return look("get", argc, argv, false);
+}
+int command_list(int argc, char **argv) {
+  return look("list", argc, argv, true);
+}
