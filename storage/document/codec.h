@@ -31,10 +31,10 @@
  *   bytes and its times, concatenated (record.h), and equal bytes mean equal documents.
  *
  * Memory: trees and encodings are in the arena, strings borrow from the wire bytes, which must live as long
- * as the tree. A tree is about 40 bytes a map entry and 24 an array item, beside its strings, so hostile wire
- * bytes (an array item is at least 4 bytes) cost at most about 12 times their size. Past the arena's cap
- * everything answers RESOURCE_EXHAUSTED. Nothing recurses; the time is linear in the wire bytes but for the
- * sorting of keys. Any thread. */
+ * as the tree. A tree is 40 bytes a map entry and 24 an array item beside its strings: never more than about
+ * 7 times the wire bytes (but for messages sent in pieces to be merged, which are put together first). Past
+ * the arena's cap everything answers RESOURCE_EXHAUSTED. Nothing recurses; the time is linear in the wire
+ * bytes but for the sorting of keys. Any thread. */
 #ifndef SKERRY_STORAGE_DOCUMENT_CODEC_H
 #define SKERRY_STORAGE_DOCUMENT_CODEC_H
 

@@ -16,7 +16,6 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/str.h"
-#include "storage/document/value.h"
 
 struct doc_record {
   int64_t create_us, update_us; /* since 1970, 0 <= create <= update, year 9999 at most */
@@ -36,10 +35,5 @@ STATUS_MUST_USE status doc_record_decode(str stored, struct doc_record *ret);
  * allocate nor fail: GetDocument writes straight into the response's memory. */
 size_t doc_document_wire_size(str name, const struct doc_record *record);
 void doc_document_wire_write(str name, const struct doc_record *record, uint8_t *out);
-
-/* google.protobuf.Timestamp of a time, as bytes: how responses outside Document carry it where they are
- * concatenated too. Returns the length, at most DOC_TIMESTAMP_MAX_BYTES. */
-enum { DOC_TIMESTAMP_MAX_BYTES = 1 + 10 + 1 + 5 };
-size_t doc_timestamp_write(int64_t time_us, uint8_t out[DOC_TIMESTAMP_MAX_BYTES]);
 
 #endif

@@ -20,15 +20,11 @@ const struct doc_value *doc_map_get(struct doc_map map, str name) {
 bool doc_value_is_vector(const struct doc_value *value) {
   if (value->type != DOC_MAP || value->as.map.count != 2)
     return false;
-  const struct doc_value *type = doc_map_get(value->as.map, STR("__type__"));
-  const struct doc_value *elements = doc_map_get(value->as.map, STR("value"));
-  if (type == NULL || type->type != DOC_STRING || !str_eq(type->as.text, STR("__vector__")) ||
-      elements == NULL || elements->type != DOC_ARRAY)
-    return false;
-  for (size_t i = 0; i < elements->as.array.count; i++)
-    if (elements->as.array.items[i].type != DOC_DOUBLE)
-      return false;
-  return true;
+  /* Every decoded map with `__type__` has passed as a vector (codec.h), so its form is enough. */
+  const struct doc_field *fields = value->as.map.fields;
+  return str_eq(fields[0].name, STR("__type__")) && fields[0].value.type == DOC_STRING &&
+         str_eq(fields[0].value.as.text, STR("__vector__")) && str_eq(fields[1].name, STR("value")) &&
+         fields[1].value.type == DOC_ARRAY;
 }
 
 bool doc_value_equal(const struct doc_value *a, const struct doc_value *b) {

@@ -62,13 +62,27 @@ struct doc_field {
   struct doc_value value;
 };
 
+/* No tree is deeper: what is decoded has at most LIMIT_VALUE_DEPTH maps and arrays in each other, and a
+ * transform puts at most as many on top of that. Walks that must not recurse have a stack of this size and
+ * assert. */
+enum { DOC_TREE_DEPTH_MAX = 64 };
+
+/* What is directly in a value: items of an array, fields of a map, nothing in others. */
+static inline size_t doc_value_count(const struct doc_value *value) {
+  return value->type == DOC_ARRAY ? value->as.array.count : value->type == DOC_MAP ? value->as.map.count : 0;
+}
+static inline const struct doc_value *doc_value_child(const struct doc_value *value, size_t at) {
+  return value->type == DOC_ARRAY ? &value->as.array.items[at] : &value->as.map.fields[at].value;
+}
+
 /* The field of that name, or NULL. */
 const struct doc_value *doc_map_get(struct doc_map map, str name);
 
 bool doc_value_is_vector(const struct doc_value *value);
 
-/* Whether two values are the same value in the same type (Firestore's array transforms and "unchanged" use
- * it): integer 1 and double 1.0 are equal as numbers; NaN equals NaN; -0.0 equals 0. */
+/* Whether two values are equal to Firestore (array transforms, filters): numbers by what they are, so 1
+ * equals 1.0 and -0.0 equals 0, and NaN equals NaN; everything else only in its own type. Does not recurse.
+ */
 bool doc_value_equal(const struct doc_value *a, const struct doc_value *b);
 
 #endif
