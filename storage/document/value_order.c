@@ -32,6 +32,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/limits.h"
 #include "storage/document/path.h"
@@ -46,8 +47,6 @@ enum {
   TEXT_END = 0x01,
   TEXT_CUT = 0x02,
   TEXT_NUL = 0xFF,
-  /* Values in each other: a vector is an array in a map that is not counted. */
-  DEPTH_MAX = LIMIT_VALUE_DEPTH + 2,
 };
 
 /* The first byte of an encoding, and the order across types. */
@@ -89,8 +88,7 @@ static enum rank rank_of(const struct doc_value *value) {
   case DOC_MAP:
     return doc_value_is_vector(value) ? RANK_VECTOR : RANK_MAP;
   }
-  assert(!"a type of value.h");
-  return RANK_NULL;
+  abort(); /* not a type of value.h */
 }
 
 static struct doc_array vector_elements(const struct doc_value *vector) {
@@ -181,7 +179,7 @@ static int compare_vectors(struct doc_array a, struct doc_array b, unsigned dept
 }
 
 static int compare(const struct doc_value *a, const struct doc_value *b, unsigned depth) {
-  assert(depth <= DEPTH_MAX);
+  assert(depth <= DOC_TREE_DEPTH_MAX);
   enum rank rank = rank_of(a), other = rank_of(b);
   if (rank != other)
     return rank < other ? -1 : 1;
@@ -350,7 +348,7 @@ static void put_map(struct encoder *e, struct doc_map map, unsigned depth) {
 }
 
 static void put_value(struct encoder *e, const struct doc_value *value, unsigned depth) {
-  assert(depth <= DEPTH_MAX);
+  assert(depth <= DOC_TREE_DEPTH_MAX);
   enum rank rank = rank_of(value);
   buf_append_byte(e->out, (uint8_t)(rank == RANK_BOOLEAN && value->as.boolean ? rank + 1 : rank));
   switch (rank) {

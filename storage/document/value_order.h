@@ -6,7 +6,7 @@
  * entry in the order of names: name, then value; a prefix first).
  * https://firebase.google.com/docs/firestore/manage-data/data-types
  *
- * Values are as value.h has them: made by the codec, at most LIMIT_VALUE_DEPTH deep. Any thread. */
+ * Values are as value.h has them, at most DOC_TREE_DEPTH_MAX deep, which bounds the recursion. Any thread. */
 #ifndef SKERRY_STORAGE_DOCUMENT_VALUE_ORDER_H
 #define SKERRY_STORAGE_DOCUMENT_VALUE_ORDER_H
 

@@ -580,7 +580,7 @@ static void test_longest_encoding(void **state) {
   assert_true(is_truncated(array(500, wide)));
   /* As deep as a document may be. */
   struct doc_value value = integer(1);
-  for (int i = 0; i < LIMIT_VALUE_DEPTH; i++)
+  for (int i = 0; i < DOC_TREE_DEPTH_MAX; i++)
     value = i % 2 ? ARRAY(value) : map(1, (struct doc_field[]){{STR("a"), value}});
   assert_false(is_truncated(value));
   check_pair(&value, &value);
