@@ -1,0 +1,162 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/settings.h"
+
+static status load(struct settings *s, char *const *argv, char *const *environment) {
+  int argc = 0;
+  while (argv != NULL && argv[argc] != NULL)
+    argc++;
+  return settings_load(s, argc, argv, environment);
+}
+
+#define ARGS(...) ((char *[]){__VA_ARGS__, NULL})
+
+static char *write_file(const char *text) {
+  char *path = strdup("/tmp/skerry-settings-XXXXXX");
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+  close(fd);
+  return path;
+}
+
+static void test_defaults(void **state) {
+  (void)state;
+  struct settings s;
+  status result = load(&s, NULL, NULL);
+  assert_true(status_is_ok(&result));
+  assert_false(s.dev);
+  assert_int_equal(s.listen.count, 1);
+  assert_string_equal(s.listen.items[0], "127.0.0.1:8080");
+  assert_string_equal(s.data, "./data");
+  assert_int_equal(s.access, ACCESS_DENY);
+  assert_int_equal(s.sync, KV_SYNC_ON);
+  assert_int_equal(s.history_ms, 3600 * 1000);
+  assert_int_equal(s.message_bytes_max, 10 * 1024 * 1024);
+  settings_fini(&s);
+}
+
+static void test_order_of_sources(void **state) {
+  (void)state;
+  char *path = write_file(
+      "[server]\nmemory_limit = 64M\ndata = /from/file\nlog_level = debug\nlisten = unix:/a, unix:/b\n");
+  struct settings s;
+  status result =
+      load(&s, ARGS("--config", path, "--memory-limit=96M", "--listen", "127.0.0.1:1", "--listen", "[::1]:2"),
+           ARGS("SKERRY_MEMORY_LIMIT=80M", "SKERRY_DATA=/from/environment", "PATH=/bin", "SKERRY_BIN=/x"));
+  assert_true(status_is_ok(&result));
+  assert_int_equal(s.memory_limit_bytes, 96 << 20);
+  assert_string_equal(s.data, "/from/environment");
+  assert_int_equal(s.log_level, LOG_LEVEL_DEBUG);
+  assert_int_equal(s.listen.count, 2);
+  assert_string_equal(s.listen.items[1], "[::1]:2");
+  settings_fini(&s);
+
+  result = load(&s, NULL, (char *[]){(char[]){"SKERRY_CONFIG="}, NULL});
+  assert_true(status_is_ok(&result));
+  settings_fini(&s);
+  unlink(path);
+  free(path);
+}
+
+static void test_mistakes(void **state) {
+  (void)state;
+  static const struct {
+    const char *argument, *message;
+  } cases[] = {
+      {"--no-such=1", "there is no flag --no-such"},
+      {"serve", "\"serve\" is not a flag"},
+      {"--memory-limit=12Q", "not a number of bytes"},
+      {"--memory-limit=99999999999999999999", "not a number of bytes"},
+      {"--history=5s", "it must lie between 60000 and 604800000 ms"},
+      {"--threads=65", "it must lie between 0 and 64"},
+      {"--access=all", "it is one of deny|mtls|open"},
+      {"--dev=perhaps", "say true or false"},
+      {"--data", "--data has no value"},
+      {"--listen=", "listen has no value"},
+      {"--config=/no/such/file", "/no/such/file: cannot be read"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct settings s;
+    char *argument = strdup(cases[i].argument);
+    status result = load(&s, ARGS(argument), NULL);
+    assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
+    if (strstr(result.message, cases[i].message) == NULL)
+      fail_msg("%s gave: %s", cases[i].argument, result.message);
+    settings_fini(&s);
+    free(argument);
+  }
+}
+
+static void test_mistakes_in_a_file_have_their_line(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *message;
+  } cases[] = {
+      {"dev = true\n\nno_such = 1\n", ":3: there is no setting \"no_such\""},
+      {"threads = many\n", ":1: threads is \"many\""},
+      {"\n\nthis is no setting\n", ":3: not a setting"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *path = write_file(cases[i].text);
+    struct settings s;
+    status result = load(&s, ARGS("--config", path), NULL);
+    assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
+    if (strstr(result.message, cases[i].message) == NULL)
+      fail_msg("%s gave: %s", cases[i].text, result.message);
+    settings_fini(&s);
+    unlink(path);
+    free(path);
+  }
+}
+
+static void test_safety(void **state) {
+  (void)state;
+  static const struct {
+    const char *arguments[5];
+    bool safe;
+    const char *message;
+  } cases[] = {
+      {{NULL}, true, NULL},
+      {{"--dev"}, true, NULL},
+      {{"--dev", "--listen=0.0.0.0:80"}, false, "--lan --i-accept-open-access"},
+      {{"--dev", "--listen=0.0.0.0:80", "--lan"}, false, "--lan --i-accept-open-access"},
+      {{"--dev", "--listen=0.0.0.0:80", "--lan", "--i-accept-open-access"}, true, NULL},
+      {{"--listen=10.0.0.1:80"}, false, "no TLS"},
+      {{"--listen=[::]:80"}, false, "no TLS"},
+      {{"--listen=unix:/tmp/x", "--access=open"}, false, "--i-accept-open-access"},
+      {{"--listen=unix:/tmp/x", "--access=open", "--i-accept-open-access"}, true, NULL},
+      {{"--access=mtls"}, false, "needs TLS"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *argv[6] = {NULL};
+    for (int k = 0; k < 5 && cases[i].arguments[k] != NULL; k++)
+      argv[k] = strdup(cases[i].arguments[k]);
+    struct settings s;
+    status result = load(&s, argv, NULL);
+    assert_true(status_is_ok(&result));
+    result = settings_check_safe(&s);
+    assert_int_equal(status_is_ok(&result), cases[i].safe);
+    if (!cases[i].safe && strstr(result.message, cases[i].message) == NULL)
+      fail_msg("case %zu gave: %s", i, result.message);
+    settings_fini(&s);
+    for (int k = 0; k < 5; k++)
+      free(argv[k]);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_defaults), cmocka_unit_test(test_order_of_sources),
+      cmocka_unit_test(test_mistakes), cmocka_unit_test(test_mistakes_in_a_file_have_their_line),
+      cmocka_unit_test(test_safety),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
