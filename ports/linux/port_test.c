@@ -1,0 +1,157 @@
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ports/port.h"
+#include "tests/support/unit.h"
+
+static void clocks_go(void **state) {
+  (void)state;
+  struct port *port = port_linux();
+  int64_t wall = port->wall_us(port);
+  assert_true(llabs(wall / 1000000 - (int64_t)time(NULL)) <= 2);
+  int64_t monotonic = port->monotonic_us(port);
+  nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
+  assert_true(port->monotonic_us(port) - monotonic >= 3000);
+  (void)port->clock_is_synchronised(port); /* either is right here; it must answer */
+}
+
+static void disk_is_told_or_unavailable(void **state) {
+  (void)state;
+  struct port *port = port_linux();
+  struct port_disk disk = {0};
+  assert_status_ok(port->disk(port, "/", &disk));
+  assert_true(disk.total_bytes > 0);
+  assert_true(disk.free_bytes <= disk.total_bytes);
+  status s = port->disk(port, "/nowhere/at/all", &disk);
+  assert_int_equal(s.code, STATUS_UNAVAILABLE);
+  assert_non_null(strstr(s.message, "/nowhere/at/all: No such file"));
+}
+
+static void resources_are_plausible(void **state) {
+  (void)state;
+  struct port *port = port_linux();
+  struct port_memory memory = port->memory(port);
+  assert_true(memory.resident_bytes > 100 * 1024);
+  assert_true(memory.limit_bytes > memory.resident_bytes);
+  unsigned cores = port->cores(port);
+  assert_true(cores >= 1 && cores <= (unsigned)sysconf(_SC_NPROCESSORS_CONF));
+}
+
+static void descriptors_are_raised_to_the_hard_limit(void **state) {
+  (void)state;
+  struct rlimit limit;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = 64;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  struct port *port = port_linux();
+  assert_int_equal(port->descriptors_max(port), limit.rlim_max);
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  assert_int_equal(limit.rlim_cur, limit.rlim_max);
+}
+
+static void assert_notified(const char *socket_path, const struct sockaddr_un *address, socklen_t length) {
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  assert_true(fd >= 0);
+  assert_int_equal(bind(fd, (const struct sockaddr *)address, length), 0);
+  setenv("NOTIFY_SOCKET", socket_path, 1);
+  port_notify("READY=1\nSTATUS=serving");
+  char text[64] = "";
+  assert_int_equal(recv(fd, text, sizeof text - 1, 0), strlen("READY=1\nSTATUS=serving"));
+  assert_string_equal(text, "READY=1\nSTATUS=serving");
+  close(fd);
+  port_notify("STOPPING=1"); /* nobody listens any more: nothing happens */
+  unsetenv("NOTIFY_SOCKET");
+}
+
+static void service_manager_is_told(void **state) {
+  (void)state;
+  port_notify("READY=1"); /* no service manager */
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  char folder[] = "/tmp/skerry-notify-XXXXXX";
+  assert_non_null(mkdtemp(folder));
+  snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", folder);
+  assert_notified(address.sun_path, &address, sizeof address);
+  unlink(address.sun_path);
+  rmdir(folder);
+
+  char name[64];
+  int length = snprintf(name, sizeof name, "@skerry-notify-%d", (int)getpid());
+  memset(address.sun_path, 0, sizeof address.sun_path);
+  memcpy(address.sun_path + 1, name + 1, (size_t)length - 1);
+  assert_notified(name, &address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length));
+
+  char longer[300];
+  memset(longer, 'x', sizeof longer);
+  longer[0] = '/';
+  longer[sizeof longer - 1] = '\0';
+  const char *odd[] = {"", "/", "@", "relative", "vsock:2:1234", longer};
+  for (size_t i = 0; i < UNIT_COUNT(odd); i++) {
+    setenv("NOTIFY_SOCKET", odd[i], 1);
+    port_notify("READY=1");
+  }
+  unsetenv("NOTIFY_SOCKET");
+}
+
+enum { PIECES = 40000, PIECE_BYTES = 1000 };
+
+/* A burst of small allocations, of which the last one at the top of the heap stays. */
+static void *burst(void *kept) {
+  static void *pieces[PIECES];
+  for (int i = 0; i < PIECES; i++) {
+    pieces[i] = malloc(PIECE_BYTES);
+    if (pieces[i] == NULL)
+      abort();
+    memset(pieces[i], i, PIECE_BYTES);
+  }
+  for (int i = 0; i < PIECES - 1; i++)
+    free(pieces[i]);
+  *(void **)kept = pieces[PIECES - 1];
+  return NULL;
+}
+
+static void memory_goes_back_after_a_burst(void **state) {
+  (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  skip(); /* their allocators keep what is freed */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  skip();
+#endif
+#endif
+  struct port *port = port_linux();
+  port_memory_configure();
+  for (int in_thread = 0; in_thread < 2; in_thread++) {
+    uint64_t before = port->memory(port).resident_bytes;
+    void *kept = NULL;
+    if (in_thread == 0) {
+      burst(&kept);
+    } else {
+      pthread_t thread;
+      assert_int_equal(pthread_create(&thread, NULL, burst, &kept), 0);
+      pthread_join(thread, NULL);
+    }
+    assert_true(port->memory(port).resident_bytes > before + 20 * 1024 * 1024);
+    port_memory_trim();
+    uint64_t after = port->memory(port).resident_bytes;
+    free(kept);
+    assert_true(after < before + 2 * 1024 * 1024);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(clocks_go),
+      cmocka_unit_test(disk_is_told_or_unavailable),
+      cmocka_unit_test(resources_are_plausible),
+      cmocka_unit_test(descriptors_are_raised_to_the_hard_limit),
+      cmocka_unit_test(service_manager_is_told),
+      cmocka_unit_test(memory_goes_back_after_a_burst),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
