@@ -55,28 +55,46 @@ static bool has_output(const proto_response *response, const char *name) {
   return false;
 }
 
+/* A .proto can tell protoc-gen-c to make nothing of it (option no_generate). A build that counts on the two
+ * files gets them all the same. */
+static void add_missing_messages(struct schema *schema, proto_response *response,
+                                 const struct service_file *file) {
+  const char *header_name = name_printf(schema->arena, "%s.pb-c.h", file->base);
+  if (has_output(response, header_name))
+    return;
+  struct buf header = {0}, source = {0};
+  buf_printf(&header, "/* %s asks protobuf-c for no code. */\n#include <protobuf-c/protobuf-c.h>\n",
+             file->name);
+  buf_printf(&source, "#include \"%s\"\n", header_name);
+  add_output(schema, response, header_name, &header);
+  add_output(schema, response, name_printf(schema->arena, "%s.pb-c.c", file->base), &source);
+}
+
+static void add_services(struct schema *schema, proto_response *response, const struct service_file *file) {
+  struct buf header = {0}, source = {0};
+  emit_header(&header, file);
+  add_output(schema, response, name_printf(schema->arena, "%s.skerry.h", file->base), &header);
+  emit_source(&source, schema->arena, file);
+  add_output(schema, response, name_printf(schema->arena, "%s.skerry.c", file->base), &source);
+}
+
 static void generate(struct schema *schema, str request, proto_response *response) {
   if (!schema_load(schema, request))
     return;
   size_t count;
-  struct service_file *files = service_files(schema, &count);
+  const struct service_file *files = service_files(schema, &count);
   rewrite_request(schema);
   if (schema->errors.len > 0)
     return;
-  proto_response *messages = messages_generate(schema);
+  const proto_response *messages = messages_generate(schema);
   if (messages == NULL)
     return;
-  response->file = schema_alloc(schema, messages->n_file + 2 * count + 1, sizeof(*response->file));
+  response->file = schema_alloc(schema, messages->n_file + 4 * count + 1, sizeof(*response->file));
   for (size_t i = 0; i < messages->n_file; i++)
     response->file[response->n_file++] = messages->file[i];
   for (size_t i = 0; i < count; i++) {
-    struct service_file *file = &files[i];
-    file->has_messages = has_output(messages, name_printf(schema->arena, "%s.pb-c.h", file->base));
-    struct buf header = {0}, source = {0};
-    emit_header(&header, file);
-    add_output(schema, response, name_printf(schema->arena, "%s.skerry.h", file->base), &header);
-    emit_source(&source, schema->arena, file);
-    add_output(schema, response, name_printf(schema->arena, "%s.skerry.c", file->base), &source);
+    add_missing_messages(schema, response, &files[i]);
+    add_services(schema, response, &files[i]);
   }
 }
 

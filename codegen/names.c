@@ -75,6 +75,14 @@ const char *name_upper(struct arena *arena, const char *name) {
   return out;
 }
 
+const char *name_lower(struct arena *arena, const char *name) {
+  char *out = take(arena, strlen(name) + 1), *at = out;
+  for (; *name != '\0'; name++)
+    *at++ = to_lower(*name);
+  *at = '\0';
+  return out;
+}
+
 const char *name_prefix(struct arena *arena, const char *full_name) {
   const char *dot = strrchr(full_name, '.');
   char *out = take(arena, (dot == NULL ? 0 : (size_t)(dot - full_name) + 1) + 1), *at = out;

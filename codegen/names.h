@@ -11,6 +11,7 @@ const char *name_printf(struct arena *arena, const char *format, ...) __attribut
 /* "GetHTTPStatus" -> "get_http_status", "ListIDs" -> "list_ids", "Sha256Sum" -> "sha256_sum". */
 const char *name_snake(struct arena *arena, const char *name);
 const char *name_upper(struct arena *arena, const char *name);
+const char *name_lower(struct arena *arena, const char *name);
 
 /* The same for a full name, dots as underscores: "google.firestore.v1.Firestore" ->
  * "google_firestore_v1_firestore". */

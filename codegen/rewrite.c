@@ -1,5 +1,6 @@
 #include "codegen/rewrite.h"
 
+#include "codegen/members.h"
 #include "codegen/names.h"
 
 /* Field numbers in descriptor.proto, for places. */
@@ -118,6 +119,7 @@ static void rewrite_message(const struct scope *scope) {
   proto_message *message = scope->message;
   for (size_t i = 0; i < message->n_field; i++)
     rewrite_field(scope, i);
+  members_check(scope->schema, scope->place, scope->name, message);
   message->n_extension = 0;
   message->n_nested_type =
       rewrite_list(scope, MESSAGE_NESTED_TYPE, message->nested_type, message->n_nested_type);
@@ -138,6 +140,8 @@ static void rewrite_file(struct schema *schema, const struct schema_file *file) 
     move_locations(&removed->place);
   proto->n_service = 0;
   proto->n_extension = 0;
+  if (proto->options != NULL)
+    proto->options->has_optimize_for = false;
 }
 
 void rewrite_request(struct schema *schema) {

@@ -6,6 +6,7 @@
  * bytes`, each the raw entry. The opaque messages themselves are left out.
  * - Services and extensions are left out: protoc-gen-c would make code for the first that nobody calls, and
  *   makes none for the second.
+ * - optimize_for is left out: with CODE_SIZE protoc-gen-c drops the names that errors tell.
  * - Groups are refused: protoc-gen-c cannot make them. */
 #ifndef SKERRY_CODEGEN_REWRITE_H
 #define SKERRY_CODEGEN_REWRITE_H

@@ -90,10 +90,13 @@ static void make_service(struct schema *schema, const struct schema_file *file, 
   ret->comment = comment_at(&place);
   const char *what = name_printf(arena, "service %s", proto->name);
   size_t errors_before = schema->errors.len;
-  static const char *const names[] = {"_handlers", "_service", "_methods"};
+  const char *const names[] = {
+      name_printf(arena, "%s_handlers", ret->prefix),
+      name_printf(arena, "%s_service", ret->prefix),
+      name_printf(arena, "%s_METHOD_COUNT", ret->constant),
+  };
   for (size_t i = 0; i < 3 && schema->errors.len == errors_before; i++)
-    schema_claim(schema, &place, name_printf(arena, "%s%s", ret->prefix, names[i]), what);
-  schema_claim(schema, &place, name_printf(arena, "%s_METHOD_COUNT", ret->constant), what);
+    schema_claim(schema, &place, names[i], what);
   ret->method_count = proto->n_method;
   ret->methods = schema_alloc(schema, proto->n_method + 1, sizeof(*ret->methods));
   for (size_t i = 0; i < proto->n_method; i++)

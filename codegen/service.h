@@ -39,7 +39,6 @@ struct service_file {
   const char *name;  /* "google/firestore/v1/firestore.proto" */
   const char *base;  /* "google/firestore/v1/firestore" */
   const char *ident; /* "google_firestore_v1_firestore_proto" */
-  bool has_messages; /* there is a .pb-c.h */
   struct service *services;
   size_t service_count;
   const char *const *dependencies;
