@@ -99,6 +99,25 @@ static void test_damaged(void **state) {
   assert_refused(SECRET, REQUEST, str_make(large, 100000));
 }
 
+/* The beginning of a token's bytes cannot pass for the end of a longer request: nine bytes are moved from
+ * one to the other. Version and key are zeros, so that what is left is a token again. */
+static void test_request_and_token_are_apart(void **state) {
+  (void)state;
+  static const char zeros[20];
+  str text = encoded(str_make(zeros, sizeof zeros), 0), unused;
+  struct page_token token;
+  str shorter = arena_printf(&arena, "%.24s%s", text.ptr, text.ptr + 36);
+  char request[64];
+  memcpy(request, REQUEST.ptr, REQUEST.len);
+  memset(request + REQUEST.len, 0, 9);
+  assert_refused(SECRET, str_make(request, REQUEST.len + 9), shorter);
+  /* The same bytes do make a token where they are one. */
+  token = (struct page_token){str_make(zeros, sizeof zeros - 9), 0};
+  status s = page_token_encode(SECRET, REQUEST, &token, &arena, &unused);
+  assert_int_equal(s.code, STATUS_OK);
+  assert_int_equal(unused.len, shorter.len);
+}
+
 static void test_no_memory(void **state) {
   (void)state;
   struct arena none;
@@ -114,9 +133,8 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip),
-      cmocka_unit_test(test_somebody_elses),
-      cmocka_unit_test(test_damaged),
+      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_somebody_elses),
+      cmocka_unit_test(test_damaged),    cmocka_unit_test(test_request_and_token_are_apart),
       cmocka_unit_test(test_no_memory),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

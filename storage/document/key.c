@@ -256,6 +256,10 @@ static char *put_id(char *at, const struct segment *segment) {
     memcpy(at, "__", 2);
     return at + 2;
   }
+  if (segment->id_len == segment->text.len) { /* nothing is escaped */
+    memcpy(at, segment->text.ptr, segment->text.len);
+    return at + segment->text.len;
+  }
   for (size_t i = 0; i < segment->text.len; i++) {
     *at++ = segment->text.ptr[i];
     if (segment->text.ptr[i] == ESCAPE)
@@ -291,12 +295,12 @@ status doc_key_to_path(str key, struct arena *arena, struct doc_path *ret) {
     at = put_word(at, count == 0 ? before_project : count == 1 ? before_database : "/");
     bool read = read_segment(&rest, &segment);
     assert(read);
-    const char *start = at;
+    str id = str_make(at, segment.id_len);
     at = put_id(at, &segment);
+    assert(at == id.ptr + id.len);
     struct doc_id_number number;
-    if (!segment.is_number && doc_id_number(str_make(start, (size_t)(at - start)), &number))
-      return damaged(); /* it has another key */
-    if (memchr(start, '/', (size_t)(at - start)) != NULL)
+    bool has_other_key = !segment.is_number && doc_id_number(id, &number);
+    if (has_other_key || (id.len > 0 && memchr(id.ptr, '/', id.len) != NULL))
       return damaged();
     if (count == 1)
       at = put_word(at, after_database);

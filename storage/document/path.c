@@ -148,7 +148,7 @@ static status lacks(const struct reader *r, const char *wanted, size_t index) {
 }
 
 /* Up to the next '/' or the end. */
-static str read_segment(struct reader *r) {
+static inline str read_segment(struct reader *r) {
   if (r->at == r->name.len)
     return (str){NULL, 0};
   str segment = str_from(r->name, r->at);
@@ -159,27 +159,25 @@ static str read_segment(struct reader *r) {
   return segment;
 }
 
-static status read_slash(struct reader *r) {
+static inline status read_slash(struct reader *r) {
   if (r->at == r->name.len)
     return lacks(r, "/", r->at);
   r->at++; /* segments end before one, or at the end */
   return status_ok();
 }
 
-static status read_word(struct reader *r, const char *word) {
+static inline status read_word(struct reader *r, str word) {
   size_t start = r->at;
   str segment = read_segment(r);
-  return str_eq(segment, str_from_cstr(word)) ? status_ok() : lacks(r, word, start);
+  return str_eq(segment, word) ? status_ok() : lacks(r, word.ptr, start);
 }
 
+/* What is before the documents. Its ids are ASCII alone, so it needs no look at UTF-8. */
 static status read_database(struct reader *r, struct doc_path *path) {
   if (r->name.len > LIMIT_NAME_BYTES)
     return status_make(STATUS_INVALID_ARGUMENT, "%s " SHOWN_FMT " is longer than %d bytes.", r->what,
                        SHOWN_ARG(r->name), LIMIT_NAME_BYTES);
-  if (!utf8_is_valid(r->name.ptr, r->name.len))
-    return status_make(STATUS_INVALID_ARGUMENT, "%s " SHOWN_FMT " is not valid UTF-8.", r->what,
-                       SHOWN_ARG(r->name));
-  STATUS_TRY(read_word(r, "projects"));
+  STATUS_TRY(read_word(r, STR("projects")));
   STATUS_TRY(read_slash(r));
   path->project = read_segment(r);
   if (!project_is_valid(path->project))
@@ -189,7 +187,7 @@ static status read_database(struct reader *r, struct doc_path *path) {
                        "longer than %d bytes.",
                        SHOWN_ARG(path->project), DOC_PROJECT_ID_BYTES);
   STATUS_TRY(read_slash(r));
-  STATUS_TRY(read_word(r, "databases"));
+  STATUS_TRY(read_word(r, STR("databases")));
   STATUS_TRY(read_slash(r));
   path->database = read_segment(r);
   if (!database_is_valid(path->database))
@@ -226,8 +224,11 @@ static status parse(str name, const char *what, struct doc_path *ret) {
   struct doc_path path = {.name = name};
   STATUS_TRY(read_database(&r, &path));
   STATUS_TRY(read_slash(&r));
-  STATUS_TRY(read_word(&r, "documents"));
+  STATUS_TRY(read_word(&r, STR("documents")));
   size_t start = r.at + 1;
+  if (!utf8_is_valid(name.ptr + r.at, name.len - r.at))
+    return status_make(STATUS_INVALID_ARGUMENT, "%s " SHOWN_FMT " is not valid UTF-8.", what,
+                       SHOWN_ARG(name));
   while (r.at < name.len) {
     r.at++; /* the slash */
     str id = read_segment(&r);

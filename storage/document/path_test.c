@@ -241,6 +241,29 @@ static void test_id_checks(void **state) {
   assert_refused(doc_document_id_check(STR("\xc0\x80")), "is not valid UTF-8.");
 }
 
+static void test_numeric_ids(void **state) {
+  (void)state;
+  struct doc_id_number number;
+  assert_true(doc_id_number(STR("__id0070__"), &number));
+  assert_int_equal(number.zeros, 2);
+  assert_str(number.digits, "70");
+  assert_true(doc_id_number(STR("__id00__"), &number));
+  assert_int_equal(number.zeros, 2);
+  assert_str(number.digits, "");
+  assert_false(doc_id_number(STR("__id__"), &number));
+  assert_false(doc_id_number(STR("__id-1__"), &number));
+  assert_false(doc_id_number(STR("__id1_"), &number));
+  assert_false(doc_id_number(STR(""), &number));
+  /* What cannot be an id is no number either: its digits are counted in two bytes of a key. */
+  str longest = padded("__id", '1', LIMIT_ID_BYTES + 1 - 4);
+  char *bytes = arena_alloc(&arena, longest.len);
+  memcpy(bytes, longest.ptr, longest.len);
+  bytes[longest.len - 1] = bytes[longest.len - 2] = bytes[longest.len - 3] = '_';
+  assert_true(doc_id_number(str_make(bytes, LIMIT_ID_BYTES), &number));
+  bytes[longest.len - 3] = '1';
+  assert_false(doc_id_number(str_make(bytes, longest.len), &number));
+}
+
 static void test_message_of_a_long_name(void **state) {
   (void)state;
   struct doc_path path;
@@ -338,6 +361,7 @@ int main(void) {
       cmocka_unit_test(test_project_and_database_ids),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_id_checks),
+      cmocka_unit_test(test_numeric_ids),
       cmocka_unit_test(test_message_of_a_long_name),
       cmocka_unit_test(test_child),
       cmocka_unit_test(test_order),

@@ -3,10 +3,11 @@
 #include <stddef.h>
 #include <stdint.h>
 /* cmocka wants the four above first. */
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "base/arena.h"
 #include "base/limits.h"
@@ -509,6 +510,40 @@ static void test_truncation_limit(void **state) {
   assert_false(is_truncated(ARRAY(string(repeated('a', LIMIT - 1, "")))));
   assert_true(is_truncated(ARRAY(string(repeated('a', LIMIT, "")))));
   assert_true(is_truncated(ARRAY(string(repeated('a', LIMIT - 1, "")), boolean(true))));
+
+  /* An element takes 1 and its size: 9 for numbers and times, 17 for points. */
+  struct doc_value many[3][LIMIT / 9 + 2];
+  for (size_t i = 0; i < LIMIT / 9 + 2; i++) {
+    many[0][i] = integer((int64_t)i);
+    many[1][i] = timestamp((int64_t)i);
+    many[2][i] = geo_point(1, (double)i);
+  }
+  for (int i = 0; i < 3; i++) {
+    size_t fits = i < 2 ? (LIMIT + 8) / 9 : (LIMIT + 16) / 17;
+    assert_false(is_truncated(array(fits, many[i])));
+    assert_true(is_truncated(array(fits + 1, many[i])));
+  }
+
+  /* What goes on comes after what ends there, in all that can end. */
+  str all = repeated('a', LIMIT - 4, "");
+  struct doc_value tail = string(repeated('a', LIMIT - 1, ""));
+  const struct doc_value pairs[][2] = {
+      {string(repeated('a', LIMIT, "")), string(repeated('a', LIMIT, "b"))},
+      {ARRAY(tail), ARRAY(tail, boolean(true))},
+      {ARRAY(ARRAY(string(repeated('a', LIMIT - 2, "")))),
+       ARRAY(ARRAY(string(repeated('a', LIMIT - 2, "")), boolean(true)))},
+      {map(1, (struct doc_field[]){{all, string(STR("abc"))}}),
+       map(2, (struct doc_field[]){{all, string(STR("abc"))}, {STR("b"), boolean(true)}})},
+      {text(DOC_REFERENCE, repeated('a', LIMIT - 1, "")),
+       text(DOC_REFERENCE, repeated('a', LIMIT - 1, "/c"))}};
+  for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+    assert_false(is_truncated(pairs[i][0]));
+    assert_true(is_truncated(pairs[i][1]));
+    bool unused;
+    assert_true(str_cmp(encoded(&pairs[i][0], DOC_ASCENDING, &unused),
+                        encoded(&pairs[i][1], DOC_ASCENDING, &unused)) < 0);
+    check_pair(&pairs[i][0], &pairs[i][1]);
+  }
 
   struct doc_value b[3] = {string(repeated('a', LIMIT, "")), string(repeated('a', LIMIT, "b")),
                            string(repeated('a', LIMIT, "c"))};
