@@ -25,16 +25,12 @@ struct rules {
   size_t count;
 };
 
-static const char *text(struct rules *rules, str bytes) {
-  return name_printf(rules->schema->arena, STR_FMT, STR_ARG(bytes));
-}
-
 static void read_custom(struct rules *rules, str bytes, struct http_rule *rule) {
   for (struct wire_field field; wire_next(&bytes, &field);) {
     if (field.number == CUSTOM_KIND)
-      rule->verb = text(rules, field.bytes);
+      rule->verb = name_copy(rules->schema->arena, field.bytes);
     else if (field.number == CUSTOM_PATH)
-      rule->path = text(rules, field.bytes);
+      rule->path = name_copy(rules->schema->arena, field.bytes);
   }
 }
 
@@ -51,13 +47,13 @@ static void read_rule(struct rules *rules, str bytes, bool is_additional) {
       continue;
     if (field.number < sizeof(verbs) / sizeof(verbs[0]) && verbs[field.number] != NULL) {
       rule->verb = verbs[field.number];
-      rule->path = text(rules, field.bytes);
+      rule->path = name_copy(rules->schema->arena, field.bytes);
     } else if (field.number == RULE_CUSTOM) {
       read_custom(rules, field.bytes, rule);
     } else if (field.number == RULE_BODY) {
-      rule->body = text(rules, field.bytes);
+      rule->body = name_copy(rules->schema->arena, field.bytes);
     } else if (field.number == RULE_RESPONSE_BODY) {
-      rule->response_body = text(rules, field.bytes);
+      rule->response_body = name_copy(rules->schema->arena, field.bytes);
     } else if (field.number == RULE_ADDITIONAL_BINDINGS && is_additional) {
       schema_error(rules->schema, rules->place, "additional_bindings inside of additional_bindings");
     } else if (field.number == RULE_ADDITIONAL_BINDINGS) {

@@ -33,7 +33,7 @@ static const char *base_name(struct schema *schema, const proto_message *message
   str rest = pbc_options(message);
   for (struct wire_field field; wire_next(&rest, &field);) {
     if (field.number == PBC_MESSAGE_BASE_FIELD_NAME && field.type == WIRE_LEN)
-      name = name_printf(schema->arena, STR_FMT, STR_ARG(field.bytes));
+      name = name_copy(schema->arena, field.bytes);
   }
   return name;
 }

@@ -44,6 +44,14 @@ const char *name_printf(struct arena *arena, const char *format, ...) {
   return text;
 }
 
+const char *name_copy(struct arena *arena, str bytes) {
+  char *out = take(arena, bytes.len + 1);
+  if (bytes.len > 0)
+    memcpy(out, bytes.ptr, bytes.len);
+  out[bytes.len] = '\0';
+  return out;
+}
+
 /* Whether a word begins at name[i], an upper-case letter that is not the first. A run of capitals is one word
  * ("HTTP"), its last one begins the next if small letters follow ("HTTPStatus"), but for the s of a plural
  * ("IDs"). */

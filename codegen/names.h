@@ -8,6 +8,9 @@
 /* printf into the arena. */
 const char *name_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The bytes as a string. */
+const char *name_copy(struct arena *arena, str bytes);
+
 /* "GetHTTPStatus" -> "get_http_status", "ListIDs" -> "list_ids", "Sha256Sum" -> "sha256_sum". */
 const char *name_snake(struct arena *arena, const char *name);
 const char *name_upper(struct arena *arena, const char *name);

@@ -21,10 +21,6 @@ static enum option find(str name) {
   return OPTION_NONE;
 }
 
-static const char *copy(struct arena *arena, str s) {
-  return name_printf(arena, STR_FMT, STR_ARG(s));
-}
-
 bool options_parse(struct arena *arena, const char *parameter, struct options *ret, const char **ret_error) {
   struct options options = {.protoc_gen_c = "protoc-gen-c"};
   str rest = str_from_cstr(parameter);
@@ -50,13 +46,13 @@ bool options_parse(struct arena *arena, const char *parameter, struct options *r
       return false;
     }
     if (option == OPTION_PROTOC_GEN_C) {
-      options.protoc_gen_c = copy(arena, value);
+      options.protoc_gen_c = name_copy(arena, value);
       continue;
     }
     if (value.ptr[0] == '.')
       value = str_from(value, 1);
     options.opaque[options.opaque_count++] =
-        (struct option_type){copy(arena, value), option == OPTION_INHERITED_OPAQUE};
+        (struct option_type){name_copy(arena, value), option == OPTION_INHERITED_OPAQUE};
   }
   *ret = options;
   return true;

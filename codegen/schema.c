@@ -11,15 +11,13 @@
 /* Field numbers in descriptor.proto and plugin.proto. */
 enum {
   REQUEST_PROTO_FILE = 15,
-  FILE_MESSAGE_TYPE = 4,
   FILE_SOURCE_CODE_INFO = 9,
-  MESSAGE_NESTED_TYPE = 3,
   FILE_OPTIONS_PBC = 1019, /* protobuf-c.proto: pb_c_file */
   PBC_FILE_PACKAGE = 6,    /* its c_package */
 };
 
 struct symbol {
-  char *name;
+  const char *name;
   const char *what;
   struct schema_place place;
   UT_hash_handle hh;
@@ -108,9 +106,7 @@ void schema_claim(struct schema *schema, const struct schema_place *place, const
     return;
   }
   struct symbol *symbol = schema_alloc(schema, 1, sizeof(*symbol));
-  char *copy = schema_alloc(schema, 1, strlen(name) + 1);
-  strcpy(copy, name);
-  symbol->name = copy;
+  symbol->name = name_copy(schema->arena, str_from_cstr(name));
   symbol->what = what;
   symbol->place = *place;
   HASH_ADD_KEYPTR(hh, schema->symbols, symbol->name, strlen(symbol->name), symbol);
@@ -171,7 +167,7 @@ static const char *package_override(struct schema *schema, const proto_file *fil
       continue;
     for (struct wire_field field; wire_next(&rest, &field);) {
       if (field.number == PBC_FILE_PACKAGE && field.type == WIRE_LEN)
-        package = name_printf(schema->arena, STR_FMT, STR_ARG(field.bytes));
+        package = name_copy(schema->arena, field.bytes);
     }
   }
   return package;

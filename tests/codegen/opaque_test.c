@@ -8,6 +8,7 @@
       'k', 0x12, 0x02, 0x0a, 0x00, 0xf8, 0x07, 0x01
 enum { DOCUMENT_BYTES = 26 };
 
+/* In the order of field numbers, which is the one in which protobuf-c writes. */
 static const uint8_t holder_bytes[] = {
     0x0a,
     DOCUMENT_BYTES,
@@ -30,6 +31,12 @@ static const uint8_t holder_bytes[] = {
     0x0a,
     0x01,
     'k', /* by_name: the key again, without a value */
+    0x2a,
+    0x02,
+    0x0a,
+    0x00, /* choice: value */
+    0x3a,
+    0x00, /* maybe: there, and empty */
     0x40,
     0x05, /* after */
     0x4a,
@@ -40,12 +47,6 @@ static const uint8_t holder_bytes[] = {
     0x02,
     0xff,
     0x00, /* nested.values: text of invalid UTF-8 */
-    0x2a,
-    0x02,
-    0x0a,
-    0x00, /* choice: value */
-    0x3a,
-    0x00, /* maybe: there, and empty */
 };
 
 static void bytes_come_back_as_they_were(void **state) {
@@ -70,14 +71,8 @@ static void bytes_come_back_as_they_were(void **state) {
   uint8_t again[sizeof(holder_bytes)];
   assert_int_equal(test__opaque__holder__get_packed_size(holder), sizeof(holder_bytes));
   test__opaque__holder__pack(holder, again);
+  assert_memory_equal(again, holder_bytes, sizeof(again));
   test__opaque__holder__free_unpacked(holder, NULL);
-  /* Fields are written in the order of their numbers, or in that of the oneofs: sort by comparing as sets. */
-  Test__Opaque__Holder *second = test__opaque__holder__unpack(NULL, sizeof(again), again);
-  assert_non_null(second);
-  assert_memory_equal(second->one.data, document, sizeof(document));
-  assert_memory_equal(second->by_name[0].data + 5, document, sizeof(document));
-  assert_int_equal(second->_maybe_case, TEST__OPAQUE__HOLDER___MAYBE_MAYBE);
-  test__opaque__holder__free_unpacked(second, NULL);
 }
 
 static const struct rpc_method *method(size_t index) {
