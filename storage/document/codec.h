@@ -11,13 +11,13 @@
  *     - strings, names and references are UTF-8 (U+0000 is a character like others);
  *     - field names: doc_field_name_check (1 to LIMIT_ID_BYTES bytes, not `__.*__`), in maps as well;
  *     - a string or bytes: at most LIMIT_VALUE_BYTES;
- *     - at most LIMIT_VALUE_DEPTH maps and arrays in each other (the document's own map does not count), and
- *       no array directly in an array;
+ *     - at most LIMIT_VALUE_DEPTH maps and arrays in each other (neither the document's own map nor vectors
+ * count), and no array directly in an array;
  *     - timestamps: years 1 to 9999, nanos 0 to 999,999,999; cut down to microseconds, before 1970 too;
  *     - points: latitude -90 to 90, longitude -180 to 180;
  *     - references: full names of documents (path.h);
- *     - a map with `__type__` is a vector: {"__type__": "__vector__", "value": [numbers]} and nothing else,
- * at most LIMIT_VECTOR_DIMENSIONS numbers, integers made doubles;
+ *     - a map with `__type__` is a vector: {"__type__": "__vector__", "value": [doubles]} and nothing else,
+ * of 1 to LIMIT_VECTOR_DIMENSIONS doubles;
  *     - a Value without a member, or with one that exists for queries and pipelines only (field and variable
  *       references, functions, pipelines), is refused.
  *   Every NaN becomes the same NaN. -0.0 stays what it is: it is equal to 0 and sorts with it, but a reader

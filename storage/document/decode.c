@@ -58,6 +58,7 @@ struct frame {
   size_t count, capacity;
   uint32_t number; /* of the field that holds an entry */
   bool unsorted, vector;
+  bool beyond; /* the limit of nesting: only as a vector */
 };
 
 struct decoder {
@@ -65,8 +66,9 @@ struct decoder {
   status error; /* set when a function returns false */
   bool stored;  /* bytes of our own: characters and names were checked before */
   enum doc_use use;
-  struct frame *top;                          /* in frames, or NULL */
-  struct frame frames[1 + LIMIT_VALUE_DEPTH]; /* a document's own map, or an operand's list, and below */
+  struct frame *top; /* in frames, or NULL */
+  struct frame
+      frames[1 + LIMIT_VALUE_DEPTH + 2]; /* a document's own map or an operand's list, the limit, a vector */
 };
 
 static bool refuse(struct decoder *d, str name, const char *what) {
@@ -297,8 +299,16 @@ static bool frame_is_array(const struct frame *frame) {
   return frame->target != NULL && frame->target->type == DOC_ARRAY;
 }
 
-/* Whether a map or array may stand below the top frame. */
-static bool check_nesting(struct decoder *d, const struct doc_value *target, str name) {
+static bool too_deep(struct decoder *d, str name) {
+  char what[80];
+  snprintf(what, sizeof what, "has more than %d maps and arrays in each other", LIMIT_VALUE_DEPTH);
+  return refuse(d, name, what);
+}
+
+/* Whether a map or array may stand below the top frame. A vector counts as one value without depth, so a map
+ * and in it an array are let in past the limit, and *ret_beyond says that they must turn out to be one. */
+static bool check_nesting(struct decoder *d, const struct doc_value *target, str name, bool *ret_beyond) {
+  *ret_beyond = false;
   if (target == NULL)
     return true;
   const struct frame *parent = d->top;
@@ -310,12 +320,11 @@ static bool check_nesting(struct decoder *d, const struct doc_value *target, str
   /* The document's own map does not count, nor does the list that an operand may be. */
   size_t uncounted = operand || (parent != NULL && d->frames[0].target == NULL) ? 1 : 0;
   size_t depth = (parent == NULL ? 0 : (size_t)(parent - d->frames) + 1) + 1;
-  if (depth > LIMIT_VALUE_DEPTH + uncounted) {
-    char what[80];
-    snprintf(what, sizeof what, "has more than %d maps and arrays in each other", LIMIT_VALUE_DEPTH);
-    return refuse(d, name, what);
-  }
-  return true;
+  *ret_beyond = depth > LIMIT_VALUE_DEPTH + uncounted;
+  if (!*ret_beyond)
+    return true;
+  bool inside = parent != NULL && parent->beyond;
+  return inside == (target->type == DOC_ARRAY) || too_deep(d, name);
 }
 
 /* How many entries there are to read. An entry that is too short to be accepted ends the count: reading ends
@@ -337,11 +346,13 @@ static enum wire_read count_entries(struct wire_reader in, uint32_t number, size
 
 /* Makes a map (target NULL: the document's) or array the top frame. */
 static bool open_container(struct decoder *d, struct doc_value *target, str name, str wire, uint32_t number) {
-  if (!check_nesting(d, target, name))
+  bool beyond;
+  if (!check_nesting(d, target, name, &beyond))
     return false;
   struct frame *frame = d->top == NULL ? d->frames : d->top + 1;
   assert(frame < d->frames + sizeof d->frames / sizeof d->frames[0]);
-  *frame = (struct frame){.in = wire_reader_make(wire), .target = target, .name = name, .number = number};
+  *frame = (struct frame){
+      .in = wire_reader_make(wire), .target = target, .name = name, .number = number, .beyond = beyond};
   bool array = frame_is_array(frame);
   if (count_entries(frame->in, number, array ? ITEM_MIN_BYTES : ENTRY_MIN_BYTES, &frame->capacity) ==
       WIRE_READ_BROKEN)
@@ -430,33 +441,17 @@ static void sort_fields(struct frame *frame) {
   frame->count = kept;
 }
 
-/* A map with `__type__` must be a vector; its integers become doubles. */
-static bool finish_vector(struct decoder *d, struct frame *frame) {
-  const struct doc_field *fields = frame->fields;
-  if (frame->count != 2 || fields[0].value.type != DOC_STRING ||
-      !str_eq(fields[0].value.as.text, STR("__vector__")) || !str_eq(fields[1].name, STR("value")) ||
-      fields[1].value.type != DOC_ARRAY)
+/* A map with `__type__` must be a vector. */
+static bool check_vector(struct decoder *d, const struct frame *frame) {
+  const struct doc_value map = {.type = DOC_MAP, .as.map = {frame->fields, frame->count}};
+  if (!doc_value_is_vector(&map))
     return refuse(d, frame->name, "has the reserved field \"__type__\" and is not a vector");
-  struct doc_array array = fields[1].value.as.array;
-  if (array.count > LIMIT_VECTOR_DIMENSIONS)
-    return refuse(d, frame->name, "is a vector of more than 2048 dimensions");
-  bool integers = false;
-  for (size_t i = 0; i < array.count; i++) {
-    if (array.items[i].type != DOC_DOUBLE && array.items[i].type != DOC_INTEGER)
-      return refuse(d, frame->name, "is a vector with something that is no number");
-    integers |= array.items[i].type == DOC_INTEGER;
-  }
-  if (!integers)
-    return true;
-  struct doc_value *doubles = arena_alloc(d->arena, array.count * sizeof *doubles);
-  if (doubles == NULL)
-    return exhausted(d);
-  for (size_t i = 0; i < array.count; i++) {
-    doubles[i] = array.items[i];
-    if (doubles[i].type == DOC_INTEGER)
-      doubles[i] = (struct doc_value){.type = DOC_DOUBLE, .as.number = (double)array.items[i].as.integer};
-  }
-  frame->fields[1].value.as.array.items = doubles;
+  struct doc_array array = frame->fields[1].value.as.array;
+  if (array.count == 0 || array.count > LIMIT_VECTOR_DIMENSIONS)
+    return refuse(d, frame->name, "is a vector without dimensions, or with more than 2048");
+  for (size_t i = 0; i < array.count; i++)
+    if (array.items[i].type != DOC_DOUBLE)
+      return refuse(d, frame->name, "is a vector with something that is not a double");
   return true;
 }
 
@@ -472,7 +467,9 @@ static bool close_container(struct decoder *d, struct doc_map *ret_root) {
     return refuse(d, frame->name, "has fields out of order");
   if (frame->unsorted)
     sort_fields(frame);
-  if (frame->vector && !finish_vector(d, frame))
+  if (frame->beyond && !frame->vector)
+    return too_deep(d, frame->name);
+  if (frame->vector && !check_vector(d, frame))
     return false;
   struct doc_map map = {frame->fields, frame->count};
   if (frame->target == NULL)

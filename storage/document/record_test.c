@@ -3,8 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 /* cmocka wants the four above first. */
-#include <cmocka.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "storage/document/record.h"
 #include "storage/document/wire_build.h"

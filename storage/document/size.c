@@ -42,7 +42,7 @@ static size_t shallow_size(const struct doc_value *value) {
 
 struct measure {
   size_t size;
-  size_t depth; /* maps and arrays in each other, the value itself included */
+  size_t depth; /* maps and arrays in each other, the value itself included; vectors do not count */
 };
 
 static struct measure measure(const struct doc_value *root) {
@@ -57,7 +57,7 @@ static struct measure measure(const struct doc_value *root) {
     bool vector = doc_value_is_vector(value);
     sum.size += vector ? doc_value_child(value, 1)->as.array.count * DIMENSION_BYTES : shallow_size(value);
     if (value->type == DOC_ARRAY || value->type == DOC_MAP) {
-      size_t inside = depth + (vector ? 2 : 1);
+      size_t inside = depth + (vector ? 0 : 1);
       if (inside > sum.depth)
         sum.depth = inside;
       if (!vector) {

@@ -40,12 +40,12 @@ struct doc_transform {
   struct doc_value operand;
 };
 
-struct doc_transform_node;
+struct doc_transform_step;
 
+/* Zeroed: no transforms. Refers to the transforms that it was made from. */
 struct doc_transform_plan {
-  const struct doc_transform *transforms; /* the caller's, borrowed */
+  const struct doc_transform_step *steps;
   size_t count;
-  const struct doc_transform_node *fields;
 };
 
 /* INVALID_ARGUMENT: more than LIMIT_TRANSFORMS_PER_DOCUMENT (of one write: the service counts over a commit),
