@@ -1,0 +1,127 @@
+/* Queue threads: each waits on its own completion queue and runs the tags that come out. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "rpc/runtime.h"
+
+/* Requests that wait with gRPC for each method on each queue. Each event posts its request again before the
+ * call is handled, so this is the number of calls that can arrive between two turns of the thread without
+ * going through gRPC's locked list of calls that nobody asked for. */
+enum { SLOTS_PER_METHOD = 8, SLOTS_GENERIC = 8 };
+
+/* gRPC core and a handler; protobuf-c at LIMIT_MESSAGE_DEPTH takes under 100 KiB. Only what is touched
+ * counts. */
+enum { THREAD_STACK_BYTES = 1024 * 1024 };
+
+static void post(struct rpc_slot *slot) {
+  struct rpc_queue *queue = slot->queue;
+  grpc_server *server = queue->server->grpc;
+  grpc_metadata_array_init(&slot->metadata);
+  slot->payload = NULL;
+  slot->call = NULL;
+  grpc_call_error error;
+  RPC_TSAN_RELEASE(&slot->tag);
+  if (slot->entry != NULL) {
+    grpc_byte_buffer **payload = &slot->payload;
+    error = grpc_server_request_registered_call(server, slot->entry->registered, &slot->call, &slot->deadline,
+                                                &slot->metadata, payload, queue->cq, queue->cq, &slot->tag);
+  } else {
+    grpc_call_details_init(&slot->details);
+    error = grpc_server_request_call(server, &slot->call, &slot->details, &slot->metadata, queue->cq,
+                                     queue->cq, &slot->tag);
+  }
+  assert(error == GRPC_CALL_OK);
+  (void)error;
+}
+
+/* A call came; or the server shuts down, and the request with it. */
+static void slot_done(struct rpc_tag *tag, bool ok) {
+  struct rpc_slot *slot = RPC_OWNER(tag, struct rpc_slot, tag);
+  if (!ok) {
+    grpc_metadata_array_destroy(&slot->metadata);
+    if (slot->entry == NULL)
+      grpc_call_details_destroy(&slot->details);
+    return;
+  }
+  struct rpc_slot arrived = *slot;
+  post(slot);
+  const struct rpc_entry *entry = arrived.entry;
+  if (entry == NULL) {
+    arrived.deadline = arrived.details.deadline;
+    str path =
+        str_make(GRPC_SLICE_START_PTR(arrived.details.method), GRPC_SLICE_LENGTH(arrived.details.method));
+    entry = rpc_server_lookup(slot->queue->server, path);
+  }
+  rpc_call_begin(slot->queue, entry, &arrived);
+  if (arrived.entry == NULL)
+    grpc_call_details_destroy(&arrived.details);
+}
+
+static void *run(void *argument) {
+  struct rpc_queue *queue = argument;
+  pthread_setname_np(pthread_self(), "rpc-queue");
+  for (;;) {
+    grpc_event event = grpc_completion_queue_next(queue->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    if (event.type == GRPC_QUEUE_SHUTDOWN)
+      return NULL;
+    if (event.type != GRPC_OP_COMPLETE)
+      continue;
+    struct rpc_tag *tag = event.tag;
+    RPC_TSAN_ACQUIRE(tag);
+    tag->run(tag, event.success != 0);
+  }
+}
+
+bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {
+  queue->server = server;
+  queue->index = index;
+  queue->cq = grpc_completion_queue_create_for_next(NULL);
+  queue->counters = calloc(server->entry_count + 1, sizeof *queue->counters);
+  size_t registered = 0;
+  for (size_t i = 0; i < server->entry_count; i++)
+    registered += server->entries[i]->registered != NULL;
+  queue->slot_count = registered * SLOTS_PER_METHOD + SLOTS_GENERIC;
+  queue->slots = calloc(queue->slot_count, sizeof *queue->slots);
+  if (queue->counters == NULL || queue->slots == NULL)
+    return false;
+  size_t at = 0;
+  for (size_t i = 0; i < server->entry_count; i++)
+    for (int k = 0; k < SLOTS_PER_METHOD && server->entries[i]->registered != NULL; k++)
+      queue->slots[at++].entry = server->entries[i];
+  for (size_t i = 0; i < queue->slot_count; i++) {
+    queue->slots[i].tag.run = slot_done;
+    queue->slots[i].queue = queue;
+  }
+  return true;
+}
+
+bool rpc_queue_start(struct rpc_queue *queue) {
+  for (size_t i = 0; i < queue->slot_count; i++)
+    post(&queue->slots[i]);
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0)
+    return false;
+  queue->is_running = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0 &&
+                      pthread_create(&queue->thread, &attributes, run, queue) == 0;
+  pthread_attr_destroy(&attributes);
+  return queue->is_running;
+}
+
+void rpc_queue_fini(struct rpc_queue *queue) {
+  if (queue->cq != NULL) {
+    grpc_completion_queue_shutdown(queue->cq);
+    if (queue->is_running)
+      pthread_join(queue->thread, NULL);
+    else /* drain it here: gRPC wants every event taken */
+      run(queue);
+    grpc_completion_queue_destroy(queue->cq);
+  }
+  assert(atomic_load(&queue->calls_active) == 0);
+  while (queue->free_calls != NULL) {
+    struct rpc_call *next = queue->free_calls->next_free;
+    rpc_call_free(queue->free_calls);
+    queue->free_calls = next;
+  }
+  free(queue->slots);
+  free(queue->counters);
+}

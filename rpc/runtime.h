@@ -1,0 +1,228 @@
+/* Inside of the server runtime: the structures that its files share. Nobody else includes this.
+ *
+ * Parties. A queue is one gRPC completion queue with one thread. A call is bound to the queue that it arrived
+ * on, and all its events are that thread's, so they come one at a time. The handler's side (reply, finish,
+ * send, receive_next, watch) may be any thread.
+ *
+ * Tags. Each thing that gRPC completes has a `struct rpc_tag` in the object it belongs to; the queue's thread
+ * runs it with the outcome. A call counts what is under way in `refs`: one for the final batch, from the
+ * start, and one for each other batch from before it is started until its event has been dealt with. Only the
+ * queue's thread takes away, so only it can see zero, and it recycles the call.
+ *
+ * Finishing. The handler gives the result once (asserted). Whoever then starts the final batch must not touch
+ * the call afterwards: the queue's thread may already have recycled it.
+ *
+ * Unary calls take no lock. Two bits tell who starts the final batch: FINISHED (by the handler) and RETURNED
+ * (by the queue's thread after the handler came back). The one that comes second does; if that is the queue's
+ * thread, one batch carries headers, message, status and the close. Otherwise the close was asked for when
+ * the handler returned, so that a cancellation is noticed while it works.
+ *
+ * Streams: rpc/stream.c. */
+#ifndef SKERRY_RPC_RUNTIME_H
+#define SKERRY_RPC_RUNTIME_H
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "ports/port.h"
+#include "rpc/call.h"
+#include "rpc/codec.h"
+#include "rpc/peers.h"
+#include "rpc/server.h"
+#include "rpc/stats.h"
+
+/* The thread sanitizer does not see how gRPC core (not instrumented) hands a tag from one thread to another.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define RPC_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RPC_TSAN 1
+#endif
+#endif
+#ifdef RPC_TSAN
+#include <sanitizer/tsan_interface.h>
+#define RPC_TSAN_RELEASE(tag) __tsan_release(tag)
+#define RPC_TSAN_ACQUIRE(tag) __tsan_acquire(tag)
+#else
+#define RPC_TSAN_RELEASE(tag) ((void)(tag))
+#define RPC_TSAN_ACQUIRE(tag) ((void)(tag))
+#endif
+
+struct rpc_health;
+struct rpc_reflection;
+
+struct rpc_tag {
+  void (*run)(struct rpc_tag *tag, bool ok);
+};
+#define RPC_OWNER(tag, type, member) ((type *)(void *)((char *)(tag)-offsetof(type, member)))
+
+/* A method of an added service. */
+struct rpc_entry {
+  const struct rpc_method *method; /* NULL in the one that stands for unknown methods */
+  const void *handlers;
+  void *service_state;
+  void *registered; /* gRPC's handle, or NULL: calls come through the generic request */
+  size_t index;     /* of its counters; the unknown one is the last */
+  bool is_implemented;
+};
+
+/* A request for one call of one method, posted with gRPC. Small, because there are several for each method.
+ */
+struct rpc_slot {
+  struct rpc_tag tag;
+  struct rpc_queue *queue;
+  const struct rpc_entry *entry; /* NULL: the generic request */
+  grpc_call *call;
+  gpr_timespec deadline;
+  grpc_metadata_array metadata;
+  grpc_byte_buffer *payload;
+  grpc_call_details details;
+};
+
+struct rpc_queue {
+  struct rpc_server *server;
+  unsigned index;
+  grpc_completion_queue *cq;
+  pthread_t thread;
+  bool is_running;
+  struct rpc_slot *slots;
+  size_t slot_count;
+  struct rpc_call *free_calls; /* the thread's, like the rest from here on */
+  size_t free_count;
+  uint64_t calls_begun;
+  _Atomic uint64_t calls_active; /* written by the thread, read by any */
+  struct rpc_counters *counters; /* one set for each entry */
+};
+
+enum server_state { SERVER_NEW, SERVER_STARTED, SERVER_DRAINING, SERVER_DRAINED };
+
+struct rpc_server {
+  struct rpc_server_options options; /* with the defaults filled in */
+  grpc_server *grpc;
+  grpc_server_credentials *credentials;
+  struct rpc_peers *peers;
+  struct rpc_queue *queues;
+  struct rpc_entry **entries; /* by index; pointers, because gRPC's slots keep them */
+  size_t entry_count;
+  struct rpc_entry unknown;
+  const struct rpc_service **services;
+  size_t service_count;
+  struct rpc_entry **by_path; /* open addressing; a power of two */
+  size_t by_path_mask;
+  struct rpc_health *health;
+  struct rpc_reflection *reflection;
+  struct rpc_tag shutdown_tag;
+  pthread_mutex_t mutex; /* state and what drain waits for */
+  pthread_cond_t changed;
+  enum server_state state;
+  bool shutdown_done;
+  int64_t drain_deadline_us;
+};
+
+enum { RPC_CALL_FINISHED = 1, RPC_CALL_RETURNED = 2, RPC_CALL_CANCELLED = 4 };
+
+/* Most calls of the document service fit: the decoded request and what its handler needs. */
+enum { RPC_CALL_FIRST_BLOCK_BYTES = 4096 };
+
+struct rpc_metadata_list {
+  grpc_metadata *items; /* in the call's arena; the slices are gRPC's own copies */
+  size_t count, capacity, bytes;
+};
+
+/* A stream's responses: a ring of messages. */
+struct rpc_send_queue {
+  rpc_message *ring;
+  size_t first, count, capacity;
+  size_t bytes; /* of the messages and their places */
+};
+
+struct rpc_call {
+  struct rpc_tag final_tag, close_tag, receive_tag, send_tag, kick_tag;
+  struct rpc_server *server;
+  struct rpc_queue *queue;
+  const struct rpc_entry *entry;
+  grpc_call *grpc;
+  const struct rpc_peer *peer;
+  grpc_metadata_array metadata;
+  grpc_byte_buffer *payload; /* the request, or the message of the stream that came last */
+  uint64_t id;
+  int64_t started_us, deadline_us;
+  struct rpc_call *next_free;
+
+  _Atomic uint32_t refs;
+  _Atomic uint32_t flags;
+  int close_cancelled;        /* gRPC writes it */
+  enum rpc_encoding encoding; /* of the request, and so of large responses */
+  bool headers_sent, close_asked, final_has_message;
+
+  enum status_code refused_code; /* what the runtime told the client, whatever the handler says later */
+  enum status_code code;         /* the result */
+  char *text;                    /* its message, in the arena; NULL: none */
+  rpc_message reply;
+  struct rpc_metadata_list headers, trailers;
+  grpc_byte_buffer out; /* of the batch under way: one at a time */
+
+  /* Guards what follows, for streams and watched calls. Never held while gRPC or a handler runs. */
+  pthread_mutex_t mutex;
+  const struct rpc_call_events *events;
+  void *state;
+  bool cancel_delivered;
+  struct rpc_send_queue sending;
+  bool in_handler;            /* messages gather until it returns */
+  bool send_busy;             /* a batch that sends is under way */
+  bool finished;              /* the handler gave the result */
+  bool final_started;         /* nothing more is sent */
+  bool broken;                /* the client is gone: what is sent is dropped */
+  bool was_full;              /* `drained` is owed */
+  bool half_closed;           /* the last message came */
+  struct arena message_arena; /* of the stream's message that came last */
+  bool has_message_arena;
+
+  struct arena arena;
+  _Alignas(max_align_t) char first_block[RPC_CALL_FIRST_BLOCK_BYTES];
+};
+
+static inline bool rpc_call_is_stream(const struct rpc_call *call) {
+  return call->entry->method != NULL && call->entry->method->kind != RPC_UNARY;
+}
+static inline struct rpc_counters *rpc_call_counters(struct rpc_call *call) {
+  return &call->queue->counters[call->entry->index];
+}
+
+/* completion.c: queue threads. */
+bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index);
+bool rpc_queue_start(struct rpc_queue *queue); /* posts the requests and starts the thread */
+void rpc_queue_fini(struct rpc_queue *queue);
+
+/* call_life.c: from arrival to recycling; on the queue's thread. */
+void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, struct rpc_slot *slot);
+void rpc_call_free(struct rpc_call *call);
+void rpc_call_unref(struct rpc_call *call);     /* an event was dealt with */
+void rpc_call_ask_close(struct rpc_call *call); /* be told when the client goes */
+void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
+void rpc_call_set_result(struct rpc_call *call, const status *result); /* any thread */
+/* The operations that end a call, into `ops` (room for 4); returns how many. Any thread. */
+size_t rpc_call_final_ops(struct rpc_call *call, grpc_op *ops, grpc_slice *details, bool with_headers,
+                          bool with_close);
+/* Puts the message into call->out and an operation for it into *op. */
+void rpc_call_message_op(struct rpc_call *call, rpc_message *message, uint32_t flags, grpc_op *op);
+grpc_op rpc_call_headers_op(struct rpc_call *call);
+
+/* stream.c */
+void rpc_stream_open(struct rpc_call *call);
+void rpc_stream_request(struct rpc_call *call, const void *message); /* of a server stream */
+void rpc_stream_finish(struct rpc_call *call, rpc_message *message);
+void rpc_stream_cancelled(struct rpc_call *call);
+void rpc_stream_fini(struct rpc_call *call);
+void rpc_call_deliver_cancel(struct rpc_call *call);
+
+/* metadata.c */
+bool rpc_metadata_add(struct rpc_call *call, struct rpc_metadata_list *list, const char *name, str value);
+void rpc_metadata_fini(struct rpc_metadata_list *list);
+
+/* server.c */
+const struct rpc_entry *rpc_server_lookup(const struct rpc_server *server, str path);
+
+#endif

@@ -1,0 +1,363 @@
+/* The server: settings, the table of methods, start, hand-over of connections, drain. rpc/runtime.h has the
+ * design of what happens to a call. */
+#include <assert.h>
+#include <errno.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "rpc/runtime.h"
+
+enum {
+  /* gRPC copies the table of registered methods into every connection, about 200 bytes for each. Methods past
+   * this number, and those that the client streams to, come through the generic request: one event more. */
+  REGISTERED_MAX = 32,
+  THREADS_MAX = 64,
+  HANDSHAKE_TIMEOUT_MS = 20000,
+  FRAME_BYTES_MAX = 16384,      /* HTTP/2's smallest: bounds what one frame can make gRPC hold */
+  PING_INTERVAL_MIN_MS = 10000, /* mobile clients ping often; gRPC's default of 5 minutes cuts them off */
+  AGE_GRACE_MS = 30000,
+  DRAIN_POLL_MS = 5,
+  DRAIN_GOODBYE_US = 200000, /* for clients to close after the GOAWAY, once all calls are done */
+};
+
+/* ---- Settings ---- */
+
+struct bounds {
+  const char *name;
+  uint32_t *value;
+  uint32_t normal, least, most;
+};
+
+static status check_bounds(const struct bounds *bounds, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (*bounds[i].value == 0)
+      *bounds[i].value = bounds[i].normal;
+    if (*bounds[i].value < bounds[i].least || *bounds[i].value > bounds[i].most)
+      return status_make(STATUS_INVALID_ARGUMENT, "%s must be from %u to %u, not %u.", bounds[i].name,
+                         bounds[i].least, bounds[i].most, *bounds[i].value);
+  }
+  return status_ok();
+}
+
+static status complete_options(struct rpc_server_options *o) {
+  if (o->port == NULL)
+    o->port = port_linux();
+  unsigned cores = o->port->cores(o->port);
+  uint32_t threads = o->threads;
+  const struct bounds bounds[] = {
+      {"threads", &threads,
+       cores < 1             ? 1
+       : cores > THREADS_MAX ? THREADS_MAX
+                             : cores,
+       1, THREADS_MAX},
+      {"message_bytes_max", &o->message_bytes_max, LIMIT_MESSAGE_BYTES, 65536, 64 << 20},
+      {"call_memory_bytes_max", &o->call_memory_bytes_max, LIMIT_CALL_ARENA_BYTES, 1 << 20, 1 << 30},
+      {"metadata_bytes_max", &o->metadata_bytes_max, LIMIT_METADATA_BYTES, 1024, 65536},
+      {"streams_per_connection_max", &o->streams_per_connection_max, LIMIT_STREAMS_PER_CONNECTION, 1, 10000},
+      {"send_queue_bytes_max", &o->send_queue_bytes_max, LIMIT_SEND_QUEUE_BYTES, 65536, 64 << 20},
+      {"calls_max", &o->calls_max, 20000, 16, 1000000},
+      {"keepalive_ms", &o->keepalive_ms, 120000, 10000, 86400000},
+      {"keepalive_timeout_ms", &o->keepalive_timeout_ms, 20000, 1000, 600000},
+  };
+  STATUS_TRY(check_bounds(bounds, sizeof bounds / sizeof bounds[0]));
+  if (o->connection_age_max_ms != 0 &&
+      (o->connection_age_max_ms < 10000 || o->connection_age_max_ms > INT_MAX))
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "connection_age_max_ms must be 0 or from 10000 to %d, not %u.", INT_MAX,
+                       o->connection_age_max_ms);
+  o->threads = threads;
+  return status_ok();
+}
+
+static grpc_arg int_arg(const char *name, uint32_t value) {
+  return (grpc_arg){.type = GRPC_ARG_INTEGER,
+                    .key = (char *)(uintptr_t)name, /* gRPC copies it, but does not say so in its type */
+                    .value.integer = (int)value};
+}
+
+static grpc_server *create_grpc_server(const struct rpc_server_options *o) {
+  grpc_arg args[] = {
+      /* We inflate: gRPC would first inflate all of it and then look at the limit. */
+      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
+      int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, o->message_bytes_max),
+      int_arg(GRPC_ARG_MAX_METADATA_SIZE, o->metadata_bytes_max),
+      int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, o->streams_per_connection_max),
+      int_arg(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, FRAME_BYTES_MAX),
+      int_arg(GRPC_ARG_HTTP2_ENABLE_TRUE_BINARY, 0),
+      int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, o->keepalive_ms),
+      int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, o->keepalive_timeout_ms),
+      int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+      int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS),
+      int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS),
+      /* Its tables of every connection cost memory, and nothing here shows them. */
+      int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
+      int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, o->connection_age_max_ms),
+      int_arg(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, AGE_GRACE_MS),
+  };
+  size_t count = sizeof args / sizeof args[0];
+  if (o->connection_age_max_ms == 0)
+    count -= 2;
+  grpc_channel_args all = {.num_args = count, .args = args};
+  return grpc_server_create(&all, NULL);
+}
+
+/* ---- Building ---- */
+
+static void shutdown_done(struct rpc_tag *tag, bool ok) {
+  (void)ok;
+  struct rpc_server *server = RPC_OWNER(tag, struct rpc_server, shutdown_tag);
+  pthread_mutex_lock(&server->mutex);
+  server->shutdown_done = true;
+  pthread_cond_broadcast(&server->changed);
+  pthread_mutex_unlock(&server->mutex);
+}
+
+status rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret) {
+  struct rpc_server *server = calloc(1, sizeof *server);
+  if (server == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  if (options != NULL)
+    server->options = *options;
+  status result = complete_options(&server->options);
+  if (result.code != STATUS_OK) {
+    free(server);
+    return result;
+  }
+  grpc_init();
+  pthread_mutex_init(&server->mutex, NULL);
+  pthread_cond_init(&server->changed, NULL);
+  server->shutdown_tag.run = shutdown_done;
+  server->drain_deadline_us = INT64_MAX;
+  server->grpc = create_grpc_server(&server->options);
+  server->credentials = grpc_insecure_server_credentials_create();
+  server->peers = rpc_peers_new(server->options.port->descriptors_max(server->options.port));
+  if (server->grpc == NULL || server->peers == NULL) {
+    rpc_server_free(server);
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  }
+  *ret = server;
+  return status_ok();
+}
+
+static bool wants_registration(const struct rpc_server *server, const struct rpc_method *method) {
+  size_t registered = 0;
+  for (size_t i = 0; i < server->entry_count; i++)
+    registered += server->entries[i]->registered != NULL;
+  return registered < REGISTERED_MAX && (method->kind == RPC_UNARY || method->kind == RPC_SERVER_STREAM);
+}
+
+static status add_method(struct rpc_server *server, const struct rpc_method *method, const void *handlers,
+                         void *service_state) {
+  struct rpc_entry *entry = calloc(1, sizeof *entry);
+  if (entry == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  *entry = (struct rpc_entry){.method = method,
+                              .handlers = handlers,
+                              .service_state = service_state,
+                              .index = server->entry_count,
+                              .is_implemented = method->is_implemented(handlers)};
+  if (entry->is_implemented && wants_registration(server, method))
+    entry->registered = grpc_server_register_method(server->grpc, method->path, NULL,
+                                                    GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  server->entries[server->entry_count++] = entry;
+  return status_ok();
+}
+
+status rpc_server_add_service(struct rpc_server *server, const struct rpc_service *service,
+                              const void *handlers, void *service_state) {
+  assert(server->state == SERVER_NEW);
+  for (size_t i = 0; i < server->service_count; i++)
+    if (strcmp(server->services[i]->name, service->name) == 0)
+      return status_make(STATUS_ALREADY_EXISTS, "service %s was added before", service->name);
+  size_t entries = server->entry_count + service->method_count;
+  struct rpc_entry **grown = realloc(server->entries, (entries + 1) * sizeof *grown);
+  if (grown != NULL)
+    server->entries = grown;
+  const struct rpc_service **services =
+      realloc(server->services, (server->service_count + 1) * sizeof *services);
+  if (services != NULL)
+    server->services = services;
+  if (grown == NULL || services == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  server->services[server->service_count++] = service;
+  for (size_t i = 0; i < service->method_count; i++)
+    STATUS_TRY(add_method(server, &service->methods[i], handlers, service_state));
+  return status_ok();
+}
+
+/* FNV-1a: the paths are ours, so nobody can aim at collisions. */
+static size_t hash(str path) {
+  uint64_t h = 14695981039346656037U;
+  for (size_t i = 0; i < path.len; i++)
+    h = (h ^ (uint8_t)path.ptr[i]) * 1099511628211U;
+  return (size_t)(h ^ (h >> 32));
+}
+
+static bool build_table(struct rpc_server *server) {
+  size_t size = 16;
+  while (size < server->entry_count * 2)
+    size *= 2;
+  server->by_path = calloc(size, sizeof *server->by_path);
+  if (server->by_path == NULL)
+    return false;
+  server->by_path_mask = size - 1;
+  for (size_t i = 0; i < server->entry_count; i++) {
+    size_t at = hash(str_from_cstr(server->entries[i]->method->path)) & server->by_path_mask;
+    while (server->by_path[at] != NULL)
+      at = (at + 1) & server->by_path_mask;
+    server->by_path[at] = server->entries[i];
+  }
+  return true;
+}
+
+const struct rpc_entry *rpc_server_lookup(const struct rpc_server *server, str path) {
+  for (size_t at = hash(path);; at++) {
+    const struct rpc_entry *entry = server->by_path[at & server->by_path_mask];
+    if (entry == NULL)
+      return &server->unknown;
+    if (str_eq(str_from_cstr(entry->method->path), path))
+      return entry;
+  }
+}
+
+status rpc_server_start(struct rpc_server *server) {
+  assert(server->state == SERVER_NEW);
+  server->unknown.index = server->entry_count;
+  server->queues = calloc(server->options.threads, sizeof *server->queues);
+  if (server->queues == NULL || !build_table(server))
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  for (unsigned i = 0; i < server->options.threads; i++) {
+    if (!rpc_queue_init(&server->queues[i], server, i))
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    grpc_server_register_completion_queue(server->grpc, server->queues[i].cq, NULL);
+  }
+  grpc_server_start(server->grpc);
+  server->state = SERVER_STARTED;
+  for (unsigned i = 0; i < server->options.threads; i++)
+    if (!rpc_queue_start(&server->queues[i]))
+      return status_make(STATUS_RESOURCE_EXHAUSTED, "A thread could not be started.");
+  return status_ok();
+}
+
+void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer) {
+  pthread_mutex_lock(&server->mutex);
+  bool is_open = server->state == SERVER_STARTED;
+  pthread_mutex_unlock(&server->mutex);
+  int moved = is_open ? rpc_peers_enter(server->peers, fd, peer) : -1;
+  if (moved < 0) {
+    close(fd);
+    return;
+  }
+  grpc_server_add_channel_from_fd(server->grpc, moved, server->credentials);
+}
+
+/* ---- The end ---- */
+
+static uint64_t calls_active(const struct rpc_server *server) {
+  uint64_t active = 0;
+  for (unsigned i = 0; i < server->options.threads && server->queues != NULL; i++)
+    active += atomic_load_explicit(&server->queues[i].calls_active, memory_order_acquire);
+  return active;
+}
+
+/* Waits for a moment, or until something changes. With the mutex held. */
+static void wait_shortly(struct rpc_server *server) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += DRAIN_POLL_MS * 1000000L;
+  if (until.tv_nsec >= 1000000000L) {
+    until.tv_nsec -= 1000000000L;
+    until.tv_sec++;
+  }
+  pthread_cond_timedwait(&server->changed, &server->mutex, &until);
+}
+
+void rpc_server_drain(struct rpc_server *server, int64_t deadline_us) {
+  struct port *port = server->options.port;
+  pthread_mutex_lock(&server->mutex);
+  if (deadline_us < server->drain_deadline_us)
+    server->drain_deadline_us = deadline_us;
+  if (server->state != SERVER_STARTED) { /* somebody else drains: he sees the earlier deadline */
+    while (server->state == SERVER_DRAINING)
+      wait_shortly(server);
+    if (server->state == SERVER_NEW)
+      server->state = SERVER_DRAINED;
+    pthread_mutex_unlock(&server->mutex);
+    return;
+  }
+  server->state = SERVER_DRAINING;
+  pthread_mutex_unlock(&server->mutex);
+
+  grpc_server_shutdown_and_notify(server->grpc, server->queues[0].cq, &server->shutdown_tag);
+
+  pthread_mutex_lock(&server->mutex);
+  bool cancelled = false;
+  int64_t goodbye_us = INT64_MAX;
+  while (!server->shutdown_done || calls_active(server) > 0) {
+    int64_t now_us = port->monotonic_us(port);
+    if (goodbye_us == INT64_MAX && calls_active(server) == 0)
+      goodbye_us = now_us + DRAIN_GOODBYE_US;
+    if (!cancelled && (now_us >= server->drain_deadline_us || now_us >= goodbye_us)) {
+      cancelled = true;
+      pthread_mutex_unlock(&server->mutex);
+      grpc_server_cancel_all_calls(server->grpc); /* and connections with them */
+      pthread_mutex_lock(&server->mutex);
+    }
+    wait_shortly(server);
+  }
+  server->state = SERVER_DRAINED;
+  pthread_cond_broadcast(&server->changed);
+  pthread_mutex_unlock(&server->mutex);
+}
+
+void rpc_server_free(struct rpc_server *server) {
+  if (server == NULL)
+    return;
+  if (server->state == SERVER_STARTED) /* a start that failed halfway, or a caller in a hurry */
+    rpc_server_drain(server, 0);
+  if (server->grpc != NULL)
+    grpc_server_destroy(server->grpc);
+  for (unsigned i = 0; i < server->options.threads && server->queues != NULL; i++)
+    rpc_queue_fini(&server->queues[i]);
+  free(server->queues);
+  for (size_t i = 0; i < server->entry_count; i++)
+    free(server->entries[i]);
+  free(server->entries);
+  free(server->services);
+  free(server->by_path);
+  rpc_peers_free(server->peers);
+  if (server->credentials != NULL)
+    grpc_server_credentials_release(server->credentials);
+  pthread_cond_destroy(&server->changed);
+  pthread_mutex_destroy(&server->mutex);
+  free(server);
+  grpc_shutdown();
+}
+
+/* ---- Counts ---- */
+
+void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret) {
+  ret->connections_open = rpc_peers_count(server->peers);
+  ret->connections_total = rpc_peers_total(server->peers);
+  ret->calls_active = calls_active(server);
+}
+
+void rpc_server_visit_methods(struct rpc_server *server,
+                              void (*visit)(void *argument, const struct rpc_method_stats *stats),
+                              void *argument) {
+  const struct rpc_counters *sets[THREADS_MAX];
+  for (size_t i = 0; i < server->entry_count; i++) {
+    for (unsigned q = 0; q < server->options.threads; q++)
+      sets[q] = server->queues == NULL || server->queues[q].counters == NULL ? NULL
+                                                                             : &server->queues[q].counters[i];
+    struct rpc_method_stats stats;
+    rpc_counters_merge(server->entries[i]->method, sets, server->options.threads, &stats);
+    visit(argument, &stats);
+  }
+}

@@ -1,0 +1,361 @@
+/* Calls with streams.
+ *
+ * Parties: the queue's thread, which runs handlers and events; the handler's side, on any thread, which
+ * sends, asks for messages and finishes; gRPC, which takes one message and gives one message at a time.
+ *
+ * Sending, under the call's mutex:
+ *
+ *      +--> quiet --(something to send, no handler running)--> busy --(event)--+
+ *      |                                                        |              |
+ *      +--------------------------------------------------------+--------------+
+ *                                                   (the last one carries the status) --> final
+ *
+ *   quiet: neither send_busy nor final_started. busy: one batch with a message is under way. final: the batch
+ *   with the status was started; nothing follows it. Only the thread that moves the call out of quiet starts
+ * a batch, after it let go of the mutex; so batches never overlap and gRPC is never called with it held.
+ *
+ *   - While a handler or an event runs (in_handler) nothing starts: what it sends gathers, and a short stream
+ *     goes out with its status in a few batches. It is started when the handler returns, on the queue's
+ * thread.
+ *   - A finish with OK waits for the messages in the queue, one with an error drops them.
+ *   - GRPC_WRITE_BUFFER_HINT is given when more messages wait behind this one; so the last one of a burst
+ * always flushes. Never with the headers: gRPC would then wait for ever.
+ *   - `broken`: the client is gone. What is queued is dropped, sends are refused, the handler finishes as
+ * usual.
+ *
+ * Receiving: one batch at a time, asked for by rpc_call_receive_next; the first one by rpc_stream_open.
+ * Nobody asks before the message handler was called, so the message's memory has one user. NULL is the end:
+ * of the client's messages if gRPC says that the call did not fail before it, else of the call, which
+ * `cancelled` tells. */
+#include <assert.h>
+#include <grpc/slice_buffer.h>
+#include <stdlib.h>
+
+#include "rpc/runtime.h"
+
+enum { MESSAGE_OVERHEAD_BYTES = sizeof(rpc_message) + 32 }; /* a queue of empty messages is bounded too */
+
+static void send_done(struct rpc_tag *tag, bool ok);
+static void receive_done(struct rpc_tag *tag, bool ok);
+static void kick_done(struct rpc_tag *tag, bool ok);
+
+/* ---- The queue; with the mutex held ---- */
+
+static size_t cost(const rpc_message *message) {
+  return message->len + MESSAGE_OVERHEAD_BYTES;
+}
+
+static bool push(struct rpc_send_queue *queue, rpc_message *message) {
+  if (queue->count == queue->capacity) {
+    size_t capacity = queue->capacity == 0 ? 8 : queue->capacity * 2;
+    rpc_message *ring = malloc(capacity * sizeof *ring);
+    if (ring == NULL)
+      return false;
+    for (size_t i = 0; i < queue->count; i++)
+      ring[i] = queue->ring[(queue->first + i) % queue->capacity];
+    free(queue->ring);
+    queue->ring = ring;
+    queue->capacity = capacity;
+    queue->first = 0;
+  }
+  queue->ring[(queue->first + queue->count++) % queue->capacity] = *message;
+  queue->bytes += cost(message);
+  *message = (rpc_message){0};
+  return true;
+}
+
+static rpc_message pop(struct rpc_send_queue *queue) {
+  assert(queue->count > 0);
+  rpc_message message = queue->ring[queue->first];
+  queue->first = (queue->first + 1) % queue->capacity;
+  queue->count--;
+  queue->bytes -= cost(&message);
+  return message;
+}
+
+static void drop_all(struct rpc_send_queue *queue) {
+  while (queue->count > 0) {
+    rpc_message message = pop(queue);
+    rpc_message_discard(&message);
+  }
+}
+
+/* ---- Sending ---- */
+
+/* Starts what is to be sent now, if anything. Comes with the mutex held and lets go of it. After a final
+ * batch the call may be gone. */
+static void pump(struct rpc_call *call) {
+  struct rpc_send_queue *queue = &call->sending;
+  bool can_send = queue->count > 0 && !call->broken;
+  if (call->in_handler || call->send_busy || call->final_started || (!can_send && !call->finished)) {
+    pthread_mutex_unlock(&call->mutex);
+    return;
+  }
+  rpc_message message = {0};
+  if (can_send)
+    message = pop(queue);
+  bool more = queue->count > 0;
+  bool is_final = call->finished && !more;
+  bool with_headers = !call->headers_sent;
+  bool with_close = is_final && !call->close_asked;
+  call->send_busy = !is_final;
+  call->final_started = is_final;
+  if (!is_final)
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  pthread_mutex_unlock(&call->mutex);
+
+  grpc_op ops[6];
+  grpc_slice details = grpc_empty_slice();
+  size_t count = 0;
+  if (with_headers)
+    ops[count++] = rpc_call_headers_op(call);
+  bool has_message = message.data != NULL;
+  if (has_message)
+    rpc_call_message_op(call, &message, more && !with_headers ? GRPC_WRITE_BUFFER_HINT : 0, &ops[count++]);
+  if (is_final) {
+    call->final_has_message = has_message;
+    count += rpc_call_final_ops(call, ops + count, &details, false, with_close);
+  }
+  rpc_call_start(call, ops, count, is_final ? &call->final_tag : &call->send_tag);
+  grpc_slice_unref(details);
+}
+
+static void send_done(struct rpc_tag *tag, bool ok) {
+  struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, send_tag);
+  const struct rpc_call_events *tell = NULL;
+  if (ok)
+    rpc_counter_add(&rpc_call_counters(call)->messages_out, 1);
+  /* What gRPC did not take (the call failed) must not go out with the next message. */
+  grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
+  pthread_mutex_lock(&call->mutex);
+  call->send_busy = false;
+  if (!ok) {
+    call->broken = true;
+    drop_all(&call->sending);
+  }
+  size_t half = call->server->options.send_queue_bytes_max / 2;
+  if (call->was_full && call->sending.bytes <= half && !call->finished && call->events != NULL) {
+    call->was_full = false;
+    tell = call->events->drained != NULL ? call->events : NULL;
+  }
+  if (tell != NULL) {
+    pump(call); /* keep the wire busy while the handler thinks */
+    pthread_mutex_lock(&call->mutex);
+    call->in_handler = true;
+    pthread_mutex_unlock(&call->mutex);
+    tell->drained(call, call->state);
+    pthread_mutex_lock(&call->mutex);
+    call->in_handler = false;
+  }
+  pump(call);
+  rpc_call_unref(call);
+}
+
+enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
+  assert(message->data != NULL && rpc_call_is_stream(call));
+  pthread_mutex_lock(&call->mutex);
+  assert(!call->finished);
+  enum rpc_send result = RPC_SEND_OK;
+  size_t room = call->server->options.send_queue_bytes_max;
+  if (call->broken) {
+    result = RPC_SEND_CLOSED;
+  } else if (call->sending.count > 0 && call->sending.bytes + cost(message) > room) {
+    call->was_full = true;
+    result = RPC_SEND_FULL;
+  } else if (!push(&call->sending, message)) {
+    result = RPC_SEND_CLOSED; /* no memory for a place in the queue: this stream cannot go on */
+  }
+  pump(call);
+  return result;
+}
+
+size_t rpc_call_send_queue_bytes(const struct rpc_call *constant) {
+  struct rpc_call *call = (struct rpc_call *)(uintptr_t)constant; /* for its mutex */
+  pthread_mutex_lock(&call->mutex);
+  size_t bytes = call->sending.bytes;
+  pthread_mutex_unlock(&call->mutex);
+  return bytes;
+}
+
+void rpc_stream_finish(struct rpc_call *call, rpc_message *message) {
+  pthread_mutex_lock(&call->mutex);
+  assert(!call->finished); /* a handler finished twice */
+  call->finished = true;
+  if (call->code != STATUS_OK || call->broken)
+    drop_all(&call->sending);
+  /* The one response of a client stream stays in call->reply and goes with the final batch. */
+  if (call->broken)
+    rpc_message_discard(message);
+  pump(call);
+}
+
+void rpc_stream_cancelled(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  call->broken = true;
+  drop_all(&call->sending);
+  pthread_mutex_unlock(&call->mutex);
+  rpc_call_deliver_cancel(call);
+}
+
+/* ---- Handlers and events ---- */
+
+static void enter_handler(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  call->in_handler = true;
+  pthread_mutex_unlock(&call->mutex);
+}
+
+/* The call may be gone afterwards, unless the caller holds a reference. */
+static void leave_handler(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  call->in_handler = false;
+  pump(call);
+}
+
+static void init(struct rpc_call *call) {
+  call->send_tag.run = send_done;
+  call->receive_tag.run = receive_done;
+  call->in_handler = call->send_busy = call->finished = call->final_started = false;
+  call->broken = call->was_full = call->half_closed = call->has_message_arena = false;
+  call->sending = (struct rpc_send_queue){0};
+}
+
+void rpc_stream_open(struct rpc_call *call) {
+  init(call);
+  atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed); /* until this function is done */
+  rpc_call_ask_close(call);
+  arena_init(&call->message_arena, NULL, 0, call->server->options.call_memory_bytes_max);
+  call->has_message_arena = true;
+  enter_handler(call);
+  if (call->entry->method->open != NULL)
+    call->entry->method->open(call, call->entry->handlers);
+  rpc_call_receive_next(call);
+  leave_handler(call);
+  rpc_call_unref(call);
+}
+
+void rpc_stream_request(struct rpc_call *call, const void *message) {
+  init(call);
+  atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  enter_handler(call);
+  call->entry->method->message(call, call->entry->handlers, message);
+  pthread_mutex_lock(&call->mutex);
+  /* A stream that is complete already needs no word of the client's going: its final batch asks for it. */
+  bool goes_on = !call->finished || call->sending.count > 1;
+  pthread_mutex_unlock(&call->mutex);
+  if (goes_on)
+    rpc_call_ask_close(call);
+  leave_handler(call);
+  rpc_call_unref(call);
+}
+
+void rpc_stream_fini(struct rpc_call *call) {
+  drop_all(&call->sending);
+  free(call->sending.ring);
+  call->sending = (struct rpc_send_queue){0};
+  if (call->has_message_arena)
+    arena_fini(&call->message_arena);
+  call->has_message_arena = false;
+}
+
+/* ---- Receiving ---- */
+
+void rpc_call_receive_next(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  bool pointless = call->half_closed || call->finished;
+  if (!pointless)
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  pthread_mutex_unlock(&call->mutex);
+  if (pointless)
+    return;
+  if (call->payload != NULL) {
+    grpc_byte_buffer_destroy(call->payload);
+    call->payload = NULL;
+  }
+  grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->payload};
+  rpc_call_start(call, &op, 1, &call->receive_tag);
+}
+
+/* The handler owns the call, so it is the client's view that ends here; the handler hears `cancelled`. */
+static void refuse_message(struct rpc_call *call, const status *why) {
+  call->refused_code = why->code;
+  grpc_call_cancel_with_status(call->grpc, (grpc_status_code)why->code, why->message, NULL);
+}
+
+static void on_message(struct rpc_call *call) {
+  const struct rpc_method *method = call->entry->method;
+  rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
+  arena_reset(&call->message_arena);
+  const void *message;
+  status decoded = rpc_codec_decode(call->payload, &method->request, call->server->options.message_bytes_max,
+                                    &call->message_arena, &message);
+  if (decoded.code != STATUS_OK) {
+    refuse_message(call, &decoded);
+    return;
+  }
+  method->message(call, call->entry->handlers, message);
+}
+
+static void receive_done(struct rpc_tag *tag, bool ok) {
+  struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, receive_tag);
+  const struct rpc_method *method = call->entry->method;
+  bool is_end = !ok || call->payload == NULL;
+  bool is_clean_end = is_end && ok && grpc_call_failed_before_recv_message(call->grpc) == 0;
+  pthread_mutex_lock(&call->mutex);
+  bool deliver = !call->finished && !call->broken && (!is_end || is_clean_end);
+  call->half_closed = is_end;
+  call->in_handler = true;
+  pthread_mutex_unlock(&call->mutex);
+  if (deliver && !is_end)
+    on_message(call);
+  else if (deliver && method->half_close != NULL)
+    method->half_close(call, call->entry->handlers);
+  leave_handler(call);
+  rpc_call_unref(call);
+}
+
+/* ---- Watching ---- */
+
+/* On the queue's thread. */
+void rpc_call_deliver_cancel(struct rpc_call *call) {
+  bool is_stream = rpc_call_is_stream(call);
+  pthread_mutex_lock(&call->mutex);
+  bool is_finished = is_stream ? call->finished : (atomic_load(&call->flags) & RPC_CALL_FINISHED) != 0;
+  bool deliver = !is_finished && !call->cancel_delivered && call->events != NULL;
+  call->cancel_delivered = call->cancel_delivered || deliver;
+  const struct rpc_call_events *events = call->events;
+  if (is_stream)
+    call->in_handler = true;
+  pthread_mutex_unlock(&call->mutex);
+  if (deliver && events->cancelled != NULL)
+    events->cancelled(call, call->state);
+  if (is_stream)
+    leave_handler(call);
+}
+
+static void kick_done(struct rpc_tag *tag, bool ok) {
+  (void)ok;
+  struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, kick_tag);
+  rpc_call_deliver_cancel(call);
+  rpc_call_unref(call);
+}
+
+void rpc_call_watch(struct rpc_call *call, const struct rpc_call_events *events, void *state) {
+  pthread_mutex_lock(&call->mutex);
+  assert(call->events == NULL && events != NULL);
+  call->events = events;
+  call->state = state;
+  bool is_late = (atomic_load_explicit(&call->flags, memory_order_acquire) & RPC_CALL_CANCELLED) != 0;
+  if (is_late)
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  pthread_mutex_unlock(&call->mutex);
+  if (!is_late)
+    return;
+  /* A batch of nothing completes at once: it brings us to the queue's thread. */
+  call->kick_tag.run = kick_done;
+  rpc_call_start(call, NULL, 0, &call->kick_tag);
+}
+
+void *rpc_call_state(const struct rpc_call *call) {
+  return call->state;
+}
