@@ -242,6 +242,59 @@ static void check_syntax(struct schema *schema, const struct schema_file *file) 
                syntax);
 }
 
+/* ---- Completeness: protoc always gives names, and type names with a leading dot ---- */
+
+static bool is_full_name(const char *name) {
+  return name != NULL && name[0] == '.';
+}
+
+static bool is_message_complete(const proto_message *message) {
+  if (message->name == NULL)
+    return false;
+  for (size_t i = 0; i < message->n_field; i++) {
+    const proto_field *field = message->field[i];
+    if (field->name == NULL || (field->type_name != NULL && !is_full_name(field->type_name)))
+      return false;
+  }
+  for (size_t i = 0; i < message->n_oneof_decl; i++) {
+    if (message->oneof_decl[i]->name == NULL)
+      return false;
+  }
+  for (size_t i = 0; i < message->n_enum_type; i++) {
+    if (message->enum_type[i]->name == NULL)
+      return false;
+  }
+  for (size_t i = 0; i < message->n_nested_type; i++) {
+    if (!is_message_complete(message->nested_type[i]))
+      return false;
+  }
+  return true;
+}
+
+static bool is_service_complete(const proto_service *service) {
+  for (size_t i = 0; i < service->n_method; i++) {
+    const proto_method *method = service->method[i];
+    if (method->name == NULL || !is_full_name(method->input_type) || !is_full_name(method->output_type))
+      return false;
+  }
+  return service->name != NULL;
+}
+
+static bool is_request_complete(const proto_request *request) {
+  bool is_complete = true;
+  for (size_t i = 0; i < request->n_proto_file && is_complete; i++) {
+    const proto_file *file = request->proto_file[i];
+    is_complete = file->name != NULL;
+    for (size_t k = 0; k < file->n_message_type && is_complete; k++)
+      is_complete = is_message_complete(file->message_type[k]);
+    for (size_t k = 0; k < file->n_service && is_complete; k++)
+      is_complete = is_service_complete(file->service[k]);
+  }
+  return is_complete;
+}
+
+/* ---- Loading ---- */
+
 /* The files, each with its bytes of the request. */
 static void load_files(struct schema *schema, str request_bytes) {
   schema->file_count = schema->request->n_proto_file;
@@ -273,7 +326,7 @@ bool schema_load(struct schema *schema, str request_bytes) {
   ProtobufCAllocator allocator = schema_allocator(schema);
   schema->request = google__protobuf__compiler__code_generator_request__unpack(
       &allocator, request_bytes.len, (const uint8_t *)request_bytes.ptr);
-  if (schema->request == NULL) {
+  if (schema->request == NULL || !is_request_complete(schema->request)) {
     schema_error(schema, NULL,
                  "standard input is not a CodeGeneratorRequest: run this program through protoc "
                  "--plugin=protoc-gen-skerry=... --skerry_out=DIR");

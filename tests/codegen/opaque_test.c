@@ -1,4 +1,6 @@
 /* Opaque messages go through untouched, whatever is in them: what protobuf-c would change stays. */
+#include "aside.skerry.h"
+#include "inherit.skerry.h"
 #include "opaque.skerry.h"
 #include "tests/codegen/tests.h"
 
@@ -107,11 +109,22 @@ static void handlers_get_a_str(void **state) {
   assert_ptr_equal(seen, &bytes);
 }
 
+static void other_targets_inherit_them(void **state) {
+  (void)state;
+  const struct rpc_method *store = &test_inherit_archive_service.methods[TEST_INHERIT_ARCHIVE_STORE];
+  assert_null(store->request.descriptor);
+  Test__Inherit__Stored stored = TEST__INHERIT__STORED__INIT;
+  stored.document = (ProtobufCBinaryData){0, NULL};
+  assert_int_equal(test__inherit__stored__get_packed_size(&stored), 0);
+  assert_string_equal(aside_proto.name, "aside.proto");
+}
+
 int opaque_tests(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bytes_come_back_as_they_were),
       cmocka_unit_test(the_table_has_no_descriptor_for_them),
       cmocka_unit_test(handlers_get_a_str),
+      cmocka_unit_test(other_targets_inherit_them),
   };
   return cmocka_run_group_tests_name("opaque", tests, NULL, NULL);
 }
