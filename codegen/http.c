@@ -1,7 +1,7 @@
 #include "codegen/http.h"
 
 #include "codegen/names.h"
-#include "codegen/wire.h"
+#include "codegen/wire_read.h"
 
 /* google/api/annotations.proto and http.proto */
 enum {
@@ -43,7 +43,7 @@ static void read_rule(struct rules *rules, str bytes, bool is_additional) {
   struct http_rule *rule = &rules->rules[rules->count++];
   *rule = (struct http_rule){"", "", "", ""};
   for (struct wire_field field; wire_next(&bytes, &field);) {
-    if (field.type != WIRE_LEN)
+    if (field.type != WIRE_BYTES)
       continue;
     if (field.number < sizeof(verbs) / sizeof(verbs[0]) && verbs[field.number] != NULL) {
       rule->verb = verbs[field.number];

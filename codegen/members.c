@@ -3,7 +3,7 @@
 #include <strings.h>
 
 #include "codegen/names.h"
-#include "codegen/wire.h"
+#include "codegen/wire_read.h"
 
 /* Field numbers in descriptor.proto, for places, and in protobuf-c.proto. */
 enum { MESSAGE_FIELD = 2, MESSAGE_ENUM_TYPE = 4, MESSAGE_ONEOF_DECL = 8 };
@@ -32,7 +32,7 @@ static const char *base_name(struct schema *schema, const proto_message *message
   const char *name = "base";
   str rest = pbc_options(message);
   for (struct wire_field field; wire_next(&rest, &field);) {
-    if (field.number == PBC_MESSAGE_BASE_FIELD_NAME && field.type == WIRE_LEN)
+    if (field.number == PBC_MESSAGE_BASE_FIELD_NAME && field.type == WIRE_BYTES)
       name = name_copy(schema->arena, field.bytes);
   }
   return name;

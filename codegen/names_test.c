@@ -1,11 +1,5 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "codegen/names.h"
-/* cmocka wants the four above first. */
-#include <cmocka.h>
+#include "tests/support/unit.h"
 
 static struct arena arena;
 

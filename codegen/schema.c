@@ -6,7 +6,7 @@
 #include <uthash.h>
 
 #include "codegen/names.h"
-#include "codegen/wire.h"
+#include "codegen/wire_read.h"
 
 /* Field numbers in descriptor.proto and plugin.proto. */
 enum {
@@ -166,7 +166,7 @@ static const char *package_override(struct schema *schema, const proto_file *fil
     if (unknown->tag != FILE_OPTIONS_PBC || !wire_varint(&rest, &len) || len != rest.len)
       continue;
     for (struct wire_field field; wire_next(&rest, &field);) {
-      if (field.number == PBC_FILE_PACKAGE && field.type == WIRE_LEN)
+      if (field.number == PBC_FILE_PACKAGE && field.type == WIRE_BYTES)
         package = name_copy(schema->arena, field.bytes);
     }
   }

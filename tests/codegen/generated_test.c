@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "codegen/wire.h"
+#include "codegen/wire_read.h"
 #include "kinds.skerry.h"
 #include "legacy.skerry.h"
 #include "nopackage.skerry.h"

@@ -1,4 +1,4 @@
-#include "codegen/wire.h"
+#include "codegen/wire_read.h"
 
 bool wire_varint(str *rest, uint64_t *ret) {
   uint64_t value = 0;
@@ -20,13 +20,13 @@ static bool read_payload(str *rest, struct wire_field *field) {
   switch (field->type) {
   case WIRE_VARINT:
     return wire_varint(rest, &field->value);
-  case WIRE_I64:
+  case WIRE_FIXED64:
     len = 8;
     break;
-  case WIRE_I32:
+  case WIRE_FIXED32:
     len = 4;
     break;
-  case WIRE_LEN:
+  case WIRE_BYTES:
     if (!wire_varint(rest, &len))
       return false;
     break;

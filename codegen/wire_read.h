@@ -1,17 +1,15 @@
 /* Reads protobuf's wire format field by field, for what protobuf-c keeps as unknown bytes (custom options)
  * and where the bytes are wanted as they are. Borrowed bytes, no allocation. */
-#ifndef SKERRY_CODEGEN_WIRE_H
-#define SKERRY_CODEGEN_WIRE_H
+#ifndef SKERRY_CODEGEN_WIRE_READ_H
+#define SKERRY_CODEGEN_WIRE_READ_H
 
-#include "base/str.h"
-
-enum wire_type { WIRE_VARINT = 0, WIRE_I64 = 1, WIRE_LEN = 2, WIRE_I32 = 5 };
+#include "base/wire.h"
 
 struct wire_field {
   uint32_t number;
   enum wire_type type;
   uint64_t value; /* of WIRE_VARINT */
-  str bytes;      /* of WIRE_LEN: without the length */
+  str bytes;      /* of WIRE_BYTES: without the length */
   str raw;        /* the whole field, tag included */
 };
 
