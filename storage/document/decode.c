@@ -149,8 +149,11 @@ static bool gather(struct decoder *d, struct wire_reader in, uint32_t number, st
 /* The member of a Value that counts. */
 static bool read_member(struct decoder *d, str name, str wire, struct wire_field *ret) {
   struct wire_reader in = wire_reader_make(wire), run = in;
+  if (wire_read_field(&in, ret) == WIRE_READ_FIELD && in.at == in.end && is_member(ret))
+    return true; /* as every encoder writes it */
   struct wire_field field;
   bool repeated = false;
+  in = run;
   ret->number = 0;
   for (;;) {
     struct wire_reader before = in;
@@ -378,24 +381,39 @@ static bool name_is_plain(const struct decoder *d, str name) {
   return d->stored || (name.ptr[0] != '_' && utf8_is_valid(name.ptr, name.len));
 }
 
-/* Name and value of a map's entry. */
-static bool read_entry(struct decoder *d, struct frame *frame, str wire) {
+/* An entry as every encoder writes it: the key, the value, nothing else. */
+static bool split_entry(str wire, str *ret_name, str *ret_value) {
+  struct wire_reader in = wire_reader_make(wire);
+  if (in.at == in.end || *in.at++ != (ENTRY_KEY << 3 | WIRE_BYTES) || !wire_read_bytes(&in, ret_name))
+    return false;
+  return in.at != in.end && *in.at++ == (ENTRY_VALUE << 3 | WIRE_BYTES) && wire_read_bytes(&in, ret_value) &&
+         in.at == in.end;
+}
+
+/* The same for an entry of any form. */
+static bool search_entry(struct decoder *d, str map_name, str wire, str *ret_name, str *ret_value) {
   struct wire_reader in = wire_reader_make(wire);
   struct wire_field field;
-  str name = {NULL, 0}, value = {NULL, 0};
   size_t values = 0;
   enum wire_read read;
+  *ret_name = *ret_value = (str){NULL, 0};
   while ((read = wire_read_field(&in, &field)) == WIRE_READ_FIELD) {
     if (field.number == ENTRY_KEY && field.type == WIRE_BYTES) {
-      name = field.bytes;
+      *ret_name = field.bytes;
     } else if (field.number == ENTRY_VALUE && field.type == WIRE_BYTES) {
-      value = field.bytes;
+      *ret_value = field.bytes;
       values++;
     }
   }
   if (read == WIRE_READ_BROKEN)
-    return refuse(d, frame->name, BROKEN);
-  if (values > 1 && !gather(d, wire_reader_make(wire), ENTRY_VALUE, &value))
+    return refuse(d, map_name, BROKEN);
+  return values <= 1 || gather(d, wire_reader_make(wire), ENTRY_VALUE, ret_value);
+}
+
+/* Name and value of a map's entry. */
+static bool read_entry(struct decoder *d, struct frame *frame, str wire) {
+  str name, value;
+  if (!split_entry(wire, &name, &value) && !search_entry(d, frame->name, wire, &name, &value))
     return false;
   if (frame->target != NULL && str_eq(name, STR("__type__"))) {
     frame->vector = true; /* or refused, when the map is complete */
@@ -455,8 +473,8 @@ static bool check_vector(struct decoder *d, const struct frame *frame) {
   return true;
 }
 
-/* The top frame is read: gives its entries to the target, or to *ret_root. */
-static bool close_container(struct decoder *d, struct doc_map *ret_root) {
+/* The top frame is read: gives its entries to the target, or to *ret_root if it was a document's. */
+static bool close_container(struct decoder *d, struct doc_document *ret_root) {
   struct frame *frame = d->top;
   d->top = frame == d->frames ? NULL : frame - 1;
   if (frame_is_array(frame)) {
@@ -473,14 +491,14 @@ static bool close_container(struct decoder *d, struct doc_map *ret_root) {
     return false;
   struct doc_map map = {frame->fields, frame->count};
   if (frame->target == NULL)
-    *ret_root = map;
+    ret_root->fields = map;
   else
     frame->target->as.map = map;
   return true;
 }
 
-/* Reads until the stack is empty. */
-static bool run(struct decoder *d, struct doc_map *ret_root) {
+/* Reads until the stack is empty. *ret_root may be NULL if no document is in it. */
+static bool run(struct decoder *d, struct doc_document *ret_root) {
   while (d->top != NULL) {
     struct frame *frame = d->top;
     struct wire_field field;
@@ -491,7 +509,9 @@ static bool run(struct decoder *d, struct doc_map *ret_root) {
     bool good;
     if (read == WIRE_READ_END) {
       good = close_container(d, ret_root);
-    } else if (field.number != frame->number || field.type != WIRE_BYTES) {
+    } else if (field.type != WIRE_BYTES || field.number != frame->number) {
+      if (frame->target == NULL && field.type == WIRE_BYTES && field.number == DOCUMENT_NAME)
+        ret_root->name = field.bytes;
       continue;
     } else {
       assert(frame->count < frame->capacity);
@@ -509,19 +529,11 @@ static bool run(struct decoder *d, struct doc_map *ret_root) {
 status doc_decode_document(str wire, struct arena *arena, struct doc_document *ret) {
   struct decoder d;
   decoder_init(&d, arena, false, DOC_USE_FIELD);
-  struct wire_reader in = wire_reader_make(wire);
-  struct wire_field field;
   struct doc_document document = {.name = {NULL, 0}};
-  enum wire_read read;
-  while ((read = wire_read_field(&in, &field)) == WIRE_READ_FIELD)
-    if (field.number == DOCUMENT_NAME && field.type == WIRE_BYTES)
-      document.name = field.bytes;
-  if (read == WIRE_READ_BROKEN)
-    return status_make(STATUS_INVALID_ARGUMENT, "The document is not valid protobuf.");
+  if (!open_container(&d, NULL, (str){NULL, 0}, wire, DOCUMENT_FIELDS) || !run(&d, &document))
+    return d.error;
   if (!utf8_is_valid(document.name.ptr, document.name.len))
     return status_make(STATUS_INVALID_ARGUMENT, "The document's name is not valid UTF-8.");
-  if (!open_container(&d, NULL, (str){NULL, 0}, wire, DOCUMENT_FIELDS) || !run(&d, &document.fields))
-    return d.error;
   *ret = document;
   return status_ok();
 }
@@ -539,12 +551,12 @@ status doc_decode_value(str wire, enum doc_use use, struct arena *arena, struct 
 status doc_decode_fields(str stored, struct arena *arena, struct doc_map *ret) {
   struct decoder d;
   decoder_init(&d, arena, true, DOC_USE_FIELD);
-  struct doc_map map = {NULL, 0};
-  if (!open_container(&d, NULL, (str){NULL, 0}, stored, DOCUMENT_FIELDS) || !run(&d, &map)) {
+  struct doc_document document;
+  if (!open_container(&d, NULL, (str){NULL, 0}, stored, DOCUMENT_FIELDS) || !run(&d, &document)) {
     if (d.error.code == STATUS_INVALID_ARGUMENT)
       return status_make(STATUS_DATA_LOSS, "A stored document is damaged: %s", d.error.message);
     return d.error;
   }
-  *ret = map;
+  *ret = document.fields;
   return status_ok();
 }

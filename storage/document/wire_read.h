@@ -34,6 +34,11 @@ static inline bool wire_read_varint(struct wire_reader *in, uint64_t *ret) {
     *ret = *in->at++;
     return true;
   }
+  if (in->end - in->at >= 2 && in->at[1] < 0x80) { /* most others have two bytes */
+    *ret = (uint64_t)(in->at[0] & 0x7F) | (uint64_t)in->at[1] << 7;
+    in->at += 2;
+    return true;
+  }
   uint64_t value = 0;
   for (unsigned shift = 0; shift < 70; shift += 7) {
     if (in->at == in->end)
