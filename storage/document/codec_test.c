@@ -97,6 +97,7 @@ static void every_type_is_kept_and_canonical(void **state) {
                V_BYTES(STR("")),
                V_BYTES(STR("\xFF\x00")),
                V_POINT(-90.0, 180.0),
+               V_POINT(-0.0, -0.0),
                V_MAP(NOTHING),
                V_ARRAY(NOTHING),
                V_ARRAY(ITEM(V_NULL), ITEM(V_MAP(M("x", V_ARRAY(ITEM(V_INT(1))))))),
@@ -206,6 +207,24 @@ static void protobuf_rules_for_repeats(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_bytes(canonical(cases[i].wire), cases[i].wanted);
+}
+
+/* More keys than are sorted in place. */
+static void many_keys_are_sorted_and_the_last_counts(void **state) {
+  (void)state;
+  enum { COUNT = 1000 };
+  str *shuffled = calloc(2 * COUNT, sizeof *shuffled), *sorted = calloc(COUNT, sizeof *sorted);
+  for (size_t i = 0; i < COUNT; i++) {
+    uint8_t *key = build_room(2);
+    key[0] = (uint8_t)('a' + i / 100);
+    key[1] = (uint8_t)(1 + i % 100);
+    size_t place = i * 387 % COUNT; /* coprime: every place once */
+    shuffled[place] = ENTRY(2, str_make(key, 2), V_INT(-1));
+    shuffled[COUNT + place] = sorted[i] = ENTRY(2, str_make(key, 2), V_INT(i));
+  }
+  assert_bytes(canonical(join_all(shuffled, 2 * COUNT)), join_all(sorted, COUNT));
+  free(shuffled);
+  free(sorted);
 }
 
 static void a_document_has_a_name(void **state) {
@@ -372,6 +391,8 @@ static void nesting(void **state) {
   /* Unknown groups in each other do not recurse. */
   str groups = JOIN(repeat('\x33', 10000), repeat('\x34', 10000));
   assert_refused(groups, STATUS_INVALID_ARGUMENT, "not valid protobuf");
+  assert_refused(STR("\x33\x3C"), STATUS_INVALID_ARGUMENT, "not valid protobuf");
+  assert_refused(STR("\x33\x3B\x34\x3C"), STATUS_INVALID_ARGUMENT, "not valid protobuf");
   groups = JOIN(repeat('\x33', LIMIT_MESSAGE_DEPTH), repeat('\x34', LIMIT_MESSAGE_DEPTH));
   assert_bytes(canonical(groups), NOTHING);
 }
@@ -520,6 +541,9 @@ static void documents_are_limited(void **state) {
   struct doc_map map = decode(F("f", nested(LIMIT_VALUE_DEPTH, false)));
   status s = doc_document_check(REFERENCE, map, &limits);
   assert_int_equal(s.code, STATUS_OK);
+  map = decode(F("f", nested_around(vector_of(2, V_DOUBLE(1.0)), LIMIT_VALUE_DEPTH, false)));
+  s = doc_document_check(REFERENCE, map, &limits);
+  assert_int_equal(s.code, STATUS_OK);
   const struct doc_field deeper = {STR("g"), {.type = DOC_MAP, .as.map = map}};
   s = doc_document_check(REFERENCE, (struct doc_map){&deeper, 1}, &limits);
   assert_int_equal(s.code, STATUS_INVALID_ARGUMENT);
@@ -638,6 +662,7 @@ int main(int argc, char **argv) {
       TEST(values_come_out_as_they_went_in),
       TEST(forms_that_differ_become_one),
       TEST(protobuf_rules_for_repeats),
+      TEST(many_keys_are_sorted_and_the_last_counts),
       TEST(a_document_has_a_name),
       TEST(vectors),
       TEST(broken_rules_are_named),
