@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "rpc/health.h"
+#include "rpc/reflection.h"
 #include "rpc/runtime.h"
 
 enum {
@@ -226,8 +228,17 @@ const struct rpc_entry *rpc_server_lookup(const struct rpc_server *server, str p
   }
 }
 
+/* Last, so that the methods of others are the registered ones. */
+static status add_own_services(struct rpc_server *server) {
+  STATUS_TRY(rpc_health_new(server, server->services, server->service_count, &server->health));
+  if (!server->options.reflection)
+    return status_ok();
+  return rpc_reflection_new(server, &server->reflection);
+}
+
 status rpc_server_start(struct rpc_server *server) {
   assert(server->state == SERVER_NEW);
+  STATUS_TRY(add_own_services(server));
   server->unknown.index = server->entry_count;
   server->queues = calloc(server->options.threads, sizeof *server->queues);
   if (server->queues == NULL || !build_table(server))
@@ -255,6 +266,11 @@ void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *
     return;
   }
   grpc_server_add_channel_from_fd(server->grpc, moved, server->credentials);
+}
+
+void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving) {
+  assert(server->health != NULL); /* after rpc_server_start */
+  rpc_health_set(server->health, service, serving);
 }
 
 /* ---- The end ---- */
@@ -294,6 +310,7 @@ void rpc_server_drain(struct rpc_server *server, int64_t deadline_us) {
   server->state = SERVER_DRAINING;
   pthread_mutex_unlock(&server->mutex);
 
+  rpc_health_close(server->health);
   grpc_server_shutdown_and_notify(server->grpc, server->queues[0].cq, &server->shutdown_tag);
 
   pthread_mutex_lock(&server->mutex);
@@ -332,6 +349,8 @@ void rpc_server_free(struct rpc_server *server) {
   free(server->services);
   free(server->by_path);
   rpc_peers_free(server->peers);
+  rpc_health_free(server->health);
+  rpc_reflection_free(server->reflection);
   if (server->credentials != NULL)
     grpc_server_credentials_release(server->credentials);
   pthread_cond_destroy(&server->changed);
