@@ -19,7 +19,7 @@ typedef struct str {
 #define STR_ARG(s) ((int)((s).len > 8192 ? 8192 : (s).len)), ((s).ptr == NULL ? "" : (s).ptr)
 
 static inline str str_make(const void *ptr, size_t len) {
-  return (str){ptr, len};
+  return (str){(const char *)ptr, len}; /* the cast is for the one C++ file */
 }
 static inline str str_from_cstr(const char *text) {
   return (str){text, text == NULL ? 0 : strlen(text)};

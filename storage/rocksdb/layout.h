@@ -1,0 +1,30 @@
+/* What a data directory holds, and whether it is ours:
+ *
+ *   FORMAT    two lines of text, "skerry store" and "format 1 new" or "format 1 ready"; "new" until the
+ *             engine's files exist, so that lost files are never taken for an empty store
+ *   rocksdb/  the engine's files */
+#ifndef SKERRY_STORAGE_ROCKSDB_LAYOUT_H
+#define SKERRY_STORAGE_ROCKSDB_LAYOUT_H
+
+#include <stdbool.h>
+
+#include "base/status.h"
+
+/* The format that this program writes. A program reads every older one and refuses a newer one. */
+enum { LAYOUT_FORMAT = 1 };
+enum { LAYOUT_PATH_MAX_BYTES = 4096 };
+
+struct layout {
+  char engine_path[LAYOUT_PATH_MAX_BYTES];
+  int format;
+  bool is_new; /* the engine's files are yet to be made */
+};
+
+/* Looks at `directory`, makes it if it is missing and may be made. FAILED_PRECONDITION: not ours, or newer.
+ * PERMISSION_DENIED, RESOURCE_EXHAUSTED, DATA_LOSS (FORMAT cannot be understood), NOT_FOUND (read_only and
+ * nothing there). */
+STATUS_MUST_USE status layout_open(const char *directory, bool read_only, struct layout *ret);
+/* The engine's files exist now. */
+STATUS_MUST_USE status layout_mark_ready(const char *directory);
+
+#endif

@@ -1,0 +1,65 @@
+#include "storage/rocksdb/test_support.h"
+
+#include <assert.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct port_simulated *test_port_new(void) {
+  struct port_simulated *simulated = port_simulated_new();
+  assert(simulated != NULL);
+  port_simulated_set_wall(simulated, INT64_C(2000000000) * 1000000); /* the year 2033 */
+  return simulated;
+}
+
+void test_directory_make(char path[64]) {
+  const char *parent = getenv("TMPDIR");
+  int len =
+      snprintf(path, 64, "%s/skerry-kv-XXXXXX", parent != NULL && strlen(parent) < 40 ? parent : "/tmp");
+  assert(len < 64);
+  char *made = mkdtemp(path);
+  assert(made != NULL);
+}
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *at) {
+  (void)s, (void)type, (void)at;
+  return remove(path);
+}
+
+void test_directory_remove(const char *path) {
+  nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct one_put {
+  str key, value;
+};
+
+static status one_put_resolve(void *argument, struct kv_reader *reader, kv_version version,
+                              struct kv_batch *batch) {
+  const struct one_put *p = argument;
+  (void)reader, (void)version;
+  kv_batch_put(batch, KV_DOCUMENTS, p->key, p->value);
+  return status_ok();
+}
+
+status test_put(struct kv_store *store, str key, str value, kv_version *ret) {
+  struct one_put p = {key, value};
+  struct kv_txn txn = {.resolve = one_put_resolve, .argument = &p};
+  return kv_commit_wait(store, &txn, ret);
+}
+
+status test_get(struct kv_store *store, str key, char *value, size_t capacity, bool *ret_found) {
+  kv_snapshot snapshot;
+  struct kv_value got;
+  STATUS_TRY(kv_snapshot_at(store, KV_LATEST, &snapshot));
+  STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, &got));
+  *ret_found = got.found;
+  size_t len = got.bytes.len < capacity ? got.bytes.len : capacity - 1;
+  if (len > 0)
+    memcpy(value, got.bytes.ptr, len);
+  value[len] = '\0';
+  kv_value_release(&got);
+  return status_ok();
+}
