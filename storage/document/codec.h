@@ -6,20 +6,23 @@
  *   Protobuf's own rules: a map key that comes again replaces the value before it; of a oneof the last member
  *   counts, and a message-typed member that comes again directly merges into itself (arrays are appended,
  *   maps united, times and points filled member by member); unknown fields, known ones with another wire
- *   type, and groups are skipped. Broken wire bytes are INVALID_ARGUMENT.
+ *   type, groups, and members of a oneof that others replace are skipped without a look into them. Broken
+ *   wire bytes are INVALID_ARGUMENT.
+ *
  *   Firestore's rules, each INVALID_ARGUMENT with a message that names the field:
  *     - strings, names and references are UTF-8 (U+0000 is a character like others);
  *     - field names: doc_field_name_check (1 to LIMIT_ID_BYTES bytes, not `__.*__`), in maps as well;
  *     - a string or bytes: at most LIMIT_VALUE_BYTES;
  *     - at most LIMIT_VALUE_DEPTH maps and arrays in each other (neither the document's own map nor vectors
- * count), and no array directly in an array;
+ *       count), and no array directly in an array;
  *     - timestamps: years 1 to 9999, nanos 0 to 999,999,999; cut down to microseconds, before 1970 too;
  *     - points: latitude -90 to 90, longitude -180 to 180;
  *     - references: full names of documents (path.h);
  *     - a map with `__type__` is a vector: {"__type__": "__vector__", "value": [doubles]} and nothing else,
- * of 1 to LIMIT_VECTOR_DIMENSIONS doubles;
+ *       of 1 to LIMIT_VECTOR_DIMENSIONS doubles;
  *     - a Value without a member, or with one that exists for queries and pipelines only (field and variable
  *       references, functions, pipelines), is refused.
+ *
  *   Every NaN becomes the same NaN. -0.0 stays what it is: it is equal to 0 and sorts with it, but a reader
  *   gets back the sign that was written.
  *

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "storage/document/codec.h"
+#include "storage/document/mask.h"
 #include "storage/document/wire_build.h"
 
 enum { ROUNDS = 3000, REFERENCE_ROUNDS = 24, DEPTH = 4, WIDTH = 5 };
@@ -256,6 +257,54 @@ static void trees_come_back(void **state) {
   }
 }
 
+static struct doc_mask random_mask(void) {
+  str texts[WIDTH];
+  size_t count = below(WIDTH + 1);
+  for (size_t i = 0; i < count; i++) {
+    str segments[DEPTH];
+    struct doc_field_path path = {segments, 1 + below(DEPTH)};
+    for (size_t at = 0; at < path.count; at++)
+      segments[at] = random_name();
+    texts[i] = doc_field_path_format(&path, &arena);
+  }
+  struct doc_mask mask;
+  status s = doc_mask_parse(texts, count, DOC_MASK_WRITE, &arena, &mask);
+  assert_true(status_is_ok(&s));
+  return mask;
+}
+
+static str encode_projection(struct doc_map map, const struct doc_mask *mask) {
+  struct doc_map fields;
+  status s = doc_mask_project(map, mask, &arena, &fields);
+  assert_true(status_is_ok(&s));
+  return encode(fields);
+}
+
+/* After a merge the mask shows the same of the result as of the new document, a second merge changes nothing,
+ * and a document merged into itself stays as it is. */
+static void merging_sets_what_the_mask_means(void **state) {
+  (void)state;
+  for (int round = 0; round < ROUNDS; round++) {
+    uint64_t seed = random_state;
+    struct doc_map old = random_map(DEPTH), new = random_map(DEPTH), merged, again;
+    struct doc_mask mask = random_mask();
+    status s = doc_mask_merge(old, new, &mask, &arena, &merged);
+    assert_true(status_is_ok(&s));
+    s = doc_mask_merge(merged, new, &mask, &arena, &again);
+    assert_true(status_is_ok(&s));
+    str bytes = encode(merged);
+    if (!str_eq(canonical(bytes), bytes) || !str_eq(encode(again), bytes) ||
+        !str_eq(encode_projection(merged, &mask), encode_projection(new, &mask)))
+      fail_msg("state %llu: merged wrongly", (unsigned long long)seed);
+    s = doc_mask_merge(old, old, &mask, &arena, &again);
+    assert_true(status_is_ok(&s));
+    if (!str_eq(encode(again), encode(old)))
+      fail_msg("state %llu: merging a document into itself changes it", (unsigned long long)seed);
+    arena_reset(&arena);
+    arena_reset(&build_arena);
+  }
+}
+
 static str read_all(const char *path) {
   FILE *file = fopen(path, "rb");
   assert_non_null(file);
@@ -307,6 +356,7 @@ static void protobuf_agrees(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(trees_come_back), TEST(protobuf_agrees)};
+  const struct CMUnitTest tests[] = {TEST(trees_come_back), TEST(merging_sets_what_the_mask_means),
+                                     TEST(protobuf_agrees)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -497,7 +497,7 @@ static bool close_container(struct decoder *d, struct doc_document *ret_root) {
   return true;
 }
 
-/* Reads until the stack is empty. *ret_root may be NULL if no document is in it. */
+/* Reads until the stack is empty. */
 static bool run(struct decoder *d, struct doc_document *ret_root) {
   while (d->top != NULL) {
     struct frame *frame = d->top;
@@ -542,7 +542,8 @@ status doc_decode_value(str wire, enum doc_use use, struct arena *arena, struct 
   struct decoder d;
   decoder_init(&d, arena, false, use);
   struct doc_value value;
-  if (!read_value(&d, (str){NULL, 0}, wire, &value) || !run(&d, NULL))
+  struct doc_document none; /* the stack holds no document */
+  if (!read_value(&d, (str){NULL, 0}, wire, &value) || !run(&d, &none))
     return d.error;
   *ret = value;
   return status_ok();

@@ -50,6 +50,8 @@ static struct measure measure(const struct doc_value *root) {
     const struct doc_value *value;
     size_t next;
   } stack[DOC_TREE_DEPTH_MAX];
+  stack[0].value = root;
+  stack[0].next = 0;
   size_t depth = 0;
   struct measure sum = {0, 0};
   const struct doc_value *value = root;
