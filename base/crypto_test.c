@@ -96,10 +96,10 @@ static void assert_crc_agrees_with_rfc_3720(crc_function *crc) {
   assert_int_equal(crc(0, all), 0x8a9136aa);
   memset(bytes, 0xff, sizeof bytes);
   assert_int_equal(crc(0, all), 0x62a8ab43);
-  for (uint8_t i = 0; i < sizeof bytes; i++)
-    bytes[i] = i;
+  for (size_t i = 0; i < sizeof bytes; i++)
+    bytes[i] = (uint8_t)i;
   assert_int_equal(crc(0, all), 0x46dd794e);
-  for (uint8_t i = 0; i < sizeof bytes; i++)
+  for (size_t i = 0; i < sizeof bytes; i++)
     bytes[i] = (uint8_t)(31 - i);
   assert_int_equal(crc(0, all), 0x113fdb5c);
   assert_int_equal(

@@ -6,6 +6,9 @@
 
 #include "base/utf8.h"
 
+#undef status_make /* what status.h makes of them for clang-tidy */
+#undef status_default
+
 static const struct {
   const char *name;
   const char *text;

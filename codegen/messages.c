@@ -8,8 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* A child with pipes at its standard input and output. */
 struct child {
   pid_t pid;

@@ -1,16 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "rpc/message.h"
-/* cmocka wants the four above first. */
-#include <cmocka.h>
 #include <grpc/grpc.h>
 #include <string.h>
 
 #include "rpc/call.h"
+#include "rpc/message.h"
 #include "rpc/message_slice.h"
+#include "tests/support/unit.h"
 
 static void test_holds_any_length(void **state) {
   (void)state;

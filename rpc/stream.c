@@ -169,11 +169,11 @@ enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
   return result;
 }
 
-size_t rpc_call_send_queue_bytes(const struct rpc_call *constant) {
-  struct rpc_call *call = (struct rpc_call *)(uintptr_t)constant; /* for its mutex */
-  pthread_mutex_lock(&call->mutex);
+size_t rpc_call_send_queue_bytes(const struct rpc_call *call) {
+  pthread_mutex_t *mutex = &((struct rpc_call *)(uintptr_t)call)->mutex;
+  pthread_mutex_lock(mutex);
   size_t bytes = call->sending.bytes;
-  pthread_mutex_unlock(&call->mutex);
+  pthread_mutex_unlock(mutex);
   return bytes;
 }
 

@@ -102,7 +102,7 @@ static uint64_t linux_descriptors_max(struct port *port) {
 /* The kernel refuses a mask smaller than its own number of cores, so the mask grows until it does not. */
 static unsigned linux_cores(struct port *port) {
   (void)port;
-  for (size_t bits = 1024; bits <= 64 * 1024; bits *= 2) {
+  for (size_t bits = 1024; bits <= 65536; bits *= 2) {
     cpu_set_t *set = CPU_ALLOC(bits);
     if (set == NULL)
       break;

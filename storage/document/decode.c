@@ -490,10 +490,12 @@ static bool close_container(struct decoder *d, struct doc_document *ret_root) {
   if (frame->vector && !check_vector(d, frame))
     return false;
   struct doc_map map = {frame->fields, frame->count};
-  if (frame->target == NULL)
+  if (frame->target == NULL) {
+    assert(ret_root != NULL);
     ret_root->fields = map;
-  else
+  } else {
     frame->target->as.map = map;
+  }
   return true;
 }
 
@@ -510,8 +512,10 @@ static bool run(struct decoder *d, struct doc_document *ret_root) {
     if (read == WIRE_READ_END) {
       good = close_container(d, ret_root);
     } else if (field.type != WIRE_BYTES || field.number != frame->number) {
-      if (frame->target == NULL && field.type == WIRE_BYTES && field.number == DOCUMENT_NAME)
+      if (frame->target == NULL && field.type == WIRE_BYTES && field.number == DOCUMENT_NAME) {
+        assert(ret_root != NULL);
         ret_root->name = field.bytes;
+      }
       continue;
     } else {
       assert(frame->count < frame->capacity);

@@ -1,4 +1,4 @@
-/* What every unit test includes first: cmocka, with the headers that it wants before it, and assertions for
+/* What every unit test includes: cmocka, with the headers that it wants before it, and assertions for
  * our types. */
 #ifndef SKERRY_TESTS_SUPPORT_UNIT_H
 #define SKERRY_TESTS_SUPPORT_UNIT_H
