@@ -16,7 +16,9 @@ struct rpc_client_stream;
 /* `target`: "127.0.0.1:8080", "[::1]:8080" or "unix:/path". Connects when first used. `own_connection`: do
  * not share a connection with other clients of this process to the same target. */
 STATUS_MUST_USE status rpc_client_open(const char *target, bool own_connection, struct rpc_client **ret);
-void rpc_client_close(struct rpc_client *client); /* ends calls under way with CANCELLED and waits for them */
+/* Ends calls under way, and those that start meanwhile, with CANCELLED, waits for them (for a stream: until
+ * its owner finishes it) and frees the client. Not from `done`. NULL allowed. */
+void rpc_client_close(struct rpc_client *client);
 
 struct rpc_client_header {
   const char *name;
@@ -45,20 +47,30 @@ void rpc_client_unary_start(struct rpc_client *client, const struct rpc_method *
                             void (*done)(void *argument, const status *result, const void *response),
                             void *argument);
 
-/* Streams of all three kinds. */
+/* Streams of all three kinds; a unary method may be called so too, for its metadata and details. */
 STATUS_MUST_USE status rpc_client_stream_open(struct rpc_client *client, const struct rpc_method *method,
                                               const struct rpc_client_options *options,
                                               struct rpc_client_stream **ret);
-/* Blocks while the flow-control window is full. Fails if the call has ended: ask rpc_client_stream_finish
- * why. */
+/* Blocks while the message before is held by a full flow-control window. Fails if the call has ended: ask
+ * rpc_client_stream_finish why. */
 STATUS_MUST_USE status rpc_client_stream_send(struct rpc_client_stream *stream, const void *message);
 void rpc_client_stream_half_close(struct rpc_client_stream *stream);
 /* Blocks for the next message. False at the end of the stream. */
 bool rpc_client_stream_receive(struct rpc_client_stream *stream, struct arena *arena,
                                const void **ret_message);
+/* The first value of a response header (blocks until they are there) or trailer (blocks until the call has
+ * ended: after the last message), copied into `arena`. Names in lower case, values of "-bin" names decoded.
+ */
+bool rpc_client_stream_header(struct rpc_client_stream *stream, const char *name, struct arena *arena,
+                              str *ret_value);
+bool rpc_client_stream_trailer(struct rpc_client_stream *stream, const char *name, struct arena *arena,
+                               str *ret_value);
+/* Any thread, until the stream is finished. */
 void rpc_client_stream_cancel(struct rpc_client_stream *stream);
-/* Blocks for the server's status and frees the stream. `details` (may be NULL) gets grpc-status-details-bin,
- * in `arena`. */
+/* Half-closes, drops messages that nobody received, blocks for the server's status and frees the stream; to
+ * leave early, cancel first. `ret_details` (may be NULL, then `arena` too) gets grpc-status-details-bin, in
+ * `arena`; empty if there is none. Of the status on our own side (no memory, a response that does not decode)
+ * and the server's, ours is returned. */
 STATUS_MUST_USE status rpc_client_stream_finish(struct rpc_client_stream *stream, struct arena *arena,
                                                 str *ret_details);
 
