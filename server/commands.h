@@ -9,6 +9,5 @@ int command_status(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_verify(int argc, char **argv);
-int command_bench(int argc, char **argv);
 
 #endif

@@ -26,7 +26,6 @@ static const struct command {
     {"list", command_list, "[--target ADDRESS] [COLLECTION]",
      "print the documents or collections below a name"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},
-    {"bench", command_bench, "[--target ADDRESS] ...", "put load on a server and measure it"},
     {"version", command_version, "", "print the version"},
     {"help", command_help, "[settings]", "print this, or every setting"},
 };

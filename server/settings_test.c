@@ -9,14 +9,15 @@
 
 #include "server/settings.h"
 
-static status load(struct settings *s, char *const *argv, char *const *environment) {
+/* Nothing is written to the words; main's argv is just not const. */
+static status load(struct settings *s, const char *const *argv, const char *const *environment) {
   int argc = 0;
   while (argv != NULL && argv[argc] != NULL)
     argc++;
-  return settings_load(s, argc, argv, environment);
+  return settings_load(s, argc, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
 }
 
-#define ARGS(...) ((char *[]){__VA_ARGS__, NULL})
+#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static char *write_file(const char *text) {
   char *path = strdup("/tmp/skerry-settings-XXXXXX");
@@ -59,7 +60,7 @@ static void test_order_of_sources(void **state) {
   assert_string_equal(s.listen.items[1], "[::1]:2");
   settings_fini(&s);
 
-  result = load(&s, NULL, (char *[]){(char[]){"SKERRY_CONFIG="}, NULL});
+  result = load(&s, NULL, ARGS("SKERRY_CONFIG="));
   assert_true(status_is_ok(&result));
   settings_fini(&s);
   unlink(path);
@@ -85,13 +86,11 @@ static void test_mistakes(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct settings s;
-    char *argument = strdup(cases[i].argument);
-    status result = load(&s, ARGS(argument), NULL);
+    status result = load(&s, ARGS(cases[i].argument), NULL);
     assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
     if (strstr(result.message, cases[i].message) == NULL)
       fail_msg("%s gave: %s", cases[i].argument, result.message);
     settings_fini(&s);
-    free(argument);
   }
 }
 
@@ -136,9 +135,9 @@ static void test_safety(void **state) {
       {{"--access=mtls"}, false, "needs TLS"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    char *argv[6] = {NULL};
+    const char *argv[6] = {NULL};
     for (int k = 0; k < 5 && cases[i].arguments[k] != NULL; k++)
-      argv[k] = strdup(cases[i].arguments[k]);
+      argv[k] = cases[i].arguments[k];
     struct settings s;
     status result = load(&s, argv, NULL);
     assert_true(status_is_ok(&result));
@@ -147,8 +146,6 @@ static void test_safety(void **state) {
     if (!cases[i].safe && strstr(result.message, cases[i].message) == NULL)
       fail_msg("case %zu gave: %s", i, result.message);
     settings_fini(&s);
-    for (int k = 0; k < 5; k++)
-      free(argv[k]);
   }
 }
 

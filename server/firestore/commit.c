@@ -126,6 +126,8 @@ static status parse_write(struct rpc_call *call, const struct doc_path *database
     break;
   case OPERATION(TRANSFORM):
     ret->kind = DOC_WRITE_TRANSFORM;
+    if (wire->transform->n_field_transforms == 0)
+      return status_make(STATUS_INVALID_ARGUMENT, "A transform has no field_transforms.");
     STATUS_TRY(parse_transforms(wire->transform->field_transforms, wire->transform->n_field_transforms, arena,
                                 &ret->transforms));
     name = str_from_cstr(wire->transform->document);
@@ -211,7 +213,7 @@ static status commit_open(struct rpc_call *call, const Google__Firestore__V1__Co
   struct doc_path database;
   STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
   if (request->transaction.len > 0)
-    return status_make(STATUS_INVALID_ARGUMENT, "The transaction id is not one of this server's.");
+    return request_invalid_transaction();
   struct doc_commit *commit = new_commit(call, request->n_writes, commit_done);
   if (commit == NULL)
     return no_memory();

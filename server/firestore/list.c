@@ -4,6 +4,8 @@
  * document itself (if it exists) and all that lies below it, for collections all that is in one. Forwards the
  * shortest key of a group comes first, backwards last; the rest of a group is skipped by a seek.
  * (storage/document/key.h) */
+#include <strings.h>
+
 #include "base/wire.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/page_token.h"
@@ -207,13 +209,24 @@ static status add_document(struct listing *l, struct arena *scratch, str group, 
   return status_ok();
 }
 
-static status list_order(str order_by, bool *ret_reverse) {
-  *ret_reverse = str_eq(order_by, STR("__name__ desc"));
-  if (*ret_reverse || order_by.len == 0 || str_eq(order_by, STR("__name__")) ||
-      str_eq(order_by, STR("__name__ asc")))
+/* order_by: a field path and, after a space, asc or desc. */
+static status list_order(str order_by, struct arena *arena, bool *ret_reverse) {
+  str direction, field = str_split(order_by, ' ', &direction);
+  bool descending = direction.len == 4 && strncasecmp(direction.ptr, "desc", 4) == 0;
+  bool ascending = direction.ptr == NULL || (direction.len == 3 && strncasecmp(direction.ptr, "asc", 3) == 0);
+  *ret_reverse = descending;
+  if (order_by.len == 0)
+    return status_ok();
+  struct doc_field_path path;
+  bool by_name = doc_field_path_is_name(field);
+  status valid = by_name ? status_ok() : doc_field_path_parse(field, arena, &path);
+  if (!status_is_ok(&valid) || !(ascending || descending))
+    return status_make(STATUS_INVALID_ARGUMENT, "Invalid order by clause \"" STR_FMT "\".",
+                       STR_ARG(order_by));
+  if (by_name)
     return status_ok();
   return status_make(STATUS_UNIMPLEMENTED,
-                     "order_by takes \"__name__\" and \"__name__ desc\" in this version.");
+                     "This version lists documents by __name__ only, not by another field.");
 }
 
 static status list_documents_open(struct rpc_call *call,
@@ -222,7 +235,7 @@ static status list_documents_open(struct rpc_call *call,
   const Google__Protobuf__Timestamp *read_time = NULL;
   if (request->consistency_selector_case ==
       GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
-    return request_no_transactions();
+    return request_invalid_transaction();
   if (request->consistency_selector_case ==
       GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME)
     read_time = request->read_time;
@@ -236,7 +249,7 @@ static status list_documents_open(struct rpc_call *call,
   } else { /* all collections under the parent */
     STATUS_TRY(doc_key_descendants_range(&l->parent, l->arena, &l->range));
   }
-  STATUS_TRY(list_order(str_from_cstr(request->order_by), &l->reverse));
+  STATUS_TRY(list_order(str_from_cstr(request->order_by), l->arena, &l->reverse));
   if (request->show_missing && *request->order_by != '\0')
     return status_make(STATUS_INVALID_ARGUMENT, "show_missing does not go with order_by.");
   l->show_missing = request->show_missing;

@@ -19,7 +19,7 @@ static status get_document(struct rpc_call *call, const Google__Firestore__V1__G
     read_time = request->read_time;
   else if (request->consistency_selector_case ==
            GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
-    return request_no_transactions();
+    return request_invalid_transaction();
   STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_READS, ret_path));
   STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, ret_path->name));
   const struct doc_mask *mask;
@@ -199,6 +199,7 @@ static status batch_get_open(struct rpc_call *call,
     read_time = request->read_time;
     break;
   case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
+    return request_invalid_transaction();
   case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_NEW_TRANSACTION:
     return request_no_transactions();
   case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:

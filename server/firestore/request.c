@@ -95,7 +95,7 @@ status request_snapshot(const struct firestore_service *service, const Google__P
   if (read_time->nanos % 1000 != 0)
     return status_make(STATUS_INVALID_ARGUMENT, "read_time is finer than a microsecond.");
   if (wanted <= 0)
-    return status_make(STATUS_FAILED_PRECONDITION, "read_time is older than the history that is kept.");
+    return status_make(STATUS_INVALID_ARGUMENT, "read_time is not after 1970.");
   /* Between the newest commit and now nothing has changed. */
   if (wanted > kv_newest_version(store)) {
     int64_t now = service->options.port->wall_us(service->options.port);
@@ -146,13 +146,18 @@ status request_precondition(const Google__Firestore__V1__Precondition *wire, str
     ret->kind = DOC_PRECONDITION_UPDATE_TIME;
     STATUS_TRY(request_timestamp(wire->update_time, "current_document.update_time", &ret->update_time_us));
     if (wire->update_time->nanos % 1000 != 0)
-      ret->update_time_us = -1; /* no document has such an update time */
+      return status_make(STATUS_INVALID_ARGUMENT,
+                         "current_document.update_time is finer than a microsecond.");
     break;
   case GOOGLE__FIRESTORE__V1__PRECONDITION__CONDITION_TYPE__NOT_SET:
   default:
     break;
   }
   return status_ok();
+}
+
+status request_invalid_transaction(void) {
+  return status_make(STATUS_INVALID_ARGUMENT, "Invalid transaction: the id is not one of this server's.");
 }
 
 status request_no_transactions(void) {

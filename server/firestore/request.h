@@ -58,7 +58,9 @@ STATUS_MUST_USE status request_write_mask(const Google__Firestore__V1__DocumentM
 STATUS_MUST_USE status request_precondition(const Google__Firestore__V1__Precondition *wire,
                                             struct doc_precondition *ret);
 
-/* "This needs transactions": what the parts that later versions bring answer. */
+/* A transaction id that this server did not give: all, until it has transactions. */
+status request_invalid_transaction(void);
+/* What asks for a transaction. */
 status request_no_transactions(void);
 
 /* Leaves of `record` what the mask (NULL: all) means. */

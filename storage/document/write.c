@@ -18,10 +18,11 @@
 /* A document after a write. */
 struct doc_write_state {
   bool exists;
-  bool changed; /* by this commit */
   int64_t create_us, update_us;
-  str fields;             /* canonical, if it exists */
-  struct kv_value stored; /* what was read for the first write of a chain; pinned until resolve ends */
+  str fields;               /* canonical, if it exists */
+  bool existed;             /* before the commit */
+  struct doc_record before; /* as it was then, unless it was deleted since: zeroed */
+  struct kv_value stored;   /* what was read for the first write of a chain; pinned until resolve ends */
 };
 
 static status out_of_memory(void) {
@@ -114,12 +115,11 @@ static status load_state(struct kv_reader *reader, const struct doc_write *write
   STATUS_TRY(kv_reader_get(reader, KV_DOCUMENTS, write->key, &state->stored));
   if (!state->stored.found)
     return status_ok();
-  struct doc_record record;
-  STATUS_TRY(doc_record_decode(state->stored.bytes, &record));
-  state->exists = true;
-  state->create_us = record.create_us;
-  state->update_us = record.update_us;
-  state->fields = record.fields;
+  STATUS_TRY(doc_record_decode(state->stored.bytes, &state->before));
+  state->exists = state->existed = true;
+  state->create_us = state->before.create_us;
+  state->update_us = state->before.update_us;
+  state->fields = state->before.fields;
   return status_ok();
 }
 
@@ -154,8 +154,8 @@ static status apply_write(const struct doc_commit *commit, const struct doc_writ
                           struct doc_write_state *state, struct doc_write_result *result) {
   STATUS_TRY(check_precondition(write, state));
   if (write->kind == DOC_WRITE_DELETE) {
-    state->changed |= state->exists;
     state->exists = false;
+    state->before = (struct doc_record){0}; /* what comes after is another document, equal or not */
     return status_ok();
   }
   str fields;
@@ -163,32 +163,45 @@ static status apply_write(const struct doc_commit *commit, const struct doc_writ
   if (!state->exists || !str_eq(fields, state->fields)) {
     if (!state->exists)
       state->create_us = version;
-    state->exists = state->changed = true;
+    state->exists = true;
     state->update_us = version;
     state->fields = fields;
   }
   result->update_time_us = state->update_us;
-  if (commit->keep_records) {
-    str copy = arena_str_copy(commit->arena, state->fields); /* it may be pinned in the store */
-    if (copy.ptr == NULL)
-      return out_of_memory();
-    result->record = (struct doc_record){state->create_us, state->update_us, copy};
-  }
   return status_ok();
 }
 
-static status emit(const struct doc_commit *commit, const struct doc_write *write,
-                   const struct doc_write_state *state, struct kv_batch *batch) {
-  if (!state->changed)
-    return status_ok();
+/* Whether the commit leaves a document, which exists, as it found it. */
+static bool is_unchanged(const struct doc_write_state *state) {
+  return state->before.update_us != 0 && str_eq(state->fields, state->before.fields);
+}
+
+/* After the last write of a chain: what is stored, and what its results say. */
+static status finish_chain(struct doc_commit *commit, size_t index, struct kv_batch *batch) {
+  struct doc_write *write = &commit->writes[index];
+  struct doc_write_state *state = &commit->states[index];
   if (!state->exists) {
-    kv_batch_delete(batch, KV_DOCUMENTS, write->key);
+    if (state->existed)
+      kv_batch_delete(batch, KV_DOCUMENTS, write->key);
     return status_ok();
   }
+  if (is_unchanged(state)) {
+    state->update_us = state->before.update_us;
+    for (size_t i = index; i != NO_WRITE; i = commit->writes[i].previous)
+      commit->results[i].update_time_us = state->update_us;
+  }
   struct doc_record record = {state->create_us, state->update_us, state->fields};
-  str bytes;
-  STATUS_TRY(doc_record_encode(&record, commit->arena, &bytes));
-  kv_batch_put(batch, KV_DOCUMENTS, write->key, bytes);
+  if (!is_unchanged(state)) {
+    str bytes;
+    STATUS_TRY(doc_record_encode(&record, commit->arena, &bytes));
+    kv_batch_put(batch, KV_DOCUMENTS, write->key, bytes);
+  }
+  if (commit->keep_records) {
+    record.fields = arena_str_copy(commit->arena, record.fields); /* they may be pinned in the store */
+    if (record.fields.ptr == NULL)
+      return out_of_memory();
+    commit->results[index].record = record;
+  }
   return status_ok();
 }
 
@@ -203,7 +216,7 @@ static status resolve_write(struct doc_commit *commit, size_t index, struct kv_r
     STATUS_TRY(load_state(reader, write, state));
   }
   STATUS_TRY(apply_write(commit, write, version, state, &commit->results[index]));
-  return write->next == NO_WRITE ? emit(commit, write, state, batch) : status_ok();
+  return write->next == NO_WRITE ? finish_chain(commit, index, batch) : status_ok();
 }
 
 static status resolve(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {

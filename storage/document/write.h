@@ -49,8 +49,8 @@ struct doc_write {
 struct doc_write_result {
   int64_t update_time_us;                    /* 0 after a delete */
   const struct doc_value *transform_results; /* as many as the write has transforms */
-  struct doc_record
-      record; /* the document after this write; with keep_records only, and not after a delete */
+  struct doc_record record; /* the document after the commit; with keep_records, at the last write of a
+                               document, and not after a delete */
 };
 
 /* A commit under way, in the caller's memory (its arena) until `done` is called. */

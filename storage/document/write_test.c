@@ -1,0 +1,329 @@
+/* Commits of documents against a real store. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/limits.h"
+#include "storage/document/codec.h"
+#include "storage/document/key.h"
+#include "storage/document/write.h"
+#include "storage/rocksdb/store.h"
+
+#define ROOT "projects/p/databases/(default)/documents/"
+
+static char directory[] = "/tmp/skerry-write-test-XXXXXX";
+static struct kv_store *store;
+static struct arena arena;
+
+static int group_setup(void **state) {
+  (void)state;
+  if (mkdtemp(directory) == NULL)
+    return 1;
+  struct kv_rocksdb_options options = {.directory = directory, .clock_trusted = true};
+  status result = kv_rocksdb_open(&options, &store);
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  return status_is_ok(&result) ? 0 : 1;
+}
+
+static int group_teardown(void **state) {
+  (void)state;
+  kv_close(store);
+  arena_fini(&arena);
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s", directory);
+  return system(command);
+}
+
+/* ---- Commits, waited for ---- */
+
+struct waiter {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  bool done;
+  status result;
+  kv_version version;
+};
+
+static void wake(struct doc_commit *commit, status result, kv_version version) {
+  struct waiter *waiter = commit->user;
+  pthread_mutex_lock(&waiter->mutex);
+  waiter->done = true;
+  waiter->result = result;
+  waiter->version = version;
+  pthread_cond_signal(&waiter->changed);
+  pthread_mutex_unlock(&waiter->mutex);
+}
+
+static status run(struct doc_commit *commit, kv_version *ret_version) {
+  struct waiter waiter = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  commit->arena = &arena;
+  commit->done = wake;
+  commit->user = &waiter;
+  if (commit->limits.document_bytes == 0)
+    commit->limits = DOC_LIMITS_DEFAULT;
+  STATUS_TRY(doc_commit_prepare(commit));
+  doc_commit_start(store, commit);
+  pthread_mutex_lock(&waiter.mutex);
+  while (!waiter.done)
+    pthread_cond_wait(&waiter.changed, &waiter.mutex);
+  pthread_mutex_unlock(&waiter.mutex);
+  *ret_version = waiter.version;
+  return waiter.result;
+}
+
+static struct doc_path path_of(const char *relative) {
+  struct doc_path path;
+  str name = arena_printf(&arena, ROOT "%s", relative);
+  status result = doc_path_parse_document(name, &path);
+  assert_true(status_is_ok(&result));
+  return path;
+}
+
+static struct doc_map one_field(const char *name, int64_t number) {
+  struct doc_field *field = ARENA_NEW(&arena, struct doc_field);
+  *field = (struct doc_field){str_from_cstr(name), {.type = DOC_INTEGER, .as.integer = number}};
+  return (struct doc_map){field, 1};
+}
+
+static struct doc_write set(const char *relative, int64_t number) {
+  return (struct doc_write){
+      .kind = DOC_WRITE_SET, .path = path_of(relative), .fields = one_field("n", number)};
+}
+
+static struct doc_write delete (const char *relative) {
+  return (struct doc_write){.kind = DOC_WRITE_DELETE, .path = path_of(relative)};
+}
+
+static struct doc_write increment(const char *relative, int64_t by) {
+  static const str name = {"n", 1};
+  struct doc_transform *transform = ARENA_NEW(&arena, struct doc_transform);
+  *transform = (struct doc_transform){.path = {&name, 1},
+                                      .kind = DOC_TRANSFORM_INCREMENT,
+                                      .operand = {.type = DOC_INTEGER, .as.integer = by}};
+  struct doc_write write = {.kind = DOC_WRITE_TRANSFORM, .path = path_of(relative)};
+  status result = doc_transform_plan_make(transform, 1, &arena, &write.transforms);
+  assert_true(status_is_ok(&result));
+  return write;
+}
+
+static struct doc_precondition exists(bool value) {
+  return (struct doc_precondition){.kind = DOC_PRECONDITION_EXISTS, .exists = value};
+}
+
+#define COMMIT(ret_version, ...)                                                                             \
+  commit_writes((struct doc_write[]){__VA_ARGS__},                                                           \
+                sizeof((struct doc_write[]){__VA_ARGS__}) / sizeof(struct doc_write), (ret_version), NULL)
+
+static status commit_writes(struct doc_write *writes, size_t count, kv_version *ret_version,
+                            struct doc_write_result **ret_results) {
+  struct doc_commit *commit = ARENA_NEW(&arena, struct doc_commit);
+  *commit = (struct doc_commit){.writes = writes, .write_count = count};
+  status result = run(commit, ret_version);
+  if (ret_results != NULL)
+    *ret_results = commit->results;
+  return result;
+}
+
+/* What is stored: the field n, or -1 without the document. */
+static int64_t read_n(const char *relative, struct doc_record *ret_record) {
+  kv_snapshot snapshot;
+  struct kv_value value = {0};
+  struct doc_path path = path_of(relative);
+  str key;
+  status result = kv_snapshot_at(store, KV_LATEST, &snapshot);
+  assert_true(status_is_ok(&result));
+  result = doc_key_from_path(&path, &arena, &key);
+  assert_true(status_is_ok(&result));
+  result = kv_get(snapshot, KV_DOCUMENTS, key, &value);
+  assert_true(status_is_ok(&result));
+  if (!value.found)
+    return -1;
+  struct doc_record record;
+  result = doc_record_decode(arena_str_copy(&arena, value.bytes), &record);
+  assert_true(status_is_ok(&result));
+  kv_value_release(&value);
+  struct doc_map map;
+  result = doc_decode_fields(record.fields, &arena, &map);
+  assert_true(status_is_ok(&result));
+  if (ret_record != NULL)
+    *ret_record = record;
+  const struct doc_value *n = doc_map_get(map, STR("n"));
+  return n == NULL ? -2 : n->as.integer;
+}
+
+static void assert_code(status result, enum status_code code) {
+  if (result.code != code)
+    fail_msg("wanted %s, got %s: %s", status_code_name((int)code), status_code_name((int)result.code),
+             result.message);
+}
+
+/* ---- Tests ---- */
+
+static void test_set_and_times(void **state) {
+  (void)state;
+  kv_version first, second, third;
+  struct doc_record record;
+  assert_code(COMMIT(&first, set("t/a", 1)), STATUS_OK);
+  assert_int_equal(read_n("t/a", &record), 1);
+  assert_int_equal(record.create_us, first);
+  assert_int_equal(record.update_us, first);
+  assert_code(COMMIT(&second, set("t/a", 2)), STATUS_OK);
+  assert_true(second > first);
+  assert_int_equal(read_n("t/a", &record), 2);
+  assert_int_equal(record.create_us, first);
+  assert_int_equal(record.update_us, second);
+  /* The same again changes nothing, its update time included. */
+  assert_code(COMMIT(&third, set("t/a", 2)), STATUS_OK);
+  assert_int_equal(read_n("t/a", &record), 2);
+  assert_int_equal(record.update_us, second);
+}
+
+static void test_preconditions(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_write write = set("p/a", 1);
+  write.precondition = exists(true);
+  status result = COMMIT(&version, write);
+  assert_code(result, STATUS_NOT_FOUND);
+  assert_string_equal(result.message, "No document to update: " ROOT "p/a");
+  write.precondition = exists(false);
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  assert_code(COMMIT(&version, write), STATUS_ALREADY_EXISTS);
+  struct doc_record record;
+  read_n("p/a", &record);
+  write = set("p/a", 5);
+  write.precondition =
+      (struct doc_precondition){.kind = DOC_PRECONDITION_UPDATE_TIME, .update_time_us = record.update_us - 1};
+  assert_code(COMMIT(&version, write), STATUS_FAILED_PRECONDITION);
+  assert_int_equal(read_n("p/a", NULL), 1);
+  write.precondition.update_time_us = record.update_us;
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  assert_int_equal(read_n("p/a", NULL), 5);
+  write = delete ("p/none");
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  write.precondition = exists(true);
+  assert_code(COMMIT(&version, write), STATUS_NOT_FOUND);
+}
+
+static void test_all_or_nothing(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_write last = set("all/c", 3);
+  last.precondition = exists(true);
+  assert_code(COMMIT(&version, set("all/a", 1), set("all/b", 2), last), STATUS_NOT_FOUND);
+  assert_int_equal(read_n("all/a", NULL), -1);
+  assert_int_equal(read_n("all/b", NULL), -1);
+}
+
+static void test_writes_see_each_other(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_write must_exist = increment("chain/a", 5);
+  must_exist.precondition = exists(true);
+  assert_code(COMMIT(&version, set("chain/a", 1), set("chain/b", 7), increment("chain/a", 10), must_exist),
+              STATUS_OK);
+  assert_int_equal(read_n("chain/a", NULL), 16);
+  assert_int_equal(read_n("chain/b", NULL), 7);
+
+  struct doc_record record;
+  kv_version second;
+  struct doc_write again = set("chain/a", 2);
+  again.precondition = exists(false);
+  assert_code(COMMIT(&second, delete ("chain/a"), again), STATUS_OK);
+  assert_int_equal(read_n("chain/a", &record), 2);
+  assert_int_equal(record.create_us, second); /* deleted and made anew */
+
+  assert_code(COMMIT(&version, set("chain/a", 9), delete ("chain/a")), STATUS_OK);
+  assert_int_equal(read_n("chain/a", NULL), -1);
+  assert_code(COMMIT(&version, set("chain/new", 9), delete ("chain/new")), STATUS_OK);
+  assert_int_equal(read_n("chain/new", NULL), -1);
+}
+
+static void test_results(void **state) {
+  (void)state;
+  kv_version first, second;
+  struct doc_write_result *results;
+  struct doc_write writes[] = {set("r/a", 1), increment("r/a", 4), delete ("r/b")};
+  assert_code(commit_writes(writes, 3, &first, &results), STATUS_OK);
+  assert_int_equal(results[0].update_time_us, first);
+  assert_int_equal(results[1].update_time_us, first);
+  assert_int_equal(results[1].transform_results[0].as.integer, 5);
+  assert_int_equal(results[2].update_time_us, 0);
+  struct doc_write back[] = {set("r/a", 6), set("r/a", 5)}; /* the commit as a whole changes nothing */
+  assert_code(commit_writes(back, 2, &second, &results), STATUS_OK);
+  assert_int_equal(results[0].update_time_us, first);
+  assert_int_equal(results[1].update_time_us, first);
+  struct doc_write unchanged[] = {set("r/a", 5)};
+  assert_code(commit_writes(unchanged, 1, &second, &results), STATUS_OK);
+  assert_int_equal(results[0].update_time_us, first);
+}
+
+static void test_mask(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_mask mask;
+  const str paths[] = {STR("m")};
+  status result = doc_mask_parse(paths, 1, DOC_MASK_WRITE, &arena, &mask);
+  assert_code(result, STATUS_OK);
+  struct doc_write write = set("mask/a", 1);
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  write.mask = &mask; /* n is not in it, so it stays as it was; m is deleted, which it is already */
+  write.fields = one_field("n", 50);
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  assert_int_equal(read_n("mask/a", NULL), 1);
+  const str both[] = {STR("n")};
+  assert_code(doc_mask_parse(both, 1, DOC_MASK_WRITE, &arena, &mask), STATUS_OK);
+  assert_code(COMMIT(&version, write), STATUS_OK);
+  assert_int_equal(read_n("mask/a", NULL), 50);
+}
+
+static void test_limits(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_commit commit = {.limits = {.document_bytes = 60}};
+  struct doc_write write = set("size/a", 1); /* 16 + 6 + 2 for its name, 2 + 8 + 32 for its fields: 66 */
+  commit.writes = &write;
+  commit.write_count = 1;
+  assert_code(run(&commit, &version), STATUS_INVALID_ARGUMENT);
+  struct doc_commit grows = {.limits = {.document_bytes = 60}};
+  struct doc_write transform = increment("size/a", 1);
+  grows.writes = &transform;
+  grows.write_count = 1;
+  assert_code(run(&grows, &version), STATUS_INVALID_ARGUMENT);
+  assert_int_equal(read_n("size/a", NULL), -1);
+
+  size_t count = LIMIT_TRANSFORMS_PER_DOCUMENT + 1;
+  struct doc_write *many = ARENA_NEW_ARRAY(&arena, struct doc_write, count);
+  for (size_t i = 0; i < count; i++)
+    many[i] = increment("size/many", 1);
+  assert_code(commit_writes(many, count, &version, NULL), STATUS_INVALID_ARGUMENT);
+  assert_code(commit_writes(many, count - 1, &version, NULL), STATUS_OK);
+  assert_int_equal(read_n("size/many", NULL), LIMIT_TRANSFORMS_PER_DOCUMENT);
+}
+
+static void test_empty_document_and_commit(void **state) {
+  (void)state;
+  kv_version version;
+  struct doc_write empty = {.kind = DOC_WRITE_SET, .path = path_of("e/a")};
+  assert_code(COMMIT(&version, empty), STATUS_OK);
+  assert_int_equal(read_n("e/a", NULL), -2);
+  assert_code(commit_writes(NULL, 0, &version, NULL), STATUS_OK);
+  assert_true(version > 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_set_and_times),  cmocka_unit_test(test_preconditions),
+      cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_writes_see_each_other),
+      cmocka_unit_test(test_results),        cmocka_unit_test(test_mask),
+      cmocka_unit_test(test_limits),         cmocka_unit_test(test_empty_document_and_commit),
+  };
+  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
