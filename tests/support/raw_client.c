@@ -85,13 +85,19 @@ struct raw_call *raw_call_open(struct raw_channel *channel, const char *path,
   grpc_metadata *headers = calloc(options->header_count + 1, sizeof *headers);
   assert(headers != NULL);
   size_t count = options->header_count;
+  if (options->compressed_as != GRPC_COMPRESS_NONE) {
+    headers[count].key = grpc_slice_from_static_string("grpc-encoding");
+    headers[count].value = grpc_slice_from_static_string(
+        options->compressed_as == GRPC_COMPRESS_GZIP ? "gzip" : "deflate");
+  }
   for (size_t i = 0; i < count; i++) {
     headers[i].key = grpc_slice_from_copied_string(options->headers[i].name);
     headers[i].value =
         grpc_slice_from_copied_buffer(options->headers[i].value.ptr, options->headers[i].value.len);
   }
+  size_t sent = count + (options->compressed_as != GRPC_COMPRESS_NONE);
   grpc_op first[] = {
-      {.op = GRPC_OP_SEND_INITIAL_METADATA, .data.send_initial_metadata = {count, headers, {0}}},
+      {.op = GRPC_OP_SEND_INITIAL_METADATA, .data.send_initial_metadata = {sent, headers, {0}}},
       {.op = GRPC_OP_RECV_INITIAL_METADATA,
        .data.recv_initial_metadata.recv_initial_metadata = &call->headers}};
   grpc_op last = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
