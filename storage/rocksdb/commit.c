@@ -419,9 +419,9 @@ static void group_write(struct pipeline *p, struct group *g, kv_version newest) 
   rocks_engine_failed(store, &s);
   if (s.code == STATUS_DATA_LOSS)
     s.code = STATUS_UNAVAILABLE;
+  /* Those that wrote nothing too: what they saw, and were content with, may be what was just lost. */
   for (size_t i = 0; i < g->member_count; i++)
-    if (g->members[i].wrote)
-      member_fail(&g->members[i], &s);
+    member_fail(&g->members[i], &s);
 }
 
 static void group_fail(struct group *g, const status *failure) {
