@@ -169,7 +169,7 @@ static void set_serving(struct server *server, bool serving) {
   rpc_server_set_serving(server->rpc, "google.firestore.v1.Firestore", serving);
 }
 
-static void announce(const struct server *server, const char *program) {
+static void announce(const struct server *server) {
   const struct settings *s = &server->settings;
   if (s->dev && s->lan)
     puts("DEVELOPMENT MODE ON THE NETWORK: everybody who reaches this port may read and write everything.");
@@ -185,7 +185,7 @@ static void announce(const struct server *server, const char *program) {
   if (s->dev)
     printf(
         "Try:  FIRESTORE_EMULATOR_HOST=%s with any Firebase or Google Cloud SDK, or  %s status --data %s\n",
-        server->addresses[0], program, s->data);
+        server->addresses[0], program_invocation_name, s->data);
   fflush(stdout);
 }
 
@@ -286,7 +286,7 @@ int command_serve(int argc, char **argv) {
   }
   atomic_store(&server.admin.state, ADMIN_SERVING);
   set_serving(&server, true);
-  announce(&server, "build/release/skerry");
+  announce(&server);
   port_notify("READY=1");
   serve_until_signal(&server, &signals);
   port_notify("STOPPING=1");
