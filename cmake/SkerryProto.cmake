@@ -12,7 +12,7 @@
 
 find_program(SKERRY_PROTOC NAMES protoc REQUIRED DOC "The protobuf compiler")
 find_program(SKERRY_PROTOC_GEN_C NAMES protoc-gen-c REQUIRED DOC "protobuf-c's plug-in for protoc")
-find_path(SKERRY_PROTO_SYSTEM_DIR NAMES google/protobuf/descriptor.proto REQUIRED
+find_path(SKERRY_PROTO_SYSTEM_DIR NAMES google/protobuf/compiler/plugin.proto REQUIRED
   DOC "Where protoc's own .proto files are")
 set(SKERRY_PROTOC_GEN_SKERRY "" CACHE FILEPATH "protoc-gen-skerry to run instead of the one that is built")
 
