@@ -1,0 +1,197 @@
+#include "bench/requests.h"
+
+#include <assert.h>
+
+#include "base/wire.h"
+#include "google/firestore/v1/firestore.skerry.h"
+
+const char *const load_mode_names[LOAD_MODES] = {"echo", "get", "commit", "fill", "list", "batchget"};
+
+/* google.firestore.v1 field numbers. */
+enum { DOCUMENT_NAME = 1, DOCUMENT_FIELDS = 2, ENTRY_KEY = 1, ENTRY_VALUE = 2, VALUE_STRING = 17 };
+
+static const struct rpc_method echo_method = {.name = "Unary",
+                                              .path = "/skerry.test.v1.Echo/Unary",
+                                              .kind = RPC_UNARY,
+                                              .request = {"skerry.test.v1.EchoRequest", NULL},
+                                              .response = {"skerry.test.v1.EchoResponse", NULL}};
+
+uint64_t random_next(uint64_t *state) {
+  *state ^= *state >> 12;
+  *state ^= *state << 25;
+  *state ^= *state >> 27;
+  return *state * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+const struct rpc_method *request_method(enum load_mode mode) {
+  const struct rpc_method *methods = google_firestore_v1_firestore_service.methods;
+  switch (mode) {
+  case LOAD_GET:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_GET_DOCUMENT];
+  case LOAD_COMMIT:
+  case LOAD_FILL:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_COMMIT];
+  case LOAD_LIST:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_LIST_DOCUMENTS];
+  case LOAD_BATCH_GET:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_BATCH_GET_DOCUMENTS];
+  case LOAD_ECHO:
+  case LOAD_MODES:
+    break;
+  }
+  return &echo_method;
+}
+
+/* ---- Documents ---- */
+
+static str random_text(struct arena *arena, uint64_t *random, size_t len) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+  char *text = arena_alloc(arena, len);
+  if (text == NULL)
+    return (str){0};
+  for (size_t i = 0; i < len;) {
+    uint64_t bits = random_next(random);
+    for (int letter = 0; letter < 10 && i < len; letter++, bits >>= 6)
+      text[i++] = letters[bits & 63];
+  }
+  return str_make(text, len);
+}
+
+static str name_of(const struct request_options *options, const char *prefix, uint64_t number,
+                   struct arena *arena) {
+  return arena_printf(arena, "%s/documents/items/%s%010llu", options->database, prefix,
+                      (unsigned long long)number);
+}
+
+/* A document of one string field, the encoded fields about `bytes` long. */
+static ProtobufCBinaryData make_document(str name, uint32_t bytes, uint64_t *random, struct arena *arena) {
+  enum { OVERHEAD = 15 }; /* tags and lengths around the text */
+  str text = random_text(arena, random, bytes > OVERHEAD ? bytes - OVERHEAD : 0);
+  size_t value = wire_bytes_field_size(VALUE_STRING, text.len);
+  size_t entry = wire_bytes_field_size(ENTRY_KEY, 4) + wire_bytes_field_size(ENTRY_VALUE, value);
+  size_t size =
+      wire_bytes_field_size(DOCUMENT_NAME, name.len) + wire_bytes_field_size(DOCUMENT_FIELDS, entry);
+  uint8_t *document = arena_alloc(arena, size);
+  if (document == NULL)
+    return (ProtobufCBinaryData){0};
+  uint8_t *at = wire_put_bytes(document, DOCUMENT_NAME, name);
+  at = wire_put_bytes_head(at, DOCUMENT_FIELDS, entry);
+  at = wire_put_bytes(at, ENTRY_KEY, STR("text"));
+  at = wire_put_bytes_head(at, ENTRY_VALUE, value);
+  at = wire_put_bytes(at, VALUE_STRING, text);
+  assert(at == document + size);
+  return (ProtobufCBinaryData){size, document};
+}
+
+/* ---- Requests ---- */
+
+static char *text_of(str s) {
+  return (char *)(uintptr_t)s.ptr; /* protobuf-c's strings are not const; nobody writes them */
+}
+
+static char *database_of(const struct request_options *options) {
+  return (char *)(uintptr_t)options->database;
+}
+
+static uint64_t random_number(const struct request_options *options, uint64_t *random) {
+  return random_next(random) % (options->documents == 0 ? 1 : options->documents);
+}
+
+static const void *make_get(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  Google__Firestore__V1__GetDocumentRequest *request = arena_alloc(arena, sizeof *request);
+  if (request == NULL)
+    return NULL;
+  google__firestore__v1__get_document_request__init(request);
+  request->name = text_of(name_of(options, "", random_number(options, random), arena));
+  return request->name == NULL ? NULL : request;
+}
+
+static const void *make_list(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  Google__Firestore__V1__ListDocumentsRequest *request = arena_alloc(arena, sizeof *request);
+  if (request == NULL)
+    return NULL;
+  (void)random;
+  google__firestore__v1__list_documents_request__init(request);
+  request->parent = text_of(arena_printf(arena, "%s/documents", options->database));
+  static char items[] = "items";
+  request->collection_id = items;
+  request->page_size = (int32_t)options->writes;
+  return request->parent == NULL ? NULL : request;
+}
+
+static const void *make_batch_get(const struct request_options *options, uint64_t *random,
+                                  struct arena *arena) {
+  Google__Firestore__V1__BatchGetDocumentsRequest *request = arena_alloc(arena, sizeof *request);
+  char **names = ARENA_NEW_ARRAY(arena, char *, options->writes);
+  if (request == NULL || names == NULL)
+    return NULL;
+  google__firestore__v1__batch_get_documents_request__init(request);
+  request->database = database_of(options);
+  request->n_documents = options->writes;
+  request->documents = names;
+  for (uint32_t i = 0; i < options->writes; i++) {
+    names[i] = text_of(name_of(options, "", random_number(options, random), arena));
+    if (names[i] == NULL)
+      return NULL;
+  }
+  return request;
+}
+
+static const void *make_commit(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  bool counts = options->mode == LOAD_FILL || options->unique;
+  uint64_t first = counts ? *options->next : 0;
+  uint64_t count = options->writes;
+  if (options->mode == LOAD_FILL) {
+    if (first >= options->documents)
+      return NULL;
+    if (count > options->documents - first)
+      count = options->documents - first;
+  }
+  if (counts)
+    *options->next += count;
+  Google__Firestore__V1__CommitRequest *request = arena_alloc(arena, sizeof *request);
+  Google__Firestore__V1__Write *writes = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__Write, count);
+  Google__Firestore__V1__Write **pointers = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__Write *, count);
+  if (request == NULL || writes == NULL || pointers == NULL)
+    return NULL;
+  google__firestore__v1__commit_request__init(request);
+  request->database = database_of(options);
+  request->n_writes = count;
+  request->writes = pointers;
+  for (uint64_t i = 0; i < count; i++) {
+    uint64_t number = counts ? first + i : random_number(options, random);
+    str name = name_of(options, options->mode == LOAD_COMMIT && options->unique ? "w" : "", number, arena);
+    pointers[i] = &writes[i];
+    google__firestore__v1__write__init(&writes[i]);
+    writes[i].operation_case = GOOGLE__FIRESTORE__V1__WRITE__OPERATION_UPDATE;
+    writes[i].update = make_document(name, options->bytes, random, arena);
+    if (writes[i].update.data == NULL)
+      return NULL;
+  }
+  return request;
+}
+
+static const void *make_echo(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  str *request = arena_alloc(arena, sizeof *request);
+  if (request != NULL)
+    *request = random_text(arena, random, options->bytes);
+  return request;
+}
+
+const void *request_make(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  switch (options->mode) {
+  case LOAD_GET:
+    return make_get(options, random, arena);
+  case LOAD_COMMIT:
+  case LOAD_FILL:
+    return make_commit(options, random, arena);
+  case LOAD_LIST:
+    return make_list(options, random, arena);
+  case LOAD_BATCH_GET:
+    return make_batch_get(options, random, arena);
+  case LOAD_ECHO:
+  case LOAD_MODES:
+    break;
+  }
+  return make_echo(options, random, arena);
+}

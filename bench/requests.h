@@ -1,0 +1,39 @@
+/* The requests of a load: documents of a given size under numbered names, and the calls that read and write
+ * them. */
+#ifndef SKERRY_BENCH_REQUESTS_H
+#define SKERRY_BENCH_REQUESTS_H
+
+#include "base/arena.h"
+#include "rpc/method.h"
+
+enum load_mode {
+  LOAD_ECHO,      /* skerry.test.v1.Echo/Unary of `bytes`: what bare_echo answers */
+  LOAD_GET,       /* GetDocument of a random one of `documents` */
+  LOAD_COMMIT,    /* Commit of `writes` upserts, of random or unique names */
+  LOAD_FILL,      /* Commit of `writes` upserts until documents 0 to `documents` - 1 are there */
+  LOAD_LIST,      /* ListDocuments, a page of `writes` documents */
+  LOAD_BATCH_GET, /* BatchGetDocuments of `writes` random ones */
+  LOAD_MODES
+};
+
+extern const char *const load_mode_names[LOAD_MODES];
+
+struct request_options {
+  enum load_mode mode;
+  const char *database; /* "projects/demo-bench/databases/(default)" */
+  uint64_t documents;
+  uint32_t bytes;  /* of the fields of a document, or of an echo */
+  uint32_t writes; /* or documents, of one call */
+  bool unique;     /* LOAD_COMMIT: names that were never used, by `next` */
+  uint64_t *next;  /* LOAD_COMMIT with unique, LOAD_FILL: the next number */
+};
+
+/* xorshift64*: fast, and the same on every run for the same seed (not 0). */
+uint64_t random_next(uint64_t *state);
+
+const struct rpc_method *request_method(enum load_mode mode);
+
+/* The next request, in `arena`, as the method takes it. NULL: LOAD_FILL has nothing left, or no memory. */
+const void *request_make(const struct request_options *options, uint64_t *random, struct arena *arena);
+
+#endif
