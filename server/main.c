@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "bench/command.h"
 #include "server/commands.h"
 #include "server/settings.h"
 
@@ -26,6 +27,7 @@ static const struct command {
     {"list", command_list, "[--target ADDRESS] [COLLECTION]",
      "print the documents or collections below a name"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},
+    {"bench", bench_command, "MODE [--target ADDRESS] ...", "put load on a server and measure it"},
     {"version", command_version, "", "print the version"},
     {"help", command_help, "[settings]", "print this, or every setting"},
 };
