@@ -137,7 +137,7 @@ static uint32_t *table_slot(const struct group *g, uint64_t hash, unsigned space
 }
 
 static const struct op *group_find(const struct pipeline *p, const struct group *g, unsigned space, str key) {
-  if (g->op_count == 0)
+  if (g->table_size == 0) /* the first member of a new group has written, but nothing is entered yet */
     return NULL;
   uint32_t slot = *table_slot(g, key_hash(p, space, key), space, key);
   return slot == 0 ? NULL : &g->ops[slot - 1];
