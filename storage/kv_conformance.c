@@ -163,6 +163,36 @@ static void test_batches(void **state) {
   kv_close(store);
 }
 
+/* Resolve sees the state before its own commit, also after it has written. */
+static status alternating_resolve(void *argument, struct kv_reader *reader, kv_version version,
+                                  struct kv_batch *batch) {
+  (void)argument, (void)version;
+  for (int i = 0; i < 3; i++) {
+    char key[] = {(char)('a' + i)};
+    kv_batch_put(batch, KV_DOCUMENTS, str_make(key, 1), STR("new"));
+    struct kv_value got;
+    STATUS_TRY(kv_reader_get(reader, KV_DOCUMENTS, str_make(key, 1), &got));
+    bool is_old = got.found ? str_eq(got.bytes, STR("old")) : i != 1;
+    kv_value_release(&got);
+    if (!is_old)
+      return status_make(STATUS_INTERNAL, "resolve saw its own write");
+  }
+  return status_ok();
+}
+
+static void test_reads_between_writes(void **state) {
+  (void)state;
+  struct kv_store *store = open_store(++test_number);
+  put(store, KV_DOCUMENTS, STR("b"), STR("old"));
+  kv_close(store);
+  store = open_store(test_number); /* so that this is the first transaction of a store */
+  struct kv_txn txn = {.resolve = alternating_resolve};
+  kv_version version;
+  assert_ok(kv_commit_wait(store, &txn, &version));
+  expect(at(store, KV_LATEST), KV_DOCUMENTS, STR("b"), "new");
+  kv_close(store);
+}
+
 static status refuse_resolve(void *argument, struct kv_reader *reader, kv_version version,
                              struct kv_batch *batch) {
   (void)argument, (void)reader, (void)version;
@@ -684,8 +714,10 @@ static void test_random(void **state) {
 
 int kv_conformance_run(const struct kv_conformance *conformance) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_basics),    cmocka_unit_test(test_batches), cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_conflicts), cmocka_unit_test(test_threads), cmocka_unit_test(test_random),
+      cmocka_unit_test(test_basics),    cmocka_unit_test(test_reads_between_writes),
+      cmocka_unit_test(test_batches),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_conflicts), cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_random),
   };
   suite = conformance;
   test_number = 0;
