@@ -119,8 +119,9 @@ void rpc_call_unref(struct rpc_call *call) {
 /* ---- Batches ---- */
 
 void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag) {
+  grpc_call *grpc = call->grpc;
   RPC_TSAN_RELEASE(tag);
-  grpc_call_error error = grpc_call_start_batch(call->grpc, ops, count, tag, NULL);
+  grpc_call_error error = grpc_call_start_batch(grpc, ops, count, tag, NULL);
   assert(error == GRPC_CALL_OK); /* anything else is a batch that we put together wrongly */
   (void)error;
 }

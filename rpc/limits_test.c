@@ -22,6 +22,13 @@ static void expect_alive(struct runtime_fixture *f) {
   assert_status_ok(runtime_unary(f, NULL, &request, NULL));
 }
 
+/* The sanitizers' allocators keep what was freed: there the scenario runs and nothing is measured. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { MEASURES = 0 };
+#else
+enum { MEASURES = 1 };
+#endif
+
 static uint64_t resident_bytes(void) {
   port_memory_trim();
   return port_linux()->memory(port_linux()).resident_bytes;
@@ -89,7 +96,7 @@ static void test_decodes_too_large(void **state) {
   for (int i = 0; i < 5; i++)
     expect_refused(f, buf_str(&bytes), STATUS_RESOURCE_EXHAUSTED, "4194304 bytes");
   buf_fini(&bytes);
-  assert_true(resident_bytes() <= before + 2 * MIB);
+  assert_true(!MEASURES || resident_bytes() <= before + 2 * MIB);
   expect_alive(f);
 }
 
@@ -149,8 +156,8 @@ static void test_gzip_bomb(void **state) {
     uint64_t now = port_linux()->memory(port_linux()).resident_bytes;
     peak = now > peak ? now : peak;
   }
-  assert_true(peak <= before + 8 * MIB); /* the message itself, in the client and the server */
-  assert_true(resident_bytes() <= before + 2 * MIB);
+  assert_true(!MEASURES || peak <= before + 8 * MIB); /* the message itself, in the client and the server */
+  assert_true(!MEASURES || resident_bytes() <= before + 2 * MIB);
   buf_fini(&bomb);
   expect_alive(f);
 }
