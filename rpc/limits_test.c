@@ -96,7 +96,7 @@ static void test_decodes_too_large(void **state) {
   for (int i = 0; i < 5; i++)
     expect_refused(f, buf_str(&bytes), STATUS_RESOURCE_EXHAUSTED, "4194304 bytes");
   buf_fini(&bytes);
-  assert_true(!MEASURES || resident_bytes() <= before + 2 * MIB);
+  eventually(!MEASURES || resident_bytes() <= before + 2 * MIB); /* the server frees after its answer */
   expect_alive(f);
 }
 
@@ -108,8 +108,10 @@ static void test_metadata_limit(void **state) {
   const struct raw_options options = {.headers = &header, .header_count = 1};
   echo_request request = runtime_request("x");
   expect_alive(f); /* gRPC core's limit holds once the client has acknowledged its settings */
-  assert_status_code(runtime_unary(f, &options, &request, NULL), STATUS_RESOURCE_EXHAUSTED);
-  raw_channel_close(&f->channel); /* gRPC core ends the whole connection over it */
+  /* gRPC core ends the whole connection over it, and either word may come first. */
+  status result = runtime_unary(f, &options, &request, NULL);
+  assert_true(result.code == STATUS_RESOURCE_EXHAUSTED || result.code == STATUS_UNAVAILABLE);
+  raw_channel_close(&f->channel);
   f->channel = raw_channel_open(f->server, "192.0.2.7:1235");
   expect_alive(f);
 }
@@ -157,7 +159,7 @@ static void test_gzip_bomb(void **state) {
     peak = now > peak ? now : peak;
   }
   assert_true(!MEASURES || peak <= before + 8 * MIB); /* the message itself, in the client and the server */
-  assert_true(!MEASURES || resident_bytes() <= before + 2 * MIB);
+  eventually(!MEASURES || resident_bytes() <= before + 2 * MIB); /* the server frees after its answer */
   buf_fini(&bomb);
   expect_alive(f);
 }
