@@ -30,9 +30,9 @@ static void trust_refresh(struct version_clock *clock, int64_t monotonic_us) {
   bool was_trusted = clock->trusted;
   clock->trusted = clock->forced || clock->port->clock_is_synchronised(clock->port);
   clock->trust_checked_us = monotonic_us;
-  if (was_trusted && !clock->trusted) {
-    clock->base = clock->last;
-    clock->base_monotonic_us = monotonic_us;
+  if (was_trusted && !clock->trusted && clock->has_anchor) {
+    clock->base = clock->anchor_wall_us;
+    clock->base_monotonic_us = clock->anchor_monotonic_us;
   }
 }
 

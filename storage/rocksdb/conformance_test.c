@@ -47,14 +47,14 @@ static void fixture_disturb(void *argument, struct kv_store *base, unsigned kind
 int main(void) {
   struct fixture f = {.history_us = 0};
   test_directory_make(f.directory);
-  struct kv_conformance suite = {"rocksdb", fixture_open, fixture_disturb, &f, 6};
+  struct kv_conformance suite = {"rocksdb", fixture_open, fixture_disturb, &f, 3};
   int failed = kv_conformance_run(&suite);
   test_directory_remove(f.directory);
 
   f.clock = test_port_new();
   f.history_us = 400000; /* the disturbances move the clock by up to a quarter of it */
   test_directory_make(f.directory);
-  suite = (struct kv_conformance){"rocksdb, history trimmed", fixture_open, fixture_disturb, &f, 10};
+  suite = (struct kv_conformance){"rocksdb, history trimmed", fixture_open, fixture_disturb, &f, 6};
   failed += kv_conformance_run(&suite);
   test_directory_remove(f.directory);
   port_simulated_free(f.clock);

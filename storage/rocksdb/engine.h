@@ -40,7 +40,6 @@ struct engine_options {
   bool create;
   bool read_only;
   bool accept_torn_log; /* stop at the first broken record of the log instead of refusing it */
-  bool skip_broken_log; /* with read_only: leave broken records out, to see what comes after them */
   /* A flush, a compaction or a write failed; the engine takes no writes any more until it is opened again.
    * Runs on a thread of RocksDB's with its locks held: must not call the engine. */
   void (*failed)(void *argument, const status *error);

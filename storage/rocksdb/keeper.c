@@ -6,7 +6,7 @@
  * Opening again: close the gate, wait until readers have left (they notice, see store.c), close the engine,
  * open it, open the gate. Everything acknowledged is in the log. A commit whose write failed may or may not
  * be; if it is, it appears now, although it was refused: the same that a client must expect of any answer
- * that it did not get. */
+ * that it did not get. While the engine cannot be opened, it is opened for reading alone. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -103,6 +103,9 @@ static void reopen(struct rocks_store *store) {
                           : s.code == STATUS_DATA_LOSS        ? KV_DAMAGED
                                                               : KV_RECOVERING;
   rocks_health_set(store, health, s.message);
+  status reading = rocks_engine_open_for_reading(store);
+  if (status_is_ok(&reading))
+    gate_open(&store->gate);
 }
 
 static void log_sync(struct rocks_store *store) {

@@ -119,6 +119,9 @@ status layout_open(const char *directory, bool read_only, struct layout *ret) {
   STATUS_TRY(join(directory, "rocksdb", ret->engine_path));
   if (!read_only && mkdir(directory, 0700) != 0 && errno != EEXIST)
     return from_errno("Cannot make the data directory", directory);
+  struct stat about;
+  if (stat(directory, &about) == 0 && !S_ISDIR(about.st_mode))
+    return status_make(STATUS_FAILED_PRECONDITION, "%s is not a directory.", directory);
   if (access(directory, read_only ? R_OK | X_OK : R_OK | W_OK | X_OK) != 0)
     return from_errno("Cannot use the data directory", directory);
   bool found = false, foreign = false;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "storage/rocksdb/log_scan.h"
 #include "storage/rocksdb/store_internal.h"
 
 /* How long a reader waits while the store opens again: that takes 10 to 100 ms. */
@@ -43,7 +44,7 @@ void rocks_leave(struct rocks_store *store) {
 
 static void health_set_locked(struct rocks_store *store, enum kv_health health, const char *text) {
   atomic_store(&store->health, (int)health);
-  snprintf(store->health_text, sizeof store->health_text, "%s", text);
+  snprintf(store->health_text, sizeof store->health_text, "%.*s", (int)sizeof store->health_text - 1, text);
 }
 
 void rocks_health_set(struct rocks_store *store, enum kv_health health, const char *text) {
@@ -446,35 +447,16 @@ static void engine_failed(void *argument, const status *failure) {
   rocks_engine_failed(argument, failure);
 }
 
-/* The newest version that the store shows if its log is read in one of two ways. */
-static status newest_by_log(const struct engine_options *how, bool skip_broken, int64_t *ret) {
-  struct engine_options options = *how;
-  options.create = false;
-  options.read_only = true;
-  options.accept_torn_log = !skip_broken;
-  options.skip_broken_log = skip_broken;
-  struct engine *engine = NULL;
-  STATUS_TRY(engine_open(&options, &engine));
-  status s = rocks_meta_get(engine, META_LAST, ret);
-  engine_close(engine, false);
-  return s;
-}
-
-/* After a power cut the log may end in a broken record: one that was never acknowledged. If whole records
- * follow a broken one, acknowledged data is damaged, and we do not guess. A relaxed store may have such holes
- * from a power cut, and promised no more than to stay whole. */
+/* After a power cut the log may end in a broken record: one that was never acknowledged. Damage to what was
+ * acknowledged is not guessed away. A relaxed store may have holes from a power cut, and promised no more
+ * than to stay whole. */
 static status open_with_broken_log(struct rocks_store *store, struct engine_options *options,
-                                   const status *first_failure) {
-  int64_t before_break = 0, after_break = 0;
-  status torn = newest_by_log(options, false, &before_break);
-  status skipped = newest_by_log(options, true, &after_break);
-  if (!status_is_ok(&torn) || !status_is_ok(&skipped))
-    return *first_failure;
-  if (before_break != after_break && store->options.sync == KV_SYNC_ON)
-    return status_make(
-        STATUS_DATA_LOSS,
-        "The store's log is damaged in its middle: run `skerry verify`, or restore a backup. (%s)",
-        first_failure->message);
+                                   status first_failure) {
+  bool damaged = false;
+  STATUS_TRY(log_scan_directory(options->directory, &damaged));
+  if (damaged && store->options.sync == KV_SYNC_ON)
+    return status_make(STATUS_DATA_LOSS, "The store's log is damaged in its middle: restore a backup. (%s)",
+                       first_failure.message);
   options->accept_torn_log = true;
   return engine_open(options, &store->engine);
 }
@@ -490,7 +472,7 @@ status rocks_engine_open(struct rocks_store *store) {
   };
   status s = engine_open(&options, &store->engine);
   if (s.code == STATUS_DATA_LOSS)
-    s = open_with_broken_log(store, &options, &s);
+    s = open_with_broken_log(store, &options, s);
   if (status_is_ok(&s))
     return s;
   store->engine = NULL;
@@ -505,6 +487,14 @@ status rocks_engine_open(struct rocks_store *store) {
     return status_make(STATUS_DATA_LOSS, "Files of the store in %s are missing or damaged: %s",
                        store->directory, s.message);
   return s;
+}
+
+status rocks_engine_open_for_reading(struct rocks_store *store) {
+  struct engine_options options = {.directory = store->layout.engine_path,
+                                   .memory_bytes = store->options.memory_bytes,
+                                   .read_only = true,
+                                   .accept_torn_log = true};
+  return engine_open(&options, &store->engine);
 }
 
 static void options_fill(struct rocks_store *store, const struct kv_rocksdb_options *given) {

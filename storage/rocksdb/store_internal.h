@@ -72,6 +72,8 @@ status rocks_write_status(struct rocks_store *store, uint64_t more_bytes);
 void rocks_health_set(struct rocks_store *store, enum kv_health health, const char *text);
 /* Opens the engine and takes its newest version; leaves the gate as it is. */
 status rocks_engine_open(struct rocks_store *store);
+/* The same for reading only, while the engine cannot be opened for writing. */
+status rocks_engine_open_for_reading(struct rocks_store *store);
 int64_t rocks_clock_now(struct rocks_store *store);
 bool rocks_is_empty_range(str lower, str upper);
 
