@@ -80,6 +80,7 @@ static status format_write(const char *directory, const char *state) {
 static status format_parse(const char *directory, const char *text, struct layout *ret) {
   int format = 0, end = 0;
   char state[16] = "";
+  // NOLINTNEXTLINE(cert-err34-c): nine digits always fit
   if (sscanf(text, "skerry store\nformat %9d %15s%n", &format, state, &end) < 2 || format < 1)
     return status_make(STATUS_DATA_LOSS,
                        "The file FORMAT in %s is damaged: restore it from a backup, or, if you know that the "
