@@ -75,7 +75,6 @@ static void log_failure(struct rpc_call *call, int64_t duration_us) {
 
 /* The last event of the call was dealt with. */
 static void release(struct rpc_call *call) {
-  // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow the count of references
   struct rpc_queue *queue = call->queue;
   struct port *port = queue->server->options.port;
   int64_t duration_us = port->monotonic_us(port) - call->started_us;

@@ -20,8 +20,6 @@
 #include "server/settings.h"
 #include "storage/rocksdb/store.h"
 
-extern char **environ;
-
 enum { ADMIN_SOCKET_PATH_MAX = 4096 };
 
 struct server {

@@ -11,8 +11,6 @@
 #include "storage/document/record.h"
 #include "storage/rocksdb/store.h"
 
-extern char **environ;
-
 enum { DOCUMENT_MEMORY_MAX = 64 * 1024 * 1024 };
 
 static void report(void *argument, str text) {

@@ -33,7 +33,7 @@ static bool split_host(const char *address, char host[static 256], char port[sta
     return false;
   memcpy(host, name.ptr, name.len);
   host[name.len] = '\0';
-  strcpy(port, colon + 1);
+  memcpy(port, colon + 1, strlen(colon + 1) + 1);
   return true;
 }
 
@@ -113,7 +113,7 @@ static status open_unix(const char *path, struct listener_socket *ret) {
   if (strlen(path) == 0 || strlen(path) >= sizeof name.sun_path)
     return status_make(STATUS_INVALID_ARGUMENT, "the path of a Unix socket has 1 to %zu bytes: \"%s\"",
                        sizeof name.sun_path - 1, path);
-  strcpy(name.sun_path, path);
+  memcpy(name.sun_path, path, strlen(path) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   /* The mode before the bind: the file never exists with another one. */
   bool ok = fd >= 0 && fchmod(fd, S_IRUSR | S_IWUSR) == 0 && remove_stale(&name) &&

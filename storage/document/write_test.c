@@ -65,7 +65,7 @@ static status run(struct doc_commit *commit, kv_version *ret_version) {
   struct waiter waiter = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
   commit->arena = &arena;
   commit->done = wake;
-  commit->user = &waiter;
+  commit->user = &waiter; // cppcheck-suppress autoVariables ; it is waited for below
   if (commit->limits.document_bytes == 0)
     commit->limits = DOC_LIMITS_DEFAULT;
   STATUS_TRY(doc_commit_prepare(commit));
