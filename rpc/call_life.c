@@ -295,6 +295,16 @@ static void find_peer(struct rpc_call *call) {
   gpr_free(name);
 }
 
+status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret) {
+  enum rpc_encoding encoding;
+  bool is_known = rpc_codec_encoding(call->payload, &encoding) && encoding != RPC_IDENTITY;
+  if (!is_known && (rpc_grpc_message_flags(call->grpc) & RPC_GRPC_MESSAGE_COMPRESSED) != 0)
+    return status_make(STATUS_UNIMPLEMENTED,
+                       "The message's compression is not known here; use identity, deflate or gzip.");
+  return rpc_codec_decode(call->payload, &call->entry->method->request,
+                          call->server->options.message_bytes_max, arena, ret);
+}
+
 /* The request of a unary call or a stream of responses is here. */
 static void on_request(struct rpc_call *call) {
   const struct rpc_method *method = call->entry->method;
@@ -306,11 +316,10 @@ static void on_request(struct rpc_call *call) {
   }
   rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
   const void *message;
-  status decoded = rpc_codec_decode(call->payload, &method->request, call->server->options.message_bytes_max,
-                                    &call->arena, &message);
+  status decoded = rpc_call_decode(call, &call->arena, &message);
   if (decoded.code != STATUS_OK) {
-    if (decoded.code == STATUS_UNIMPLEMENTED)
-      rpc_metadata_add(call, &call->headers, "grpc-accept-encoding", STR("identity,deflate,gzip"));
+    if (decoded.code == STATUS_UNIMPLEMENTED) /* a trailer: gRPC core drops it from headers */
+      rpc_metadata_add(call, &call->trailers, "grpc-accept-encoding", STR("identity,deflate,gzip"));
     refuse(call, decoded);
     return;
   }

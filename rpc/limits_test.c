@@ -190,6 +190,22 @@ static void test_inflates(void **state) {
   buf_fini(&bytes);
 }
 
+/* The bytes would decode as a message; their framing says that they are compressed, in a way nobody here
+ * knows. */
+static void test_unknown_compression(void **state) {
+  struct runtime_fixture *f = *state;
+  const char *encodings[] = {"identity", "zstd", "zstd"};
+  for (size_t i = 0; i < UNIT_COUNT(encodings); i++) {
+    const struct raw_options options = {.compressed_as = GRPC_COMPRESS_GZIP, .encoding = encodings[i]};
+    struct raw_call *call = raw_call_open(&f->channel, i == 2 ? BIDI : UNARY, &options);
+    assert_true(raw_call_send(call, STR("\x0a\x02hi")));
+    raw_call_half_close(call);
+    assert_status_code(raw_call_finish(call), STATUS_UNIMPLEMENTED);
+    raw_call_free(call);
+  }
+  expect_alive(f);
+}
+
 static void test_damaged_compression(void **state) {
   struct runtime_fixture *f = *state;
   echo_request request = runtime_request("some text to compress");
@@ -255,6 +271,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_metadata_limit, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_gzip_bomb, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_inflates, runtime_start, runtime_stop),
+      cmocka_unit_test_setup_teardown(test_unknown_compression, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_damaged_compression, runtime_start, runtime_stop),
       cmocka_unit_test(test_calls_max),
       cmocka_unit_test_setup_teardown(test_many_connections, runtime_start, runtime_stop),

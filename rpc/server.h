@@ -2,6 +2,11 @@
  * decode requests, run handlers and keep counts. It opens no sockets: connections are handed to it
  * (server/listener accepts them).
  *
+ * Compression: requests in gzip and deflate are inflated, never past message_bytes_max; other encodings are
+ * UNIMPLEMENTED. A response of 1 KiB and more is compressed as the request was, on unary calls and streams of
+ * responses: every client says that it accepts gzip, so only one that sends it has asked for it. Client streams
+ * and bidirectional ones answer uncompressed.
+ *
  * Order of use: new, add_service..., start, adopt..., drain, free. */
 #ifndef SKERRY_RPC_SERVER_H
 #define SKERRY_RPC_SERVER_H
@@ -43,8 +48,8 @@ STATUS_MUST_USE status rpc_server_start(struct rpc_server *server);
  * Any thread. */
 void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer);
 
-/* grpc.health.v1: `service` "" is the whole server. All added services and "" are NOT_SERVING until set. Any
- * thread. */
+/* grpc.health.v1: `service` "" is the whole server. All added services and "" are NOT_SERVING until set, and
+ * after drain has begun. From rpc_server_start on; any thread. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
 
 /* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may

@@ -287,8 +287,7 @@ static void on_message(struct rpc_call *call) {
   rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
   arena_reset(&call->message_arena);
   const void *message;
-  status decoded = rpc_codec_decode(call->payload, &method->request, call->server->options.message_bytes_max,
-                                    &call->message_arena, &message);
+  status decoded = rpc_call_decode(call, &call->message_arena, &message);
   if (decoded.code != STATUS_OK) {
     refuse_message(call, &decoded);
     return;

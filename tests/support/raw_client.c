@@ -88,7 +88,9 @@ struct raw_call *raw_call_open(struct raw_channel *channel, const char *path,
   if (options->compressed_as != GRPC_COMPRESS_NONE) {
     headers[count].key = grpc_slice_from_static_string("grpc-encoding");
     headers[count].value =
-        grpc_slice_from_static_string(options->compressed_as == GRPC_COMPRESS_GZIP ? "gzip" : "deflate");
+        grpc_slice_from_static_string(options->encoding != NULL                      ? options->encoding
+                                      : options->compressed_as == GRPC_COMPRESS_GZIP ? "gzip"
+                                                                                     : "deflate");
   }
   for (size_t i = 0; i < count; i++) {
     headers[i].key = grpc_slice_from_copied_string(options->headers[i].name);

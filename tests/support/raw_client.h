@@ -29,6 +29,7 @@ struct raw_options {
   const struct raw_header *headers;
   size_t header_count;
   grpc_compression_algorithm compressed_as; /* the bytes are compressed already, in this way */
+  const char *encoding;                     /* what is said about it instead of the algorithm's name */
 };
 
 struct raw_call;
