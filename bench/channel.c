@@ -85,6 +85,11 @@ static ssize_t read_request(nghttp2_session *session, int32_t stream_id, uint8_t
   return (ssize_t)count;
 }
 
+static int parse_status(str text) {
+  uint64_t code;
+  return str_to_u64(text, &code) && code <= STATUS_CODE_MAX ? (int)code : STATUS_UNKNOWN;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user) {
   (void)flags;
@@ -94,7 +99,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
   str key = str_make(name, name_len);
   if (str_eq(key, STR("grpc-status")))
-    call->grpc_status = atoi((const char *)value); /* nghttp2 ends it in NUL */
+    call->grpc_status = parse_status(str_make(value, value_len));
   else if (str_eq(key, STR("grpc-message")))
     snprintf(call->detail, sizeof call->detail, "%.*s", (int)value_len, (const char *)value);
   return 0;
@@ -122,9 +127,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     result =
         status_make(STATUS_UNAVAILABLE, "The stream ended without a status (HTTP/2 error %u).", error_code);
   else if (call->grpc_status > 0)
-    result = status_make(call->grpc_status <= STATUS_CODE_MAX ? (enum status_code)call->grpc_status
-                                                              : STATUS_UNKNOWN,
-                         "%s", call->detail);
+    result = status_make((enum status_code)call->grpc_status, "%s", call->detail);
   channel->options.ended(channel->options.argument, call, &result);
   return 0;
 }

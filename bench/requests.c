@@ -106,11 +106,10 @@ static const void *make_get(const struct request_options *options, uint64_t *ran
   return request->name == NULL ? NULL : request;
 }
 
-static const void *make_list(const struct request_options *options, uint64_t *random, struct arena *arena) {
+static const void *make_list(const struct request_options *options, struct arena *arena) {
   Google__Firestore__V1__ListDocumentsRequest *request = arena_alloc(arena, sizeof *request);
   if (request == NULL)
     return NULL;
-  (void)random;
   google__firestore__v1__list_documents_request__init(request);
   request->parent = text_of(arena_printf(arena, "%s/documents", options->database));
   static char items[] = "items";
@@ -186,7 +185,7 @@ const void *request_make(const struct request_options *options, uint64_t *random
   case LOAD_FILL:
     return make_commit(options, random, arena);
   case LOAD_LIST:
-    return make_list(options, random, arena);
+    return make_list(options, arena);
   case LOAD_BATCH_GET:
     return make_batch_get(options, random, arena);
   case LOAD_ECHO:

@@ -7,6 +7,7 @@
 
 #include "rpc/client.h"
 #include "rpc/client_test_server.h"
+#include "skerry/test/v1/test_service.skerry.h"
 #include "tests/support/unit.h"
 
 enum { SECOND_US = 1000000 };
@@ -105,6 +106,25 @@ static void test_error_of_the_server(void **state) {
   assert_status_code(result, STATUS_NOT_FOUND);
   assert_string_equal(result.message, "there is no such thing");
   assert_null(response);
+}
+
+/* A server that sends what is no message, or one that nests too deeply, gets INTERNAL and does no harm. */
+static void test_bad_responses(void **state) {
+  struct fixture *f = *state;
+  struct rpc_method method = echo;
+  method.response =
+      (struct rpc_type){"skerry.test.v1.EchoResponse", &skerry__test__v1__echo_response__descriptor};
+  const void *response = NULL;
+  const str bad[] = {STR("\xff"), STR("\x0a\x7fshort"),
+                     STR("\x0a\x03"
+                         "a\0b")};
+  for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+    assert_status_code(rpc_client_unary(f->client, &method, NULL, &bad[i], &f->arena, &response),
+                       STATUS_INTERNAL);
+  assert_null(response);
+  const str good = STR("");
+  assert_status_ok(rpc_client_unary(f->client, &method, NULL, &good, &f->arena, &response));
+  assert_non_null(response);
 }
 
 static void test_timeout(void **state) {
@@ -463,6 +483,7 @@ int main(void) {
       TEST(test_unary),
       TEST(test_large),
       TEST(test_error_of_the_server),
+      TEST(test_bad_responses),
       TEST(test_timeout),
       TEST(test_bad_header),
       TEST(test_many_at_once),
