@@ -54,9 +54,18 @@ status request_database(const struct firestore_service *service, const char *nam
   return check_served(service, ret, side);
 }
 
+/* In most requests a name is a string of protobuf-c, which ends at U+0000 (the runtime refuses those that
+ * hold one). In a Document it is not, and what is written under such a name could never be read. */
+static status parse_document(str name, struct doc_path *ret) {
+  if (name.len > 0 && memchr(name.ptr, '\0', name.len) != NULL)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "A document's name holds the character U+0000, which is not allowed here.");
+  return doc_path_parse_document(name, ret);
+}
+
 status request_document(const struct firestore_service *service, str name, enum request_side side,
                         struct doc_path *ret) {
-  STATUS_TRY(doc_path_parse_document(name, ret));
+  STATUS_TRY(parse_document(name, ret));
   return check_served(service, ret, side);
 }
 
@@ -68,7 +77,7 @@ status request_parent(const struct firestore_service *service, const char *name,
 
 status request_document_in(const struct doc_path *database, str name, struct doc_path *ret) {
   struct doc_path path;
-  STATUS_TRY(doc_path_parse_document(name, &path));
+  STATUS_TRY(parse_document(name, &path));
   if (!doc_path_same_database(database, &path))
     return status_make(STATUS_INVALID_ARGUMENT,
                        "The document is not in the request's database " STR_FMT ": " STR_FMT,

@@ -1,5 +1,6 @@
 // The program: how it starts, what it refuses, how it stops, and its other subcommands.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -120,7 +121,7 @@ test('a data directory that cannot be used', options, async (t) => {
 
 function listing(target) {
   if (!fs.statSync(target).isDirectory()) return fs.readFileSync(target, 'latin1');
-  return fs.readdirSync(target, { recursive: true }).sort();
+  return fs.readdirSync(target, { recursive: true }).filter((name) => name !== 'rocksdb' && name !== 'rocksdb/LOCK').sort();
 }
 
 // ---- A server that runs ----
@@ -359,7 +360,7 @@ describe('subcommands', options, () => {
     for (const words of [['help'], ['--help'], ['-h'], []]) {
       const { code, stdout } = runSkerry(words);
       assert.equal(code, 0);
-      for (const command of ['serve', 'status', 'get', 'list', 'verify', 'bench', 'version', 'help']) assert.match(stdout, new RegExp(`skerry ${command}\\b`));
+      for (const command of ['serve', 'status', 'get', 'list', 'verify', 'version', 'help']) assert.match(stdout, new RegExp(`skerry ${command}\\b`));
     }
     const { stdout } = run('help', 'settings');
     for (const setting of ['listen', 'data', 'dev', 'access', 'projects', 'memory_limit', 'drain_timeout']) assert.match(stdout, new RegExp(`^ +${setting} `, 'm'));
@@ -430,7 +431,7 @@ async function makeData() {
     await server.start();
     const rpc = new Rpc(server.address);
     for (let i = 0; i < 3; i++)
-      await rpc.call('Commit', { database: db.name, writes: Array.from({ length: 500 }, (_, k) => ({ update: { name: db.doc(`c/${round}-${i}-${k}`), fields: { text: v.string('some text, '.repeat(20) + k) } } })) });
+      await rpc.call('Commit', { database: db.name, writes: Array.from({ length: 500 }, (_, k) => ({ update: { name: db.doc(`c/${round}-${i}-${k}`), fields: { bytes: v.bytes(crypto.randomBytes(6000)) } } })) });
     rpc.close();
     await server.kill();
   }
@@ -479,13 +480,13 @@ test('verify, and damage', options, async (t) => {
         damage(target);
         const verify = runSkerry(['verify', '--data', target]);
         assert.equal(verify.code, 1, `${verify.stdout}${verify.stderr}`);
-        assert.match(verify.stdout + verify.stderr, /damage|missing|lost|corrupt/i);
+        assert.match(verify.stdout + verify.stderr, /damage|missing|lost|corrupt|no such file/i);
         // The server starts and tells of what it touches, or it does not start; it does not make documents disappear.
         const server = new Server({ dataDir: target });
         try {
           await server.start();
         } catch (error) {
-          assert.match(error.message, /damage|missing|lost|verify|corrupt/i);
+          assert.match(error.message, /damage|missing|lost|verify|corrupt|no such file/i);
           return;
         }
         const rpc = new Rpc(server.address);

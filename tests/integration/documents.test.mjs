@@ -89,10 +89,16 @@ test('fields with odd names', async () => {
   const fields = Object.fromEntries(ODD_NAMES.map((name, i) => [name, i]));
   await room.set({ ...fields, nested: fields });
   assert.deepEqual(await data(room), { ...fields, nested: fields });
-  for (const [i, name] of ODD_NAMES.entries())
-    await room.update(new FieldPath(name), -i, new FieldPath('nested', name), FieldValue.delete());
-  const expected = Object.fromEntries(ODD_NAMES.map((name, i) => [name, -i]));
-  assert.deepEqual(await data(room), { ...expected, nested: {} });
+  // A mask cannot say U+0000 (docs: a field may be called so, and is written and read with its whole document).
+  const sayable = ODD_NAMES.filter((name) => !name.includes('\0'));
+  const expected = { ...fields };
+  const nested = { ...fields };
+  for (const name of sayable) {
+    expected[name] = -fields[name];
+    delete nested[name];
+    await room.update(new FieldPath(name), expected[name], new FieldPath('nested', name), FieldValue.delete());
+  }
+  assert.deepEqual(await data(room), { ...expected, nested });
   const [masked] = await room.firestore.getAll(room, { fieldMask: [new FieldPath('a`b.c\\d'), new FieldPath('🚀')] });
   assert.deepEqual(masked.data(), { 'a`b.c\\d': expected['a`b.c\\d'], '🚀': expected['🚀'] });
 });
@@ -331,7 +337,6 @@ test('names at their limits', async (t) => {
   for (const name of bad)
     await t.test(`refused: ${name.slice(0, 30)}`, async () => {
       await fails(firestore.doc(name).set({ name }), code.INVALID_ARGUMENT);
-      if (!skerryOnly) await fails(firestore.doc(name).get(), code.INVALID_ARGUMENT);
     });
 });
 
@@ -592,7 +597,12 @@ test('projects and databases are apart', async () => {
 
 test('queries and transactions say that they are not there yet', { skip: skerryOnly }, async () => {
   const firestore = connect(server);
-  await fails(firestore.collection('rooms').get(), code.UNIMPLEMENTED);
-  await fails(firestore.collection('rooms').count().get(), code.UNIMPLEMENTED);
-  await fails(firestore.runTransaction((transaction) => transaction.get(firestore.doc('rooms/a'))), code.UNIMPLEMENTED);
+  // At once: the client tries streams that fail before their first response three times, over some seconds.
+  await Promise.all([
+    fails(firestore.collection('rooms').get(), code.UNIMPLEMENTED),
+    fails(firestore.collection('rooms').count().get(), code.UNIMPLEMENTED),
+    fails(firestore.runTransaction((transaction) => transaction.get(firestore.doc('rooms/a'))), code.UNIMPLEMENTED),
+    fails(firestore.doc('rooms/__x__').get(), code.INVALID_ARGUMENT),
+    fails(firestore.doc(`rooms/${'d'.repeat(1501)}`).get(), code.INVALID_ARGUMENT),
+  ]);
 });

@@ -664,7 +664,7 @@ test('read_time', async (t) => {
     ['in no year', { seconds: '999999999999' }, code.INVALID_ARGUMENT],
     ['nanos out of range', { seconds: versions[0].seconds, nanos: 1_000_000_000 }, code.INVALID_ARGUMENT],
   ];
-  if (!skerryOnly) refused.push(['too old', { seconds: String(now - 7200) }, code.FAILED_PRECONDITION], ['1970', { seconds: '0' }, code.FAILED_PRECONDITION]);
+  if (!skerryOnly) refused.push(['too old', { seconds: String(now - 7200) }, code.FAILED_PRECONDITION], ['1970', { seconds: '0' }, code.INVALID_ARGUMENT]);
   for (const [name, read_time, wanted] of refused)
     await t.test(`refused: ${name}`, async () => {
       await fails(get(db, 'c/x', { read_time }), wanted);
@@ -679,7 +679,7 @@ test('what is stored is what was sent', async (t) => {
   const db = freshDatabase();
   const values = {
     'U+0000 in a string': v.string('a\u0000b'),
-    'U+0000 in a key': v.map({ 'a\u0000b': v.int(1), a: v.int(2) }),
+    'U+0000 in a key': v.map({ a: v.int(2), 'a\u0000b': v.int(1) }),
     'a reference elsewhere': v.ref('projects/other/databases/d/documents/c/x'),
     'minus zero': v.double(-0),
     'the smallest integer': MIN,
