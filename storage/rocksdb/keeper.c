@@ -22,6 +22,8 @@ enum {
   HISTORY_STEPS = 64,
   /* A change log that is too large gives up a 16th of its time at once. */
   CHANGE_LOG_STEPS = 16,
+  /* A smaller limit is taken for this one: the log goes by whole files, of 4 MB each (engine.cc). */
+  CHANGE_LOG_MIN_BYTES = 16 * 1024 * 1024,
 };
 
 static void history_advance(struct rocks_store *store) {
@@ -45,7 +47,8 @@ static void change_log_advance(struct rocks_store *store) {
   int64_t oldest = atomic_load(&store->oldest_change), newest = atomic_load(&store->newest);
   int64_t wanted = newest - store->options.change_log_us;
   bool by_time = wanted - oldest > store->options.change_log_us / HISTORY_STEPS;
-  bool by_size = engine_family_bytes(store->engine, ENGINE_CHANGES) > store->options.change_log_max_bytes;
+  uint64_t bytes = engine_family_bytes(store->engine, ENGINE_CHANGES);
+  bool by_size = bytes > store->options.change_log_max_bytes && bytes > CHANGE_LOG_MIN_BYTES;
   if (by_size && wanted < oldest + (newest - oldest) / CHANGE_LOG_STEPS)
     wanted = oldest + (newest - oldest) / CHANGE_LOG_STEPS;
   if ((!by_time && !by_size) || wanted <= oldest)
@@ -119,11 +122,13 @@ static void log_sync(struct rocks_store *store) {
 void keeper_round(struct rocks_store *store) {
   if (!gate_enter(&store->gate))
     return;
+  pthread_mutex_lock(&store->round_lock);
   log_sync(store);
   if (atomic_load(&store->health) == KV_HEALTHY) {
     history_advance(store);
     change_log_advance(store);
   }
+  pthread_mutex_unlock(&store->round_lock);
   gate_leave(&store->gate);
 }
 

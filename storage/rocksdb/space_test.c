@@ -17,8 +17,10 @@ static struct port_simulated *port;
 
 static struct kv_store *open_at(const char *directory) {
   struct kv_store *store = NULL;
-  struct kv_rocksdb_options options = {
-      .directory = directory, .memory_bytes = 8 << 20, .port = port_simulated_port(port)};
+  struct kv_rocksdb_options options = {.directory = directory,
+                                       .memory_bytes = 8 << 20,
+                                       .free_space_min_bytes = 1 << 20,
+                                       .port = port_simulated_port(port)};
   assert_status_ok(kv_rocksdb_open(&options, &store));
   return store;
 }
@@ -57,7 +59,7 @@ static void test_watermark(void **state) {
   test_directory_make(directory);
   struct kv_store *store = open_at(directory);
   assert_status_ok(put_number(store, 0, 100));
-  port_simulated_set_disk(port, (struct port_disk){1 << 20, UINT64_C(100) << 30});
+  port_simulated_set_disk(port, (struct port_disk){1 << 19, UINT64_C(100) << 30});
   assert_status_code(put_number(store, 1, 100), STATUS_RESOURCE_EXHAUSTED);
   assert_int_equal(health(store), KV_NO_SPACE);
   expect_numbers(store, 1);
@@ -171,13 +173,15 @@ static void test_table_fills(void **state) {
   for (; count < 20; count++)
     assert_status_ok(put_number(store, count, 60000));
   fill(root, 600 * 1024); /* a log of small writes fits; a table of what is in memory does not */
-  status flushed = engine_flush(rocks_of(store)->engine);
-  assert_status_code(flushed, STATUS_RESOURCE_EXHAUSTED);
-  status refused = put_number(store, 1000, 100);
-  print_message("%s\n", refused.message);
-  assert_status_code(refused, STATUS_RESOURCE_EXHAUSTED);
+  port_simulated_set_disk(port, (struct port_disk){600 << 10, 24 << 20});
+  struct rocks_store *rocks = rocks_of(store);
+  assert_status_ok(rocks_enter(rocks));
+  assert_status_code(engine_flush(rocks->engine), STATUS_RESOURCE_EXHAUSTED);
+  rocks_leave(rocks);
+  assert_status_code(put_number(store, 1000, 100), STATUS_RESOURCE_EXHAUSTED);
   read_through(store, count);
   unfill(root);
+  port_simulated_set_disk(port, (struct port_disk){20 << 20, 24 << 20});
   wait_for_writes(store, 2000);
   expect_numbers(store, count);
   kv_close(store);

@@ -549,6 +549,7 @@ static status versions_load(struct rocks_store *store) {
 static void store_free(struct rocks_store *store) {
   engine_close(store->engine, false);
   pthread_cond_destroy(&store->keeper_wakes);
+  pthread_mutex_destroy(&store->round_lock);
   pthread_mutex_destroy(&store->state_lock);
   pthread_mutex_destroy(&store->clock_lock);
   free(store->directory);
@@ -565,6 +566,7 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   store->directory = strdup(options->directory);
   pthread_mutex_init(&store->clock_lock, NULL);
   pthread_mutex_init(&store->state_lock, NULL);
+  pthread_mutex_init(&store->round_lock, NULL);
   pthread_cond_init(&store->keeper_wakes, NULL);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);

@@ -20,7 +20,7 @@ struct kv_rocksdb_options {
   uint64_t memory_bytes;         /* block cache and write buffers together; 0: 32 MiB */
   int64_t history_us;            /* 0: one hour */
   int64_t change_log_us;         /* 0: seven days */
-  uint64_t change_log_max_bytes; /* 0: 5% of the disk */
+  uint64_t change_log_max_bytes; /* 0: 5% of the disk; at least 16 MiB */
   uint64_t free_space_min_bytes; /* writes stop below it; 0: 64 MiB or 2% of the disk, whichever is less */
   bool clock_trusted; /* the wall clock is right whatever the kernel says (`clock = trusted`, and --dev) */
   bool read_only;     /* for tools on a store that no server has open */

@@ -43,8 +43,9 @@ struct rocks_store {
   pthread_t keeper;
   pthread_cond_t keeper_wakes;
 
-  _Atomic bool log_is_dirty; /* relaxed: written, not synced */
-  int64_t history_limit;     /* the keeper's: what RocksDB was told */
+  _Atomic bool log_is_dirty;  /* relaxed: written, not synced */
+  pthread_mutex_t round_lock; /* one keeper_round at a time; guards the next */
+  int64_t history_limit;      /* what RocksDB was told */
 
   struct pipeline *pipeline; /* NULL if read-only */
   void (*published)(void *argument, kv_version version);

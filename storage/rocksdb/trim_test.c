@@ -144,10 +144,10 @@ static status many_resolve(void *argument, struct kv_reader *reader, kv_version 
 /* The front of the log goes when it is too large, and its files with it. */
 static void test_change_log_by_size(void **state) {
   (void)state;
-  const uint64_t max_bytes = 2 << 20;
+  const uint64_t max_bytes = 16 << 20;
   struct kv_store *store = open_with(3600 * second, 0, max_bytes);
   kv_version start = kv_newest_version(store);
-  for (int i = 0; i < 40; i++) { /* ten megabytes of changes */
+  for (int i = 0; i < 120; i++) { /* thirty megabytes of changes */
     struct many many = {i};
     struct kv_txn txn = {.resolve = many_resolve, .argument = &many};
     assert_status_ok(kv_commit_wait(store, &txn, NULL));
