@@ -30,6 +30,12 @@ class Results:
         ratios = [a[figure] / b[figure] for a, b in pairs if a.get(figure) and b.get(figure)]
         return statistics.median(ratios) if ratios else None
 
+    def difference(self, one, other, figure):
+        """Round by round likewise."""
+        pairs = zip(self.rounds.get(one, []), self.rounds.get(other, []))
+        differences = [a[figure] - b[figure] for a, b in pairs if figure in a and figure in b]
+        return statistics.median(differences) if differences else None
+
 
 MEASURES = [
     ("echo h2load", "bare echo of 64 bytes on gRPC core (h2load)"),
@@ -73,9 +79,7 @@ def goals(results):
     least = lambda what, value, goal: (what, value, number(value, 2), f"at least {goal}", value is not None and value >= goal)
     most = lambda what, value, goal, unit: (what, value, f"{number(value, 1)} {unit}", f"at most {goal:g} {unit}",
                                             value is not None and value <= goal)
-    over_sync = None
-    if results.get("skerry alone", "p50_us") is not None and results.get("sync", "p50_us") is not None:
-        over_sync = results.get("skerry alone", "p50_us") - results.get("sync", "p50_us")
+    over_sync = results.difference("skerry alone", "sync", "p50_us")
     return [
         least("GetDocument against the bare echo (both h2load)", results.ratio("skerry get h2load", "echo h2load"), 0.70),
         least("GetDocument against the emulator (both h2load)", results.ratio("skerry get h2load", "emulator get h2load"), 6),
@@ -115,6 +119,7 @@ def other_figures(results):
         lines.append(f"- Loading: {number(figure('fill', 'documents_per_s'))} documents/s; "
                      f"{number(figure('fill', 'disk_bytes') / 1e6)} MB on the disk for "
                      f"{number(figure('fill', 'documents'))} documents.")
+    if figure("read loaded", "per_s") is not None:
         lines.append(f"- Random reads with them: {number(figure('read loaded', 'per_s'))}/s, "
                      f"p99 {number(figure('read loaded', 'p99_us'))} us.")
     if figure("start killed", "log_bytes") is not None:
