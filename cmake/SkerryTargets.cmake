@@ -2,10 +2,11 @@
 
 set(SKERRY_WARNINGS
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wvla -Wundef -Wcast-align
-  -Wwrite-strings -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough)
-# clang gives this one for protobuf-c's INIT macros where we use them, though their header is a system one.
+  -Wwrite-strings -Wformat=2)
+# clang gives these for macros of protobuf-c (INIT) and uthash where we use them, though their headers are system ones,
+# and for the last value of protobuf-c's enums, which only sets their size.
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  list(APPEND SKERRY_WARNINGS -Wcast-qual)
+  list(APPEND SKERRY_WARNINGS -Wcast-qual -Wimplicit-fallthrough -Wswitch-enum)
 endif()
 set(SKERRY_C_WARNINGS -Wstrict-prototypes -Wmissing-prototypes)
 

@@ -4,8 +4,8 @@
  *
  * Compression: requests in gzip and deflate are inflated, never past message_bytes_max; other encodings are
  * UNIMPLEMENTED. A response of 1 KiB and more is compressed as the request was, on unary calls and streams of
- * responses: every client says that it accepts gzip, so only one that sends it has asked for it. Client streams
- * and bidirectional ones answer uncompressed.
+ * responses: every client says that it accepts gzip, so only one that sends it has asked for it. Client
+ * streams and bidirectional ones answer uncompressed.
  *
  * Order of use: new, add_service..., start, adopt..., drain, free. */
 #ifndef SKERRY_RPC_SERVER_H

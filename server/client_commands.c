@@ -50,7 +50,7 @@ static bool read_words(const char *command, int argc, char **argv, struct words 
 }
 
 static int failed(const char *command, const status *result) {
-  fprintf(stderr, "skerry %s: %s: %s\n", command, status_code_name(result->code), result->message);
+  fprintf(stderr, "skerry %s: %s: %s\n", command, status_code_name((int)result->code), result->message);
   return 1;
 }
 
