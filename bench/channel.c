@@ -98,7 +98,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   if (call == NULL)
     return 0;
   str key = str_make(name, name_len);
-  uint64_t code;
   if (str_eq(key, STR("grpc-status")))
     call->grpc_status = parse_status(str_make(value, value_len));
   else if (str_eq(key, STR("grpc-message")))
