@@ -86,7 +86,6 @@ static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   struct firestore_options firestore = {
       .store = server->store,
-      .port = server->port,
       .access = {.mode = (enum access_mode)s->access, .dev = s->dev},
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,

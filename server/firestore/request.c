@@ -105,14 +105,10 @@ status request_snapshot(const struct firestore_service *service, const Google__P
     return status_make(STATUS_INVALID_ARGUMENT, "read_time is finer than a microsecond.");
   if (wanted <= 0)
     return status_make(STATUS_INVALID_ARGUMENT, "read_time is not after 1970.");
-  /* Between the newest commit and now nothing has changed. */
-  if (wanted > kv_newest_version(store)) {
-    int64_t now = service->options.port->wall_us(service->options.port);
-    if (wanted > now)
-      return status_make(STATUS_INVALID_ARGUMENT, "read_time is in the future.");
-    return kv_snapshot_at(store, KV_LATEST, ret);
-  }
-  return kv_snapshot_at(store, wanted, ret);
+  status result = kv_snapshot_at(store, wanted, ret);
+  if (result.code == STATUS_FAILED_PRECONDITION && wanted > kv_newest_version(store))
+    return status_make(STATUS_INVALID_ARGUMENT, "read_time is in the future.");
+  return result;
 }
 
 static status parse_mask(const Google__Firestore__V1__DocumentMask *mask, enum doc_mask_use use,

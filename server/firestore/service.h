@@ -4,7 +4,6 @@
 #define SKERRY_SERVER_FIRESTORE_SERVICE_H
 
 #include "base/status.h"
-#include "ports/port.h"
 #include "rpc/server.h"
 #include "server/access/access.h"
 #include "storage/document/size.h"
@@ -15,7 +14,6 @@ struct firestore_service;
 /* All pointers outlive the service. */
 struct firestore_options {
   struct kv_store *store;
-  struct port *port;
   struct access_policy access;
   const char *const *projects; /* that are served */
   size_t project_count;
