@@ -142,14 +142,14 @@ int command_status(int argc, char **argv) {
 
 /* "rooms/a" may stand for a full name in the default database of the project `skerry`. */
 static char *full_name(const char *word) {
-  char *name = NULL;
-  int wanted = strncmp(word, "projects/", 9) == 0
-                   ? asprintf(&name, "%s", word)
-                   : asprintf(&name, "projects/skerry/databases/(default)/documents%s%s",
-                              *word == '\0' ? "" : "/", word);
-  if (wanted < 0)
+  static const char root[] = "projects/skerry/databases/(default)/documents";
+  struct buf name = {0};
+  if (strncmp(word, "projects/", 9) != 0)
+    buf_printf(&name, *word == '\0' ? "%s" : "%s/", root);
+  buf_append(&name, word, strlen(word) + 1);
+  if (name.failed)
     abort(); /* no memory for one line of text: nothing sensible is left to do */
-  return name;
+  return (char *)name.data;
 }
 
 static status print_document(str wire) {

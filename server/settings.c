@@ -175,7 +175,7 @@ static status list_add(const struct setting *setting, struct settings_list *list
 }
 
 static status setting_assign(struct settings *s, const struct setting *setting, const char *text, int rank) {
-  int64_t number;
+  int64_t number = 0;
   switch (setting->type) {
   case SWITCH:
     if (!parse_switch(text, member(s, setting)))

@@ -224,7 +224,7 @@ static status commit_open(struct rpc_call *call, const Google__Firestore__V1__Co
 }
 
 void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request) {
-  struct doc_commit *commit;
+  struct doc_commit *commit = NULL;
   status result = commit_open(call, request, &commit);
   if (status_is_ok(&result))
     doc_commit_start(request_service(call)->options.store, commit);
@@ -346,7 +346,7 @@ static status batch_write_open(struct rpc_call *call, const Google__Firestore__V
 }
 
 void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request) {
-  struct batch_write *batch;
+  struct batch_write *batch = NULL;
   status result = batch_write_open(call, request, &batch);
   if (!status_is_ok(&result)) {
     rpc_call_finish(call, request_write_status(result));

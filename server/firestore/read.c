@@ -232,7 +232,7 @@ static status batch_get_open(struct rpc_call *call,
 
 void firestore_batch_get_documents(struct rpc_call *call,
                                    const Google__Firestore__V1__BatchGetDocumentsRequest *request) {
-  struct batch_get *get;
+  struct batch_get *get = NULL;
   status result = batch_get_open(call, request, &get);
   if (!status_is_ok(&result)) {
     rpc_call_finish(call, result);

@@ -99,7 +99,7 @@ status request_snapshot(const struct firestore_service *service, const Google__P
   struct kv_store *store = service->options.store;
   if (read_time == NULL)
     return kv_snapshot_at(store, KV_LATEST, ret);
-  int64_t wanted;
+  int64_t wanted = 0;
   STATUS_TRY(request_timestamp(read_time, "read_time", &wanted));
   if (read_time->nanos % 1000 != 0)
     return status_make(STATUS_INVALID_ARGUMENT, "read_time is finer than a microsecond.");
