@@ -140,12 +140,17 @@ static pid_t child_spawn(const char *what, const char *directory, long number, i
   return pid;
 }
 
-static void leave_without_closing(const char *directory, long count) {
+static int leave_exit_code(const char *directory, long count) {
   int fd, result;
   pid_t pid = child_spawn("leave", directory, count, &fd);
   assert_int_equal(waitpid(pid, &result, 0), pid);
   close(fd);
-  assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+  assert_true(WIFEXITED(result));
+  return WEXITSTATUS(result);
+}
+
+static void leave_without_closing(const char *directory, long count) {
+  assert_int_equal(leave_exit_code(directory, count), 0);
 }
 
 static long check_killed(struct kv_store *store, FILE *told, long first, long *ret_last) {
@@ -404,7 +409,19 @@ static void test_read_only(void **state) {
   assert_status_code(test_put(store, STR("k"), STR("1"), NULL), STATUS_UNAVAILABLE);
   struct kv_info info;
   kv_info(store, &info);
+  /* A server that starts now, in another process, is refused... */
+  assert_int_equal(leave_exit_code(directory, 0), 2);
   kv_close(store);
+  /* ...and so are we while one runs. */
+  int fd;
+  char byte;
+  pid_t pid = child_spawn("commit", directory, 0, &fd);
+  assert_int_equal(read(fd, &byte, 1), 1); /* it has committed, so it has the store open */
+  status in_use = kv_rocksdb_open(&options, &store);
+  assert_int_equal(kill(pid, SIGKILL), 0);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  close(fd);
+  assert_status_code(in_use, STATUS_FAILED_PRECONDITION);
   test_directory_remove(directory);
 }
 

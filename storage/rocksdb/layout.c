@@ -141,6 +141,37 @@ status layout_open(const char *directory, bool read_only, struct layout *ret) {
   return format_write(directory, "new");
 }
 
+status layout_in_use(const char *directory) {
+  return status_make(STATUS_FAILED_PRECONDITION,
+                     "The store in %s is in use by another process: stop that one first.", directory);
+}
+
+status layout_lock(struct layout *layout, const char *directory) {
+  char path[LAYOUT_PATH_MAX_BYTES];
+  STATUS_TRY(join(layout->engine_path, "LOCK", path)); /* the engine's own lock, which servers hold */
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT)
+    return status_ok(); /* nobody has opened these files yet */
+  if (fd < 0)
+    return from_errno("Cannot open", path);
+  struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+  if (fcntl(fd, F_SETLK, &shared) != 0) {
+    status s =
+        errno == EACCES || errno == EAGAIN ? layout_in_use(directory) : from_errno("Cannot lock", path);
+    close(fd);
+    return s;
+  }
+  layout->is_locked = true;
+  layout->lock_fd = fd;
+  return status_ok();
+}
+
+void layout_unlock(struct layout *layout) {
+  if (layout->is_locked)
+    close(layout->lock_fd);
+  layout->is_locked = false;
+}
+
 status layout_mark_ready(const char *directory) {
   return format_write(directory, "ready");
 }

@@ -18,6 +18,8 @@ struct layout {
   char engine_path[LAYOUT_PATH_MAX_BYTES];
   int format;
   bool is_new; /* the engine's files are yet to be made */
+  bool is_locked;
+  int lock_fd; /* where is_locked */
 };
 
 /* Looks at `directory`, makes it if it is missing and may be made. FAILED_PRECONDITION: not ours, or newer.
@@ -26,5 +28,10 @@ struct layout {
 STATUS_MUST_USE status layout_open(const char *directory, bool read_only, struct layout *ret);
 /* The engine's files exist now. */
 STATUS_MUST_USE status layout_mark_ready(const char *directory);
+/* For tools that only read, since the engine locks its files against other writers only: no other process
+ * opens them for writing until layout_unlock. FAILED_PRECONDITION: one has them open. */
+STATUS_MUST_USE status layout_lock(struct layout *layout, const char *directory);
+void layout_unlock(struct layout *layout);
+status layout_in_use(const char *directory);
 
 #endif

@@ -477,9 +477,7 @@ status rocks_engine_open(struct rocks_store *store) {
     return s;
   store->engine = NULL;
   if (strstr(s.message, "ock ") != NULL && strstr(s.message, "LOCK") != NULL)
-    return status_make(STATUS_FAILED_PRECONDITION,
-                       "The store in %s is in use by another process: stop that one first.",
-                       store->directory);
+    return layout_in_use(store->directory);
   if (strstr(s.message, "Permission denied") != NULL)
     return status_make(STATUS_PERMISSION_DENIED, "The store in %s cannot be read or written: %s",
                        store->directory, s.message);
@@ -552,6 +550,7 @@ static void store_free(struct rocks_store *store) {
   pthread_mutex_destroy(&store->round_lock);
   pthread_mutex_destroy(&store->state_lock);
   pthread_mutex_destroy(&store->clock_lock);
+  layout_unlock(&store->layout);
   free(store->directory);
   free(store);
 }
@@ -570,6 +569,8 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   pthread_cond_init(&store->keeper_wakes, NULL);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);
+  if (status_is_ok(&s) && options->read_only)
+    s = layout_lock(&store->layout, options->directory);
   if (status_is_ok(&s)) {
     options_fill(store, options);
     store->options.directory = store->directory;

@@ -27,10 +27,12 @@ struct kv_rocksdb_options {
 };
 
 /* Opens or makes the store. Blocks while the log is replayed. Fails, with a text for the operator, with
- *   FAILED_PRECONDITION  the directory is in use by another process; the format is newer than this program;
- * not a store of ours PERMISSION_DENIED    the directory cannot be read or written DATA_LOSS            the
- * data is damaged beyond what the log can repair: run `skerry verify` RESOURCE_EXHAUSTED   no space to open
- * it */
+ *
+ *   FAILED_PRECONDITION  another process has the directory open; its format is newer than this program; it
+ *                        holds other files than a store of ours
+ *   PERMISSION_DENIED    the directory cannot be read or written
+ *   DATA_LOSS            the data is damaged beyond what the log can repair: run `skerry verify`
+ *   RESOURCE_EXHAUSTED   no space to open it */
 STATUS_MUST_USE status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store **ret);
 
 #endif
