@@ -3,13 +3,13 @@
  *   key     = segment(project) segment(database) segment(collection) segment(document) ...
  *   segment = 0x02 number 0x00 0x01      a numeric id, `__id[0-9]+__`
  *           | 0x03 text 0x00 0x01        any other id; a byte 0x00 in it is written 0x00 0xFF
- *   number  = count of digits without leading zeros (2 bytes, big-endian), those digits in ASCII, count of
- * leading zeros (2 bytes)
+ *   number  = count of digits without leading zeros (2 bytes, big-endian), those digits in ASCII,
+ *             count of leading zeros (2 bytes)
  *
  * It is a format on disk, part of the store's format number. What follows from it:
- *   - no segment is the beginning of another, so a key is the beginning of exactly the keys below it: a
- * document comes first, its descendants follow it directly, then its next sibling. What lies below a document
- * or a collection is one range;
+ *   - no segment is the beginning of another, so a key is the beginning of exactly the keys below it:
+ *     a document comes first, its descendants follow it directly, then its next sibling. What lies below a
+ *     document or a collection is one range;
  *   - the end of that range is the key with its last byte, 0x01, made 0x02;
  *   - a key is never longer than KV_KEY_MAX_BYTES: at most 3 bytes for each of the 200 + 2 segments and two
  * for each byte of a name of 6 KiB, 12,894 bytes (asserted at compile time, reached in the test).

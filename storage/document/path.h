@@ -2,10 +2,10 @@
  *
  * A parsed path borrows from the name that it was parsed from; parsing copies nothing and needs no memory.
  * What is checked is the whole of the documented limits: ids of 1 to LIMIT_ID_BYTES bytes of UTF-8 without
- * '/', not
- * "." or "..", not `__.*__` (a document may be called `__id[0-9]+__`, a numeric id), LIMIT_PATH_DEPTH
- * collections, LIMIT_NAME_BYTES for the name. Everything that does not hold is INVALID_ARGUMENT with a
- * message that names the part which is wrong. How a path becomes a key of the store: key.h. Any thread. */
+ * '/', not "." or "..", not `__.*__` (a document may be called `__id[0-9]+__`, a numeric id),
+ * LIMIT_PATH_DEPTH collections, LIMIT_NAME_BYTES for the name. Everything that does not hold is
+ * INVALID_ARGUMENT with a message that names the part which is wrong. How a path becomes a key of the store:
+ * key.h. Any thread. */
 #ifndef SKERRY_STORAGE_DOCUMENT_PATH_H
 #define SKERRY_STORAGE_DOCUMENT_PATH_H
 

@@ -5,7 +5,8 @@
  * INCREMENT        adds a number. Two integers give an integer that stops at the ends of 64 bits, otherwise
  *                  doubles by IEEE 754. What is no number, or missing, becomes the operand. Result: the
  * value. MAXIMUM, MINIMUM the greater or smaller, in its own type; of equals (3 and 3.0, 0 and -0.0) the
- * stored one; with NaN, NaN. What is no number, or missing, becomes the operand. Result: the value.
+ *                  stored one; with NaN, NaN. What is no number, or missing, becomes the operand. Result:
+ *                  the value.
  * APPEND_MISSING   appends, in order, the elements that the array does not hold (doc_value_equal).
  * REMOVE_ALL       removes every element that equals one of the operand's. For both, what is no array, or
  *                  missing, counts as an empty array first; result: null.
