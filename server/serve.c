@@ -20,7 +20,12 @@
 #include "server/settings.h"
 #include "storage/rocksdb/store.h"
 
-enum { ADMIN_SOCKET_PATH_MAX = 4096 };
+enum {
+  ADMIN_SOCKET_PATH_MAX = 4096,
+  TRIM_INTERVAL_S = 2,            /* between two walks through the heap */
+  TRIM_TIMES = 3,                 /* after each growth */
+  TRIM_GROWTH_BYTES = 512 * 1024, /* that are worth one */
+};
 
 struct server {
   struct settings settings;
@@ -233,10 +238,34 @@ static void drain(struct server *server, const sigset_t *signals) {
   pthread_join(thread, NULL);
 }
 
+/* What requests took stays in malloc's free lists: gRPC's buffers are small and lie between what is in use.
+ * So after the process has grown, free memory is given back to the system, a few times, because the first
+ * time may be in the middle of what made it grow. Each costs some milliseconds. */
+struct given_back {
+  uint64_t resident_bytes;
+  unsigned seconds_ago, times_left;
+};
+
+static void give_memory_back(struct server *server, struct given_back *last) {
+  uint64_t resident = server->port->memory(server->port).resident_bytes;
+  if (resident > last->resident_bytes + TRIM_GROWTH_BYTES)
+    last->times_left = TRIM_TIMES;
+  if (resident < last->resident_bytes)
+    last->resident_bytes = resident;
+  if (++last->seconds_ago < TRIM_INTERVAL_S || last->times_left == 0)
+    return;
+  port_memory_trim();
+  last->resident_bytes = server->port->memory(server->port).resident_bytes;
+  last->seconds_ago = 0;
+  last->times_left--;
+}
+
 /* Health follows the store: damage found while serving makes the server not ready. */
 static void serve_until_signal(struct server *server, const sigset_t *signals) {
   bool serving = true;
+  struct given_back given_back = {0};
   while (!wait_signal(signals, 1000)) {
+    give_memory_back(server, &given_back);
     struct kv_info info;
     kv_info(server->store, &info);
     bool fit = info.health != KV_DAMAGED;

@@ -13,7 +13,7 @@ import { field, frame, nest, openHttp2, rawCall, tag, varint } from './support/w
 const FIRESTORE = '/google.firestore.v1.Firestore';
 const MIB = 1 << 20;
 const MEMORY_SLACK = 2 * MIB;
-const MEMORY_WAIT_MS = 8000;
+const MEMORY_WAIT_MS = 10_000;
 
 let server, rpc, session;
 const db = freshDatabase();
@@ -163,30 +163,35 @@ hostile('10,000 levels of nesting', async () => {
     if (bytes.length < 9.9 * MIB) expect(await call('Commit', commitValue(bytes)), code.INVALID_ARGUMENT, code.RESOURCE_EXHAUSTED);
 });
 
+const many = (bytes) => Buffer.alloc(4 * MIB - ((4 * MIB) % bytes.length), bytes);
+const NULL_VALUE = Buffer.from([0x58, 0x00]);
+
 hostile('4 MiB that decode to 300 MB', async () => {
-  const many = (bytes) => Buffer.alloc(4 * MIB - (4 * MIB) % bytes.length, bytes);
   const cases = [
     ['Commit', Buffer.concat([field(1, db.name), many(Buffer.from([0x12, 0x00]))])], // writes
     ['BatchWrite', Buffer.concat([field(1, db.name), many(Buffer.from([0x12, 0x00]))])],
     ['BatchGetDocuments', Buffer.concat([field(1, db.name), many(Buffer.from([0x12, 0x00]))])], // documents
     ['GetDocument', Buffer.concat([field(1, name), field(2, many(Buffer.from([0x0a, 0x00])))])], // mask
     ['Commit', Buffer.concat([field(1, db.name), field(2, field(1, field(1, name)), many(Buffer.from([0x3a, 0x00])))])], // update_transforms
-    ['Commit', Buffer.concat([field(1, db.name), many(Buffer.from([0x1a, 0x00]))])], // labels or unknown
     ['Commit', commitOf(many(Buffer.from([0x12, 0x00])))], // entries of fields without key or value
-    ['Commit', commitOf(many(mapEntry('a', Buffer.from([0x58, 0x00]))))], // one field, over and over, is right: last wins
-    ['Commit', commitValue(field(9, many(field(1, Buffer.from([0x58, 0x00])))))], // an array of nulls
-    ['Commit', commitValue(field(9, many(field(1, Buffer.alloc(0)))))], // of values without a member
-    ['Commit', commitValue(many(field(9, field(1, Buffer.from([0x58, 0x00])))))], // an array in pieces is right too
+    ['Commit', commitValue(field(9, many(field(1, NULL_VALUE))))], // an array of nulls
+    ['Commit', commitValue(field(9, many(field(1))))], // of values without a member
     ['RunQuery', Buffer.concat([field(1, db.root), field(2, many(Buffer.from([0x12, 0x00])))])],
   ];
-  for (const [i, [method, message]] of cases.entries()) {
-    const answer = await call(method, message);
-    if (i === 5 || i === 7 || i === 10) {
-      assert.ok(answer.code !== undefined && answer.code !== code.INTERNAL, JSON.stringify(answer));
-      continue;
-    }
-    expect(answer, code.INVALID_ARGUMENT, code.RESOURCE_EXHAUSTED, code.UNIMPLEMENTED);
+  for (const [method, message] of cases) expect(await call(method, message), code.INVALID_ARGUMENT, code.RESOURCE_EXHAUSTED, code.UNIMPLEMENTED);
+});
+
+test('4 MiB that look odd and are right', { skip: skerryOnly }, async () => {
+  const cases = [
+    commitOf(many(mapEntry('a', NULL_VALUE))), // one field, over and over: the last counts
+    commitValue(many(field(9, field(1, NULL_VALUE)))), // an array in pieces: they are put together
+  ];
+  for (const message of cases) {
+    const answer = await call('Commit', message);
+    assert.equal(answer.code, code.OK, JSON.stringify(answer));
   }
+  const { array_value } = (await rpc.call('GetDocument', { name })).fields.a;
+  assert.equal(array_value.values.length, Math.floor((4 * MIB) / field(9, field(1, NULL_VALUE)).length));
   await rpc.call('DeleteDocument', { name });
 });
 
