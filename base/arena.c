@@ -54,6 +54,8 @@ void arena_reset(struct arena *a) {
     a->cleanups = cleanup->next;
     cleanup->release(cleanup->argument);
   }
+  if (a->budget != NULL && a->used_bytes > 0)
+    memory_budget_give(a->budget, a->used_bytes);
   while (a->blocks != NULL) {
     struct arena_block *block = a->blocks;
     a->blocks = block->next;
@@ -66,7 +68,7 @@ void arena_reset(struct arena *a) {
   a->end = a->first_end;
   a->used_bytes = 0;
   a->next_block_bytes = BLOCK_MIN_BYTES;
-  a->exhausted = false;
+  a->exhausted = a->over_budget = false;
 }
 
 void arena_fini(struct arena *a) {
@@ -85,9 +87,16 @@ static struct arena_block *block_new(struct arena *a, size_t size) {
     wanted = left - sizeof(struct arena_block);
   if (wanted < size || size >= LARGE_BYTES)
     wanted = size;
-  struct arena_block *block = malloc(sizeof *block + wanted);
-  if (block == NULL)
+  if (a->budget != NULL && !memory_budget_take(a->budget, sizeof(struct arena_block) + wanted)) {
+    a->over_budget = true;
     return NULL;
+  }
+  struct arena_block *block = malloc(sizeof *block + wanted);
+  if (block == NULL) {
+    if (a->budget != NULL)
+      memory_budget_give(a->budget, sizeof *block + wanted);
+    return NULL;
+  }
   block->next = a->blocks;
   block->size_bytes = wanted;
   a->blocks = block;

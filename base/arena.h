@@ -2,20 +2,21 @@
  *
  * Allocation is a bump of a pointer. The first block may be the owner's own memory (inside the call object);
  * further blocks come from malloc and grow. All of it counts against a hard cap, so that no client can make a
- * call take more than the cap. An arena belongs to one thread at a time. Zeroed memory is not an arena:
- * arena_init. */
+ * call take more than the cap; with a budget, many arenas have a cap together. An arena belongs to one thread
+ * at a time. Zeroed memory is not an arena: arena_init. */
 #ifndef SKERRY_BASE_ARENA_H
 #define SKERRY_BASE_ARENA_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/memory_budget.h"
 #include "base/str.h"
 
 struct arena_block;
 struct arena_cleanup;
 
-/* Private but for `exhausted`. */
+/* Private but for `exhausted`, `over_budget` and `budget`. */
 struct arena {
   char *at, *end;             /* free memory of the newest block */
   char *first, *first_end;    /* the owner's block, or NULL */
@@ -23,7 +24,9 @@ struct arena {
   struct arena_cleanup *cleanups;
   size_t used_bytes, cap_bytes; /* blocks from malloc count when they are taken */
   size_t next_block_bytes;
-  bool exhausted; /* an allocation was refused, for the cap or for lack of memory */
+  struct memory_budget *budget; /* what arenas share, or NULL; the owner may set it after arena_init */
+  bool exhausted;               /* an allocation was refused, for a cap or for lack of memory */
+  bool over_budget;             /* and that was because of the others: it may work later */
 };
 
 /* `first` (may be NULL) is first_bytes of the owner's memory, aligned for any type, that outlives the arena.

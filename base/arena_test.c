@@ -160,6 +160,28 @@ static void cleanup_past_the_cap_stays_with_the_caller(void **state) {
   assert_int_equal(order.count, 0);
 }
 
+static void arenas_share_a_budget(void **state) {
+  (void)state;
+  struct memory_budget budget;
+  memory_budget_init(&budget, 100000);
+  struct arena a, b;
+  arena_init(&a, NULL, 0, CAP);
+  arena_init(&b, NULL, 0, CAP);
+  a.budget = b.budget = &budget;
+  assert_non_null(arena_alloc(&a, 60000));
+  assert_null(arena_alloc(&b, 60000));
+  assert_true(b.exhausted && b.over_budget);
+  assert_non_null(arena_alloc(&b, 30000));
+  memory_budget_charge(&budget, 50000); /* what is there already counts, however much */
+  assert_true(memory_budget_is_spent(&budget));
+  assert_null(arena_alloc(&b, 5000));
+  memory_budget_give(&budget, 50000);
+  arena_fini(&a);
+  assert_non_null(arena_alloc(&b, 60000));
+  arena_fini(&b);
+  assert_int_equal(atomic_load(&budget.used_bytes), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memory_is_aligned_apart_and_writable),
@@ -171,6 +193,7 @@ int main(void) {
       cmocka_unit_test(copies_end_in_nul),
       cmocka_unit_test(cleanups_run_once_newest_first),
       cmocka_unit_test(cleanup_past_the_cap_stays_with_the_caller),
+      cmocka_unit_test(arenas_share_a_budget),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 enum {
   FREE_CALLS_MAX = 64,          /* a queue keeps: 300 KB; more calls at once than that pay malloc */
   COMPRESS_BYTES_MIN = 1024,    /* smaller responses gain less than a packet */
+  CHARGED_BYTES_MIN = 4096,     /* less goes uncounted: it is small against the call itself */
   LOG_CLIENT_ERRORS_BURST = 20, /* lines a second for what clients do wrong */
   LOG_SERVER_ERRORS_BURST = 50,
 };
@@ -43,6 +44,7 @@ static struct rpc_call *take_call(struct rpc_queue *queue) {
   call->server = queue->server;
   arena_init(&call->arena, call->first_block, sizeof call->first_block,
              queue->server->options.call_memory_bytes_max);
+  call->arena.budget = &queue->server->calls_memory;
   call->out.type = GRPC_BB_RAW;
   grpc_slice_buffer_init(&call->out.data.raw.slice_buffer);
   return call;
@@ -97,6 +99,8 @@ static void release(struct rpc_call *call) {
   rpc_peers_release(queue->server->peers, call->peer);
   grpc_call_unref(call->grpc);
   arena_reset(&call->arena);
+  if (call->charged_bytes > 0)
+    memory_budget_give(&queue->server->calls_memory, call->charged_bytes);
   uint64_t active = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
   atomic_store_explicit(&queue->calls_active, active - 1, memory_order_release);
   if (queue->free_count >= FREE_CALLS_MAX) {
@@ -208,6 +212,13 @@ static void close_done(struct rpc_tag *tag, bool ok) {
 
 /* ---- The result ---- */
 
+void rpc_call_charge(struct rpc_call *call, size_t bytes) {
+  if (bytes < CHARGED_BYTES_MIN)
+    return;
+  memory_budget_charge(&call->server->calls_memory, bytes);
+  call->charged_bytes += bytes;
+}
+
 void rpc_call_set_result(struct rpc_call *call, const status *result) {
   call->code = result->code;
   call->text = NULL;
@@ -230,6 +241,7 @@ static void finish(struct rpc_call *call) {
 
 void rpc_call_reply(struct rpc_call *call, rpc_message *message) {
   assert(message->data != NULL);
+  rpc_call_charge(call, message->len);
   call->reply = *message;
   *message = (rpc_message){0};
   call->code = STATUS_OK;
@@ -315,6 +327,7 @@ static void on_request(struct rpc_call *call) {
     return;
   }
   rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
+  rpc_call_charge(call, call->payload->data.raw.slice_buffer.length);
   const void *message;
   status decoded = rpc_call_decode(call, &call->arena, &message);
   if (decoded.code != STATUS_OK) {
@@ -349,6 +362,10 @@ static void dispatch(struct rpc_call *call, const struct rpc_slot *slot) {
   } else if (is_crowded(call->queue)) {
     refuse(call,
            status_make(STATUS_RESOURCE_EXHAUSTED, "This server has too many calls under way. Try again."));
+  } else if (memory_budget_is_spent(&call->server->calls_memory)) {
+    refuse(call,
+           status_make(STATUS_RESOURCE_EXHAUSTED,
+                       "The calls under way take all the memory that this server has for them. Try again."));
   } else if (!entry->is_implemented) {
     refuse(call,
            status_make(STATUS_UNIMPLEMENTED, "%s is not implemented by this server.", entry->method->path));
@@ -390,6 +407,7 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->code = STATUS_OK;
   call->text = NULL;
   call->reply = (rpc_message){0};
+  call->charged_bytes = 0;
   call->headers = call->trailers = (struct rpc_metadata_list){0};
   call->events = NULL;
   call->state = NULL;

@@ -41,6 +41,9 @@ static status too_large(size_t message_bytes_max) {
 }
 
 static status out_of_arena(const struct arena *arena) {
+  if (arena->over_budget)
+    return status_make(STATUS_RESOURCE_EXHAUSTED,
+                       "This server has no memory for the request now. Try again.");
   return status_make(
       STATUS_RESOURCE_EXHAUSTED,
       "The message takes more than %zu bytes of memory when decoded. Send less in one message.",

@@ -249,6 +249,34 @@ static void test_calls_max(void **state) {
   runtime_stop(state);
 }
 
+/* Each call is within its own limits, but not all of them together. */
+static void test_calls_memory(void **state) {
+  const struct rpc_server_options options = {.threads = 1, .calls_memory_bytes_max = 16 * MIB};
+  runtime_start_with(state, &options);
+  struct runtime_fixture *f = *state;
+  echo_request large = runtime_request("large"), small = runtime_request("small");
+  large.payload.len = 7 * MIB / 2; /* several times that with its copies */
+  large.payload.data = calloc(1, large.payload.len);
+  assert_non_null(large.payload.data);
+  large.delay_us = 300000;
+  struct raw_call *call = raw_call_open(&f->channel, UNARY, NULL);
+  assert_true(runtime_send(call, &large));
+  raw_call_half_close(call);
+  struct rpc_server_stats stats;
+  eventually((rpc_server_stats(f->server, &stats), stats.calls_active == 1));
+  status result = runtime_unary(f, NULL, &large, NULL);
+  assert_int_equal(result.code, STATUS_RESOURCE_EXHAUSTED);
+  assert_string_equal(result.message, "This server has no memory for the request now. Try again.");
+  assert_status_ok(runtime_unary(f, NULL, &small, NULL)); /* there is some left */
+  runtime_expect(call, "large", 0);
+  assert_status_ok(raw_call_finish(call));
+  raw_call_free(call);
+  for (int i = 0; i < 5; i++) /* all of it came back */
+    assert_status_ok(runtime_unary(f, NULL, &large, NULL));
+  free(large.payload.data);
+  runtime_stop(state);
+}
+
 static void test_many_connections(void **state) {
   struct runtime_fixture *f = *state;
   echo_request request = runtime_request("short");
@@ -276,6 +304,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_unknown_compression, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_damaged_compression, runtime_start, runtime_stop),
       cmocka_unit_test(test_calls_max),
+      cmocka_unit_test(test_calls_memory),
       cmocka_unit_test_setup_teardown(test_many_connections, runtime_start, runtime_stop),
   };
   port_memory_configure();

@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/memory_budget.h"
 #include "ports/port.h"
 #include "rpc/call.h"
 #include "rpc/codec.h"
@@ -94,6 +95,7 @@ struct rpc_server {
   size_t service_count;
   struct rpc_entry **by_path; /* open addressing; a power of two */
   size_t by_path_mask;
+  struct memory_budget calls_memory; /* arenas, requests, responses */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
   struct rpc_tag shutdown_tag;
@@ -118,7 +120,8 @@ struct rpc_metadata_list {
 struct rpc_send_queue {
   rpc_message *ring;
   size_t first, count, capacity;
-  size_t bytes; /* of the messages and their places */
+  size_t bytes;           /* of the messages and their places */
+  size_t in_flight_bytes; /* of the one that gRPC has */
 };
 
 struct rpc_call {
@@ -144,6 +147,7 @@ struct rpc_call {
   enum status_code code;         /* the result */
   char *text;                    /* its message, in the arena; NULL: none */
   rpc_message reply;
+  size_t charged_bytes; /* to the budget of calls, beside the arenas and the queue; until the call ends */
   struct rpc_metadata_list headers, trailers;
   grpc_byte_buffer out; /* of the batch under way: one at a time */
 
@@ -195,6 +199,7 @@ void rpc_call_ask_close(struct rpc_call *call); /* be told when the client goes 
 void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
 /* What the call received last, decoded into `arena`. */
 STATUS_MUST_USE status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret);
+void rpc_call_charge(struct rpc_call *call, size_t bytes); /* memory that the call holds until it ends */
 void rpc_call_set_result(struct rpc_call *call, const status *result); /* any thread */
 /* The operations that end a call, into `ops` (room for 4); returns how many. Any thread. */
 size_t rpc_call_final_ops(struct rpc_call *call, grpc_op *ops, grpc_slice *details, bool with_headers,

@@ -23,6 +23,8 @@ enum {
   FRAME_BYTES_MAX = 16384,      /* HTTP/2's smallest: bounds what one frame can make gRPC hold */
   PING_INTERVAL_MIN_MS = 10000, /* mobile clients ping often; gRPC's default of 5 minutes cuts them off */
   AGE_GRACE_MS = 30000,
+  MEMORY_BYTES_NORMAL = 256 << 20, /* of calls, and of connections */
+  MEMORY_BYTES_LEAST = 16 << 20,
   DRAIN_POLL_MS = 5,
   DRAIN_GOODBYE_US = 200000, /* for clients to close after the GOAWAY, once all calls are done */
 };
@@ -67,6 +69,14 @@ static status complete_options(struct rpc_server_options *o) {
       {"keepalive_timeout_ms", &o->keepalive_timeout_ms, 20000, 1000, 600000},
   };
   STATUS_TRY(check_bounds(bounds, sizeof bounds / sizeof bounds[0]));
+  if (o->calls_memory_bytes_max == 0)
+    o->calls_memory_bytes_max = MEMORY_BYTES_NORMAL;
+  if (o->connections_memory_bytes_max == 0)
+    o->connections_memory_bytes_max = MEMORY_BYTES_NORMAL;
+  if (o->calls_memory_bytes_max < MEMORY_BYTES_LEAST || o->connections_memory_bytes_max < MEMORY_BYTES_LEAST)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "calls_memory_bytes_max and connections_memory_bytes_max must be at least %d.",
+                       (int)MEMORY_BYTES_LEAST);
   if (o->connection_age_max_ms != 0 &&
       (o->connection_age_max_ms < 10000 || o->connection_age_max_ms > INT_MAX))
     return status_make(STATUS_INVALID_ARGUMENT,
@@ -83,7 +93,12 @@ static grpc_arg int_arg(const char *name, uint32_t value) {
 }
 
 static grpc_server *create_grpc_server(const struct rpc_server_options *o) {
+  grpc_resource_quota *quota = grpc_resource_quota_create("connections");
+  grpc_resource_quota_resize(quota, o->connections_memory_bytes_max);
   grpc_arg args[] = {
+      {.type = GRPC_ARG_POINTER,
+       .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+       .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
       /* We inflate: gRPC would first inflate all of it and then look at the limit. */
       int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
       int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
@@ -106,7 +121,9 @@ static grpc_server *create_grpc_server(const struct rpc_server_options *o) {
   if (o->connection_age_max_ms == 0)
     count -= 2;
   grpc_channel_args all = {.num_args = count, .args = args};
-  return grpc_server_create(&all, NULL);
+  grpc_server *server = grpc_server_create(&all, NULL);
+  grpc_resource_quota_unref(quota); /* the server holds it */
+  return server;
 }
 
 /* ---- Building ---- */
@@ -132,6 +149,7 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
     return result;
   }
   grpc_init();
+  memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);
   pthread_cond_init(&server->changed, NULL);
   server->shutdown_tag.run = shutdown_done;

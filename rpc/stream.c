@@ -45,7 +45,8 @@ static size_t cost(const rpc_message *message) {
   return message->len + MESSAGE_OVERHEAD_BYTES;
 }
 
-static bool push(struct rpc_send_queue *queue, rpc_message *message) {
+static bool push(struct rpc_call *call, rpc_message *message) {
+  struct rpc_send_queue *queue = &call->sending;
   if (queue->count == queue->capacity) {
     size_t capacity = queue->capacity == 0 ? 8 : queue->capacity * 2;
     rpc_message *ring = malloc(capacity * sizeof *ring);
@@ -60,6 +61,7 @@ static bool push(struct rpc_send_queue *queue, rpc_message *message) {
   }
   queue->ring[(queue->first + queue->count++) % queue->capacity] = *message;
   queue->bytes += cost(message);
+  memory_budget_charge(&call->server->calls_memory, cost(message));
   *message = (rpc_message){0};
   return true;
 }
@@ -73,11 +75,19 @@ static rpc_message pop(struct rpc_send_queue *queue) {
   return message;
 }
 
-static void drop_all(struct rpc_send_queue *queue) {
-  while (queue->count > 0) {
-    rpc_message message = pop(queue);
+static void drop_all(struct rpc_call *call) {
+  while (call->sending.count > 0) {
+    rpc_message message = pop(&call->sending);
+    memory_budget_give(&call->server->calls_memory, cost(&message));
     rpc_message_discard(&message);
   }
+}
+
+/* gRPC is done with the message that it had. */
+static void sent(struct rpc_call *call) {
+  if (call->sending.in_flight_bytes > 0)
+    memory_budget_give(&call->server->calls_memory, call->sending.in_flight_bytes);
+  call->sending.in_flight_bytes = 0;
 }
 
 /* ---- Sending ---- */
@@ -92,8 +102,10 @@ static void pump(struct rpc_call *call) {
     return;
   }
   rpc_message message = {0};
-  if (can_send)
+  if (can_send) {
     message = pop(queue);
+    queue->in_flight_bytes = cost(&message);
+  }
   bool more = queue->count > 0;
   bool is_final = call->finished && !more;
   bool with_headers = !call->headers_sent;
@@ -129,9 +141,10 @@ static void send_done(struct rpc_tag *tag, bool ok) {
   grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
   pthread_mutex_lock(&call->mutex);
   call->send_busy = false;
+  sent(call);
   if (!ok) {
     call->broken = true;
-    drop_all(&call->sending);
+    drop_all(call);
   }
   size_t half = call->server->options.send_queue_bytes_max / 2;
   if (call->was_full && call->sending.bytes <= half && !call->finished && call->events != NULL) {
@@ -156,13 +169,15 @@ enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
   pthread_mutex_lock(&call->mutex);
   assert(!call->finished);
   enum rpc_send result = RPC_SEND_OK;
-  size_t room = call->server->options.send_queue_bytes_max;
+  /* Without memory each stream goes on with one message at a time. */
+  bool spent = memory_budget_is_spent(&call->server->calls_memory);
+  size_t room = spent ? 0 : call->server->options.send_queue_bytes_max;
   if (call->broken) {
     result = RPC_SEND_CLOSED;
   } else if (call->sending.count > 0 && call->sending.bytes + cost(message) > room) {
     call->was_full = true;
     result = RPC_SEND_FULL;
-  } else if (!push(&call->sending, message)) {
+  } else if (!push(call, message)) {
     result = RPC_SEND_CLOSED; /* no memory for a place in the queue: this stream cannot go on */
   }
   pump(call);
@@ -182,7 +197,7 @@ void rpc_stream_finish(struct rpc_call *call, rpc_message *message) {
   assert(!call->finished); /* a handler finished twice */
   call->finished = true;
   if (call->code != STATUS_OK || call->broken)
-    drop_all(&call->sending);
+    drop_all(call);
   /* The one response of a client stream stays in call->reply and goes with the final batch. */
   if (call->broken)
     rpc_message_discard(message);
@@ -192,7 +207,7 @@ void rpc_stream_finish(struct rpc_call *call, rpc_message *message) {
 void rpc_stream_cancelled(struct rpc_call *call) {
   pthread_mutex_lock(&call->mutex);
   call->broken = true;
-  drop_all(&call->sending);
+  drop_all(call);
   pthread_mutex_unlock(&call->mutex);
   rpc_call_deliver_cancel(call);
 }
@@ -225,6 +240,7 @@ void rpc_stream_open(struct rpc_call *call) {
   atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed); /* until this function is done */
   rpc_call_ask_close(call);
   arena_init(&call->message_arena, NULL, 0, call->server->options.call_memory_bytes_max);
+  call->message_arena.budget = &call->server->calls_memory;
   call->has_message_arena = true;
   enter_handler(call);
   if (call->entry->method->open != NULL)
@@ -250,7 +266,8 @@ void rpc_stream_request(struct rpc_call *call, const void *message) {
 }
 
 void rpc_stream_fini(struct rpc_call *call) {
-  drop_all(&call->sending);
+  drop_all(call);
+  sent(call); /* the final batch may have had one */
   free(call->sending.ring);
   call->sending = (struct rpc_send_queue){0};
   if (call->has_message_arena)

@@ -53,6 +53,19 @@ static uint64_t store_memory(uint64_t limit_bytes) {
   return share < least ? least : share;
 }
 
+/* Half of the limit: but a call that may take so much must be able to. */
+static uint64_t calls_memory(const struct server *server) {
+  uint64_t share = server->memory_limit_bytes / 2, least = (uint64_t)server->settings.call_memory_bytes_max;
+  return share < least ? least : share;
+}
+
+/* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
+ * connections, so it has to have room for a few of the largest messages. */
+static uint64_t connections_memory(const struct server *server) {
+  uint64_t share = server->memory_limit_bytes / 2, least = 8 * (uint64_t)server->settings.message_bytes_max;
+  return share < least ? least : share;
+}
+
 static status open_store(struct server *server) {
   const struct settings *s = &server->settings;
   struct kv_rocksdb_options options = {
@@ -79,6 +92,8 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .metadata_bytes_max = (uint32_t)s->metadata_bytes_max,
       .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
       .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
+      .calls_memory_bytes_max = calls_memory(server),
+      .connections_memory_bytes_max = connections_memory(server),
       .calls_max = (uint32_t)s->calls_max,
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
