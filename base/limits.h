@@ -25,6 +25,9 @@ enum {
   LIMIT_INDEXED_VALUE_BYTES = 1500,    /* what counts of a value in an index */
   LIMIT_TRANSFORMS_PER_DOCUMENT = 500, /* in one commit */
   LIMIT_VECTOR_DIMENSIONS = 2048,      /* documented */
+  /* What the array transforms of one commit may take, in values to compare: a third of a second, in which no
+   * other commit goes on. 300 transforms of an array of a hundred thousand numbers are within it. */
+  LIMIT_COMMIT_COMPARISONS = 32 * 1024 * 1024,
 };
 
 #endif

@@ -89,6 +89,10 @@ enum rpc_send {
 /* Takes the message only if RPC_SEND_OK. A message larger than the whole queue is taken when the queue is
  * empty. */
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message);
+/* For a handler or an event of a stream of responses that has more to do than others should wait for: it
+ * returns after this, and `drained` is called once more when the other calls of the queue had their turn. Not
+ * again before that, nor after a send that found the queue full. From the queue's thread. */
+void rpc_call_yield(struct rpc_call *call);
 /* Bytes that wait in the queue now. */
 size_t rpc_call_send_queue_bytes(const struct rpc_call *call);
 
@@ -101,7 +105,8 @@ void rpc_call_receive_next(struct rpc_call *call);
 /* ---- Events and state ---- */
 
 struct rpc_call_events {
-  void (*drained)(struct rpc_call *call, void *state); /* the queue was full and is now at most half full */
+  /* The queue was full and is now at most half full, or the handler yielded. */
+  void (*drained)(struct rpc_call *call, void *state);
   void (*cancelled)(struct rpc_call *call,
                     void *state); /* once, also if it was cancelled before rpc_call_watch */
   void (*released)(void *state);  /* after the finish, when no event will touch `state`: free it here */

@@ -125,7 +125,7 @@ struct rpc_send_queue {
 };
 
 struct rpc_call {
-  struct rpc_tag final_tag, close_tag, receive_tag, send_tag, kick_tag;
+  struct rpc_tag final_tag, close_tag, receive_tag, send_tag, kick_tag, yield_tag;
   struct rpc_server *server;
   struct rpc_queue *queue;
   const struct rpc_entry *entry;

@@ -38,6 +38,7 @@ enum { MESSAGE_OVERHEAD_BYTES = sizeof(rpc_message) + 32 }; /* a queue of empty 
 static void send_done(struct rpc_tag *tag, bool ok);
 static void receive_done(struct rpc_tag *tag, bool ok);
 static void kick_done(struct rpc_tag *tag, bool ok);
+static void tell_drained(struct rpc_call *call, const struct rpc_call_events *events);
 
 /* ---- The queue; with the mutex held ---- */
 
@@ -153,15 +154,40 @@ static void send_done(struct rpc_tag *tag, bool ok) {
   }
   if (tell != NULL) {
     pump(call); /* keep the wire busy while the handler thinks */
-    pthread_mutex_lock(&call->mutex);
-    call->in_handler = true;
-    pthread_mutex_unlock(&call->mutex);
-    tell->drained(call, call->state);
-    pthread_mutex_lock(&call->mutex);
-    call->in_handler = false;
+    tell_drained(call, tell);
+  } else {
+    pump(call);
   }
-  pump(call);
   rpc_call_unref(call);
+}
+
+/* Has `drained` called on the queue's thread, and sends what came of it. */
+static void tell_drained(struct rpc_call *call, const struct rpc_call_events *events) {
+  pthread_mutex_lock(&call->mutex);
+  call->in_handler = true;
+  pthread_mutex_unlock(&call->mutex);
+  events->drained(call, call->state);
+  pthread_mutex_lock(&call->mutex);
+  call->in_handler = false;
+  pump(call);
+}
+
+static void yield_done(struct rpc_tag *tag, bool ok) {
+  (void)ok;
+  struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, yield_tag);
+  pthread_mutex_lock(&call->mutex);
+  bool is_over = call->finished;
+  pthread_mutex_unlock(&call->mutex);
+  if (!is_over)
+    tell_drained(call, call->events);
+  rpc_call_unref(call);
+}
+
+void rpc_call_yield(struct rpc_call *call) {
+  assert(rpc_call_is_stream(call) && call->events != NULL && call->events->drained != NULL);
+  atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  call->yield_tag.run = yield_done;
+  rpc_call_start(call, NULL, 0, &call->yield_tag); /* a batch of nothing completes at once */
 }
 
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "base/limits.h"
 #include "base/wire.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
@@ -142,7 +143,15 @@ static status parse_write(struct rpc_call *call, const struct doc_path *database
   return access_check(&request_service(call)->options.access, call, write_operation(ret), ret->path.name);
 }
 
-/* ---- Answers ---- */
+/* ---- Answers ----
+ *
+ * They are made after the commit, when nothing may go wrong any more: a client that hears RESOURCE_EXHAUSTED
+ * sends its increments again. So an answer has an arena of its own, where a request that fitted into its call
+ * has room enough, and which no other call's memory counts against. */
+
+static void answer_arena_init(struct arena *arena) {
+  arena_init(arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+}
 
 struct timestamps { /* room for the Timestamp messages of a response */
   Google__Protobuf__Timestamp *next;
@@ -179,19 +188,19 @@ static status make_write_result(const struct doc_write *write, const struct doc_
 
 /* ---- Commit ---- */
 
-static status make_commit_response(const struct doc_commit *commit, kv_version version,
+static status make_commit_response(const struct doc_commit *commit, kv_version version, struct arena *arena,
                                    Google__Firestore__V1__CommitResponse *ret) {
   size_t count = commit->write_count;
   Google__Firestore__V1__WriteResult *results =
-      ARENA_NEW_ARRAY(commit->arena, Google__Firestore__V1__WriteResult, count);
-  struct timestamps room = {ARENA_NEW_ARRAY(commit->arena, Google__Protobuf__Timestamp, count + 1)};
-  ret->write_results = ARENA_NEW_ARRAY(commit->arena, Google__Firestore__V1__WriteResult *, count);
+      ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult, count);
+  struct timestamps room = {ARENA_NEW_ARRAY(arena, Google__Protobuf__Timestamp, count + 1)};
+  ret->write_results = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult *, count);
   if (results == NULL || room.next == NULL || ret->write_results == NULL)
     return no_memory();
   ret->commit_time = put_timestamp(&room, version);
   ret->n_write_results = count;
   for (size_t i = 0; i < count; i++) {
-    STATUS_TRY(make_write_result(&commit->writes[i], &commit->results[i], commit->arena, &room, &results[i]));
+    STATUS_TRY(make_write_result(&commit->writes[i], &commit->results[i], arena, &room, &results[i]));
     ret->write_results[i] = &results[i];
   }
   return status_ok();
@@ -200,12 +209,15 @@ static status make_commit_response(const struct doc_commit *commit, kv_version v
 static void commit_done(struct doc_commit *commit, status result, kv_version version) {
   struct rpc_call *call = commit->user;
   Google__Firestore__V1__CommitResponse response = GOOGLE__FIRESTORE__V1__COMMIT_RESPONSE__INIT;
+  struct arena arena;
+  answer_arena_init(&arena);
   if (status_is_ok(&result))
-    result = make_commit_response(commit, version, &response);
+    result = make_commit_response(commit, version, &arena, &response);
   if (status_is_ok(&result))
     google_firestore_v1_firestore_commit_reply(call, &response);
   else
     rpc_call_finish(call, request_write_status(result));
+  arena_fini(&arena);
 }
 
 static status commit_open(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request,
@@ -244,8 +256,8 @@ struct batch_write {
   atomic_size_t left;
 };
 
-static status make_batch_response(struct batch_write *batch, Google__Firestore__V1__BatchWriteResponse *ret) {
-  struct arena *arena = rpc_call_arena(batch->call);
+static status make_batch_response(struct batch_write *batch, struct arena *arena,
+                                  Google__Firestore__V1__BatchWriteResponse *ret) {
   Google__Firestore__V1__WriteResult *results =
       ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult, batch->count);
   Google__Rpc__Status *statuses = ARENA_NEW_ARRAY(arena, Google__Rpc__Status, batch->count);
@@ -272,11 +284,14 @@ static status make_batch_response(struct batch_write *batch, Google__Firestore__
 
 static void batch_write_answer(struct batch_write *batch) {
   Google__Firestore__V1__BatchWriteResponse response = GOOGLE__FIRESTORE__V1__BATCH_WRITE_RESPONSE__INIT;
-  status result = make_batch_response(batch, &response);
+  struct arena arena;
+  answer_arena_init(&arena);
+  status result = make_batch_response(batch, &arena, &response);
   if (status_is_ok(&result))
     google_firestore_v1_firestore_batch_write_reply(batch->call, &response);
   else
     rpc_call_finish(batch->call, request_write_status(result));
+  arena_fini(&arena);
 }
 
 static void one_is_done(struct batch_write *batch) {
@@ -377,12 +392,15 @@ static void document_call_done(struct doc_commit *commit, status result, kv_vers
   (void)version;
   struct document_call *state = commit->user;
   struct doc_record record = commit->results[0].record;
+  struct arena arena;
+  answer_arena_init(&arena);
   if (status_is_ok(&result))
-    result = request_project(&record, state->mask, commit->arena);
+    result = request_project(&record, state->mask, &arena);
   if (status_is_ok(&result))
     request_reply_document(state->call, commit->writes[0].path.name, &record);
   else
     rpc_call_finish(state->call, request_write_status(result));
+  arena_fini(&arena);
 }
 
 static status document_call_open(struct rpc_call *call, const Google__Firestore__V1__DocumentMask *mask,

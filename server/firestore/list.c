@@ -18,6 +18,7 @@ enum {
   PAGE_MAX = 65536,                 /* what the Node SDK asks for, rounded up */
   PAGE_BYTES_MAX = 3 * 1024 * 1024, /* a page ends early past it: gRPC clients take 4 MiB by default */
   PAGE_SEEKS_MAX = 20000, /* and after so many seeks, full or not, so that no call holds a thread for long */
+  PAGE_DECODED_MAX = 4 * 1024 * 1024, /* and after decoding so many bytes for a mask, for the same reason */
 };
 
 /* google.firestore.v1.ListDocumentsResponse and ListCollectionIdsResponse: both are items and
@@ -42,7 +43,7 @@ struct listing {
 
   /* The page so far. */
   struct buf message, last; /* the response; the last group that was added or passed */
-  size_t items, items_max;
+  size_t items, items_max, decoded_bytes;
   bool more;
 };
 
@@ -132,7 +133,7 @@ static status listing_scan(struct rpc_call *call, struct listing *l, struct kv_i
     more = kv_iter_next(iter);
   for (size_t seeks = 0; status_is_ok(&result) && more; seeks++) {
     if (l->items == l->items_max || l->message.len >= PAGE_BYTES_MAX ||
-        (seeks >= PAGE_SEEKS_MAX && l->last.len > 0)) {
+        l->decoded_bytes >= PAGE_DECODED_MAX || (seeks >= PAGE_SEEKS_MAX && l->last.len > 0)) {
       l->more = true;
       break;
     }
@@ -195,6 +196,7 @@ static status add_document(struct listing *l, struct arena *scratch, str group, 
   STATUS_TRY(doc_key_to_path(group, scratch, &path));
   if (exists) {
     STATUS_TRY(doc_record_decode(stored, &record));
+    l->decoded_bytes += l->mask == NULL ? 0 : stored.len;
     STATUS_TRY(request_project(&record, l->mask, scratch));
   }
   size_t size = exists ? doc_document_wire_size(path.name, &record)

@@ -1,5 +1,6 @@
 /* GetDocument and BatchGetDocuments. Reading a document decodes nothing unless there is a mask: what is
  * stored is the wire form of its fields. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/wire.h"
@@ -54,6 +55,9 @@ enum { FOUND_FIELD = 1, MISSING_FIELD = 2, READ_TIME_FIELD = 4 };
 
 /* Documents are read some at a time: enough to be cheap, few enough that a slow reader pins little. */
 enum { BATCH_GET_CHUNK = 16 };
+
+/* After so many documents, or bytes decoded for a mask, other calls have their turn. */
+enum { TURN_DOCUMENTS_MAX = 512, TURN_DECODED_MAX = 2 * 1024 * 1024 };
 
 struct batch_get {
   kv_snapshot snapshot;
@@ -110,12 +114,18 @@ static void batch_get_end(struct rpc_call *call, struct batch_get *get, status r
   rpc_call_finish(call, result);
 }
 
-/* Sends until everything is sent or the reader is behind. */
+/* Sends until everything is sent, the reader is behind, or it has been long enough. */
 static void batch_get_pump(struct rpc_call *call, void *state) {
   struct batch_get *get = state;
-  for (;;) {
+  size_t decoded_bytes = 0;
+  for (size_t turn = 0;; turn++) {
     if (get->next == get->count) {
       batch_get_end(call, get, status_ok());
+      return;
+    }
+    if (turn >= TURN_DOCUMENTS_MAX || decoded_bytes >= TURN_DECODED_MAX) {
+      release_chunk(get);
+      rpc_call_yield(call);
       return;
     }
     status result = status_ok();
@@ -129,6 +139,8 @@ static void batch_get_pump(struct rpc_call *call, void *state) {
       result = batch_get_message(get, &scratch, get->names[get->next], &get->values[get->next - get->first],
                                  &message);
     arena_fini(&scratch);
+    decoded_bytes +=
+        get->mask == NULL || !status_is_ok(&result) ? 0 : get->values[get->next - get->first].bytes.len;
     if (!status_is_ok(&result)) {
       batch_get_end(call, get, result);
       return;
@@ -136,8 +148,10 @@ static void batch_get_pump(struct rpc_call *call, void *state) {
     enum rpc_send sent = rpc_call_send(call, &message);
     if (sent != RPC_SEND_OK)
       rpc_message_discard(&message);
-    if (sent == RPC_SEND_FULL)
+    if (sent == RPC_SEND_FULL) {
+      release_chunk(get); /* it may be long until the reader goes on: nothing stays pinned */
       return;
+    }
     if (sent == RPC_SEND_CLOSED) {
       batch_get_end(call, get, status_default(STATUS_CANCELLED));
       return;
@@ -238,6 +252,7 @@ void firestore_batch_get_documents(struct rpc_call *call,
     rpc_call_finish(call, result);
     return;
   }
+  assert(get != NULL);
   rpc_call_watch(call, &batch_get_events, get);
   batch_get_pump(call, get);
 }

@@ -40,17 +40,46 @@ static struct doc_map inner_map(const struct doc_value *value) {
                                                                                : value->as.map;
 }
 
-/* The paths that go on like the first one at `level`. Neither of them ends before it. */
+/* The paths that go on like the first one at `level`. Neither of them ends before it. A long branch is not
+ * walked: its end is looked for in growing steps and then between the last two. */
 static struct doc_mask first_branch(struct doc_mask mask, size_t level) {
   str name = mask.paths[0].segments[level];
-  size_t count = 1;
-  while (count < mask.count && str_eq(mask.paths[count].segments[level], name))
-    count++;
-  return (struct doc_mask){mask.paths, count};
+  size_t inside = 0, outside = 1;
+  while (outside < mask.count && str_eq(mask.paths[outside].segments[level], name)) {
+    inside = outside;
+    outside = outside * 2;
+  }
+  if (outside > mask.count)
+    outside = mask.count;
+  while (outside - inside > 1) {
+    size_t middle = inside + (outside - inside) / 2;
+    if (str_eq(mask.paths[middle].segments[level], name))
+      inside = middle;
+    else
+      outside = middle;
+  }
+  return (struct doc_mask){mask.paths, outside};
 }
 
 static struct doc_mask after(struct doc_mask mask, struct doc_mask branch) {
   return (struct doc_mask){mask.paths + branch.count, mask.count - branch.count};
+}
+
+/* The paths that go on with `name` at `level`; none if there is no such path. For documents that are small
+ * against their mask: many of them may be read with one large mask. */
+static struct doc_mask find_branch(struct doc_mask mask, size_t level, str name) {
+  size_t low = 0, high = mask.count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (str_cmp(mask.paths[middle].segments[level], name) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  struct doc_mask rest = {mask.paths + low, mask.count - low};
+  if (rest.count == 0 || !str_eq(rest.paths[0].segments[level], name))
+    return (struct doc_mask){NULL, 0};
+  return first_branch(rest, level);
 }
 
 /* The two walks below recurse as deep as maps lie in each other: at most LIMIT_VALUE_DEPTH. */
@@ -58,15 +87,21 @@ static struct doc_mask after(struct doc_mask mask, struct doc_mask branch) {
 static status project(struct doc_map map, struct doc_mask mask, size_t level, struct arena *arena,
                       struct doc_map *ret) {
   assert(level < DOC_TREE_DEPTH_MAX);
-  size_t room = mask.count < map.count ? mask.count : map.count, count = 0;
+  /* The time goes with the smaller of the two, whichever it is. */
+  bool by_fields = map.count < mask.count;
+  size_t room = by_fields ? map.count : mask.count, count = 0;
   struct doc_field *fields = arena_alloc(arena, room * sizeof *fields);
   if (fields == NULL)
     return exhausted();
-  while (mask.count > 0 && map.count > 0) {
-    struct doc_mask branch = first_branch(mask, level);
-    str name = mask.paths[0].segments[level];
-    mask = after(mask, branch);
-    const struct doc_value *value = doc_map_get(map, name);
+  for (size_t i = 0; by_fields ? i < map.count : mask.count > 0; i++) {
+    struct doc_mask branch =
+        by_fields ? find_branch(mask, level, map.fields[i].name) : first_branch(mask, level);
+    if (branch.count == 0)
+      continue;
+    str name = branch.paths[0].segments[level];
+    if (!by_fields)
+      mask = after(mask, branch);
+    const struct doc_value *value = by_fields ? &map.fields[i].value : doc_map_get(map, name);
     if (value == NULL)
       continue;
     struct doc_field field = {name, *value};

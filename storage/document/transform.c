@@ -12,6 +12,7 @@
 struct doc_transform_step {
   const struct doc_transform *transform;
   size_t index;
+  size_t operand_weight; /* of the heaviest item of an array transform's operand */
 };
 
 static status exhausted(void) {
@@ -54,6 +55,41 @@ static status check_transform(const struct doc_transform *transform) {
   return status_ok();
 }
 
+/* What a comparison with a value may cost: one for each value in it, and for so many bytes of text. */
+static size_t weight(const struct doc_value *root) {
+  enum { TEXT_BYTES = 64 };
+  struct {
+    const struct doc_value *value;
+    size_t next;
+  } stack[DOC_TREE_DEPTH_MAX];
+  size_t depth = 0, sum = 0;
+  for (const struct doc_value *value = root;;) {
+    bool is_text = value->type == DOC_STRING || value->type == DOC_BYTES || value->type == DOC_REFERENCE;
+    sum += 1 + (is_text ? value->as.text.len / TEXT_BYTES : 0);
+    if (doc_value_count(value) > 0) {
+      assert(depth < DOC_TREE_DEPTH_MAX);
+      stack[depth].value = value;
+      stack[depth++].next = 0;
+    }
+    while (depth > 0 && stack[depth - 1].next == doc_value_count(stack[depth - 1].value))
+      depth--;
+    if (depth == 0)
+      return sum;
+    value = doc_value_child(stack[depth - 1].value, stack[depth - 1].next++);
+  }
+}
+
+static size_t operand_weight(const struct doc_transform *transform) {
+  size_t heaviest = 0;
+  if (transform->kind != DOC_TRANSFORM_APPEND_MISSING && transform->kind != DOC_TRANSFORM_REMOVE_ALL)
+    return 0;
+  for (size_t i = 0; i < transform->operand.as.array.count; i++) {
+    size_t one = weight(&transform->operand.as.array.items[i]);
+    heaviest = one > heaviest ? one : heaviest;
+  }
+  return heaviest;
+}
+
 status doc_transform_plan_make(const struct doc_transform *transforms, size_t count, struct arena *arena,
                                struct doc_transform_plan *ret) {
   if (count > LIMIT_TRANSFORMS_PER_DOCUMENT)
@@ -64,7 +100,7 @@ status doc_transform_plan_make(const struct doc_transform *transforms, size_t co
     return exhausted();
   for (size_t i = 0; i < count; i++) {
     STATUS_TRY(check_transform(&transforms[i]));
-    steps[i] = (struct doc_transform_step){&transforms[i], i};
+    steps[i] = (struct doc_transform_step){&transforms[i], i, operand_weight(&transforms[i])};
   }
   if (count > 1)
     qsort(steps, count, sizeof *steps, compare_steps);
@@ -160,6 +196,18 @@ static struct operand_item *find_operand(struct operand_item *items, size_t coun
   return NULL;
 }
 
+/* Takes what looking for each of `items` among `operands` costs from the commit's share. */
+static status take_comparisons(size_t items, size_t operands, size_t operand_weight, size_t *left) {
+  size_t steps = 1, cost;
+  while (operands >> steps > 0)
+    steps++;
+  if (__builtin_mul_overflow(items, steps * operand_weight, &cost) || cost > *left)
+    return status_make(STATUS_INVALID_ARGUMENT, "The array transforms of this commit compare too many values "
+                                                "with each other. Split it, or keep smaller arrays.");
+  *left -= cost;
+  return status_ok();
+}
+
 /* APPEND_MISSING and REMOVE_ALL: both look for what the array and the operand share. */
 static status transform_array(struct doc_array old, const struct doc_transform *transform,
                               struct arena *arena, struct doc_value *ret) {
@@ -194,6 +242,7 @@ struct application {
   int64_t time_us;
   struct arena *arena;
   struct doc_value *results;
+  size_t *comparisons_left;
 };
 
 /* One transform of a field whose value is *value (NULL: missing); the new one goes to *ret, which may be the
@@ -221,6 +270,8 @@ static status transform_value(const struct application *app, const struct doc_tr
     struct doc_array old = {NULL, 0};
     if (value != NULL && value->type == DOC_ARRAY)
       old = value->as.array;
+    STATUS_TRY(take_comparisons(old.count, transform->operand.as.array.count, step->operand_weight,
+                                app->comparisons_left));
     STATUS_TRY(transform_array(old, transform, app->arena, ret));
     *result = (struct doc_value){.type = DOC_NULL};
     return status_ok();
@@ -283,12 +334,13 @@ static status transform_map(const struct application *app, struct doc_map map,
 }
 
 status doc_transform_apply(struct doc_map map, const struct doc_transform_plan *plan, int64_t time_us,
-                           struct arena *arena, struct doc_map *ret, struct doc_value *results) {
+                           size_t *comparisons_left, struct arena *arena, struct doc_map *ret,
+                           struct doc_value *results) {
   assert(time_us >= 0);
   if (plan->count == 0) {
     *ret = map;
     return status_ok();
   }
-  const struct application app = {time_us, arena, results};
+  const struct application app = {time_us, arena, results, comparisons_left};
   return transform_map(&app, map, plan->steps, plan->count, 0, ret);
 }

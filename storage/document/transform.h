@@ -58,10 +58,12 @@ STATUS_MUST_USE status doc_transform_plan_make(const struct doc_transform *trans
 /* `map` with the transforms applied, and results[0, count) in the order of the transforms. Maps are made on
  * the way to a path, and what is in the way (a vector too) is replaced. `map` is not changed; the result
  * shares with it and with the operands. It may break the limits of a document: doc_document_check.
- * Fails with RESOURCE_EXHAUSTED only. The time is that of copying the maps on the way and, for arrays, of
- * (items + operands) * log(operands) comparisons. */
+ * The time is that of copying the maps on the way and, for arrays, of items * log(operands) comparisons of
+ * items with operands. These, each counted as the largest of the operands, are taken from
+ * *comparisons_left (LIMIT_COMMIT_COMPARISONS for a commit), and INVALID_ARGUMENT if that is not enough.
+ * RESOURCE_EXHAUSTED past the arena's cap. */
 STATUS_MUST_USE status doc_transform_apply(struct doc_map map, const struct doc_transform_plan *plan,
-                                           int64_t time_us, struct arena *arena, struct doc_map *ret,
-                                           struct doc_value *results);
+                                           int64_t time_us, size_t *comparisons_left, struct arena *arena,
+                                           struct doc_map *ret, struct doc_value *results);
 
 #endif

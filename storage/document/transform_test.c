@@ -14,11 +14,13 @@
 #include "storage/document/wire_build.h"
 
 static struct arena arena;
+static size_t comparisons; /* left */
 
 static int set_up(void **state) {
   (void)state;
   wire_build_init();
   arena_init(&arena, NULL, 0, 64 << 20);
+  comparisons = LIMIT_COMMIT_COMPARISONS;
   return 0;
 }
 
@@ -70,7 +72,7 @@ static struct doc_map apply(struct doc_map map, const struct doc_transform *tran
   if (!status_is_ok(&s))
     fail_msg("%s", s.message);
   struct doc_map got;
-  s = doc_transform_apply(map, &plan, TIME_US, &arena, &got, results);
+  s = doc_transform_apply(map, &plan, TIME_US, &comparisons, &arena, &got, results);
   assert_true(status_is_ok(&s));
   return got;
 }
@@ -185,7 +187,7 @@ static void several_fields(void **state) {
     assert_true(i == 2 ? results[i].type == DOC_TIMESTAMP : results[i].as.integer == wanted[i]);
 
   struct doc_transform_plan none = {0};
-  status s = doc_transform_apply(map, &none, TIME_US, &arena, &got, NULL);
+  status s = doc_transform_apply(map, &none, TIME_US, &comparisons, &arena, &got, NULL);
   assert_true(status_is_ok(&s));
   assert_fields(got, old, "none", 0);
 }
@@ -260,6 +262,35 @@ static void long_arrays_stay_fast(void **state) {
   assert_fields(got, F("f", V_ARRAY(NOTHING)), "removed", 0);
 }
 
+/* Many operands that are almost equal to many large items: each is compared to its end. */
+static void comparisons_run_out(void **state) {
+  (void)state;
+  enum { ITEMS = 100, VALUES = 1000, TRANSFORMS = 500 };
+  struct doc_value *values = ARENA_NEW_ARRAY(&arena, struct doc_value, VALUES);
+  struct doc_value *items = ARENA_NEW_ARRAY(&arena, struct doc_value, ITEMS);
+  assert_true(values != NULL && items != NULL);
+  for (size_t i = 0; i < VALUES; i++)
+    values[i].type = DOC_NULL;
+  const struct doc_field large = {STR("a"), {.type = DOC_ARRAY, .as.array = {values, VALUES}}};
+  for (size_t i = 0; i < ITEMS; i++)
+    items[i] = (struct doc_value){.type = DOC_MAP, .as.map = {&large, 1}};
+  const struct doc_field field = {STR("f"), {.type = DOC_ARRAY, .as.array = {items, ITEMS}}};
+  static struct doc_transform transforms[TRANSFORMS];
+  static struct doc_value results[TRANSFORMS];
+  for (size_t i = 0; i < TRANSFORMS; i++)
+    transforms[i] = (struct doc_transform){
+        path("f"), DOC_TRANSFORM_APPEND_MISSING, {.type = DOC_ARRAY, .as.array = {items, 1}}};
+  const struct doc_map map = {&field, 1};
+  apply(map, transforms, 300, results);
+  assert_true(comparisons < 10 << 20 && comparisons > 1 << 20);
+  struct doc_transform_plan plan;
+  struct doc_map got;
+  status s = doc_transform_plan_make(transforms, TRANSFORMS, &arena, &plan);
+  assert_true(status_is_ok(&s));
+  s = doc_transform_apply(map, &plan, TIME_US, &comparisons, &arena, &got, results);
+  assert_int_equal(s.code, STATUS_INVALID_ARGUMENT);
+}
+
 static void memory_runs_out(void **state) {
   (void)state;
   struct doc_transform transform = {path("f"), DOC_TRANSFORM_APPEND_MISSING,
@@ -271,7 +302,7 @@ static void memory_runs_out(void **state) {
   arena_init(&none, NULL, 0, 0);
   struct doc_map got;
   struct doc_value result;
-  s = doc_transform_apply((struct doc_map){NULL, 0}, &plan, TIME_US, &none, &got, &result);
+  s = doc_transform_apply((struct doc_map){NULL, 0}, &plan, TIME_US, &comparisons, &none, &got, &result);
   assert_int_equal(s.code, STATUS_RESOURCE_EXHAUSTED);
   s = doc_transform_plan_make(&transform, 1, &none, &plan);
   assert_int_equal(s.code, STATUS_RESOURCE_EXHAUSTED);
@@ -281,8 +312,9 @@ static void memory_runs_out(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(one_field),        TEST(several_fields),        TEST(plans_are_checked),
-      TEST(depth_is_checked), TEST(long_arrays_stay_fast), TEST(memory_runs_out),
+      TEST(one_field),           TEST(several_fields),        TEST(plans_are_checked),
+      TEST(depth_is_checked),    TEST(long_arrays_stay_fast), TEST(memory_runs_out),
+      TEST(comparisons_run_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,7 +124,7 @@ static status load_state(struct kv_reader *reader, const struct doc_write *write
 }
 
 /* The canonical fields that a write gives, from the state before it. */
-static status new_fields(const struct doc_commit *commit, const struct doc_write *write,
+static status new_fields(struct doc_commit *commit, const struct doc_write *write,
                          const struct doc_write_state *state, kv_version version,
                          struct doc_write_result *result, str *ret) {
   if (write->canonical.ptr != NULL) {
@@ -143,14 +143,15 @@ static status new_fields(const struct doc_commit *commit, const struct doc_write
     struct doc_value *results = ARENA_NEW_ARRAY(commit->arena, struct doc_value, write->transforms.count);
     if (results == NULL)
       return out_of_memory();
-    STATUS_TRY(doc_transform_apply(map, &write->transforms, version, commit->arena, &map, results));
+    STATUS_TRY(doc_transform_apply(map, &write->transforms, version, &commit->comparisons_left, commit->arena,
+                                   &map, results));
     result->transform_results = results;
   }
   STATUS_TRY(doc_document_check(write->path.name, map, &commit->limits));
   return doc_encode_fields(map, commit->arena, ret);
 }
 
-static status apply_write(const struct doc_commit *commit, const struct doc_write *write, kv_version version,
+static status apply_write(struct doc_commit *commit, const struct doc_write *write, kv_version version,
                           struct doc_write_state *state, struct doc_write_result *result) {
   STATUS_TRY(check_precondition(write, state));
   if (write->kind == DOC_WRITE_DELETE) {
@@ -223,6 +224,7 @@ static status resolve(void *argument, struct kv_reader *reader, kv_version versi
   struct doc_commit *commit = argument;
   status result = status_ok();
   size_t started = 0;
+  commit->comparisons_left = LIMIT_COMMIT_COMPARISONS;
   for (; started < commit->write_count && status_is_ok(&result); started++) {
     commit->states[started] = (struct doc_write_state){0};
     commit->results[started] = (struct doc_write_result){0};

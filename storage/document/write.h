@@ -67,6 +67,7 @@ struct doc_commit {
   struct doc_write_result *results; /* set by doc_commit_prepare, filled by the commit */
   struct kv_txn txn; /* read set: the caller's, may stay zeroed; the rest is set by doc_commit_start */
   struct doc_write_state *states; /* private */
+  size_t comparisons_left;        /* private */
 };
 
 /* Checks what can be checked beforehand and encodes. INVALID_ARGUMENT for a document that is too large or has

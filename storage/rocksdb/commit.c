@@ -429,6 +429,16 @@ static void group_fail(struct group *g, const status *failure) {
     member_fail(&g->members[i], failure);
 }
 
+/* The members from `first` on wait for the next group. */
+static void group_put_back(struct pipeline *p, struct group *g, size_t first) {
+  atomic_fetch_add(&p->queue_len, g->member_count - first);
+  while (g->member_count > first) {
+    struct kv_txn *txn = g->members[--g->member_count].txn;
+    txn->next = p->waiting;
+    p->waiting = txn;
+  }
+}
+
 static void group_run(struct pipeline *p, struct group *g) {
   struct rocks_store *store = p->store;
   status s = rocks_write_status(store, GROUP_BYTES_MAX);
@@ -441,6 +451,10 @@ static void group_run(struct pipeline *p, struct group *g) {
   kv_version newest = atomic_load(&store->newest);
   size_t written = 0;
   for (size_t i = 0; i < g->member_count; i++) {
+    if (arena_used_bytes(&g->arena) > GROUP_BYTES_MAX) {
+      group_put_back(p, g, i);
+      break;
+    }
     struct member *m = &g->members[i];
     s = member_resolve(p, g, m);
     if (!status_is_ok(&s)) {
