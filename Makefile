@@ -4,7 +4,7 @@
 #   make run    serve on 127.0.0.1:8080 in development mode, data in ./data
 #   make test   everything through ctest, then the unit tests under the sanitizers
 #   make lint   format and static checks          make bench   the measurements of docs/performance.md
-#   make fuzz   each fuzz target for a minute     make clean   removes build/
+#   make fuzz   each fuzz target for 10 s         make clean   removes build/
 
 LISTEN ?= 127.0.0.1:8080
 DATA ?= ./data
@@ -13,8 +13,8 @@ ROUNDS ?= 20
 .PHONY: all run test lint bench fuzz clean setup
 
 all: setup
-	@cmake --preset release $(if $(wildcard build/release/build.ninja),>/dev/null,)
-	@cmake --build --preset release --target skerry
+	@$(if $(wildcard build/release/skerry),,echo "Building build/release/skerry: a minute or so, once.")
+	@scripts/build release skerry
 
 run: all
 	@build/release/skerry serve --dev --listen $(LISTEN) --data $(DATA)
@@ -28,14 +28,12 @@ lint:
 
 bench: setup
 	@scripts/setup --tests
-	@cmake --preset release >/dev/null
-	@cmake --build --preset release
+	@scripts/build release
 	@bench/run
 
 fuzz:
 	@scripts/setup --tests
-	@cmake --preset fuzz >/dev/null
-	@cmake --build --preset fuzz
+	@scripts/build fuzz tests_fuzz
 	@cd build/fuzz && ctest -L fuzz --output-on-failure
 
 setup:

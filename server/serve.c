@@ -200,9 +200,8 @@ static void announce(const struct server *server) {
     printf("Skerry %s listens on %s\n", SKERRY_VERSION, server->addresses[i]);
   printf("Data in %s. Stop with Ctrl-C.\n", s->data);
   if (s->dev)
-    printf(
-        "Try:  FIRESTORE_EMULATOR_HOST=%s with any Firebase or Google Cloud SDK, or  %s status --data %s\n",
-        server->addresses[0], program_invocation_name, s->data);
+    printf("Try:  %s status --data %s\nApps: FIRESTORE_EMULATOR_HOST=%s and a Google Cloud SDK (README.md)\n",
+           program_invocation_name, s->data, server->addresses[0]);
   fflush(stdout);
 }
 
