@@ -109,7 +109,7 @@ static void emit_unary_client(struct buf *out, const struct service *service,
              "    struct rpc_client *client, const struct rpc_client_options *options,\n"
              "    const %s *request, struct arena *arena,\n"
              "    const %s **ret_response) {\n"
-             "  const void *response;\n"
+             "  const void *response = NULL;\n"
              "  STATUS_TRY(rpc_client_unary(\n"
              "      client, " METHOD ",\n"
              "      options, request, arena, &response));\n"
@@ -199,7 +199,7 @@ static void emit_finish(struct buf *out, const struct service_method *method) {
         "STATUS_MUST_USE static inline status %s_finish(\n"
         "    struct %s_stream stream, struct arena *arena, str *ret_details,\n"
         "    const %s **ret_response) {\n"
-        "  const void *response;\n"
+        "  const void *response = NULL;\n"
         "  STATUS_TRY(rpc_typed_finish(stream.stream, arena, ret_details, &response));\n"
         "  *ret_response = (const %s *)response;\n"
         "  return status_ok();\n}\n\n",

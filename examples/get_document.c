@@ -1,7 +1,8 @@
-/* Reads one document over gRPC with the generated client and prints its size.
+/* Reads one document over gRPC with the generated client and prints its size:
  *
- *   build/release/examples/get_document 127.0.0.1:8080
- * "projects/demo/databases/(default)/documents/rooms/lobby" */
+ *   scripts/build release get_document
+ *   name='projects/demo/databases/(default)/documents/rooms/lobby'
+ *   build/release/examples/get_document 127.0.0.1:8080 "$name" */
 #include <stdio.h>
 
 #include "base/arena.h"

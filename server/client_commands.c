@@ -183,6 +183,7 @@ static status list_documents(struct rpc_client *client, char *parent, char *coll
   request.collection_id = collection;
   request.page_size = LIST_PAGE;
   char *token = strdup("");
+  size_t found = 0;
   status result = status_ok();
   while (token != NULL && status_is_ok(&result)) {
     const Google__Firestore__V1__ListDocumentsResponse *response;
@@ -190,6 +191,7 @@ static status list_documents(struct rpc_client *client, char *parent, char *coll
     result = google_firestore_v1_firestore_list_documents_call(client, NULL, &request, arena, &response);
     if (!status_is_ok(&result))
       break;
+    found += response->n_documents;
     for (size_t i = 0; i < response->n_documents && status_is_ok(&result); i++)
       result = print_document(str_make(response->documents[i].data, response->documents[i].len));
     free(token);
@@ -197,6 +199,8 @@ static status list_documents(struct rpc_client *client, char *parent, char *coll
     arena_reset(arena);
   }
   free(token);
+  if (found == 0 && status_is_ok(&result))
+    fprintf(stderr, "There are no documents in %s/%s.\n", parent, collection);
   return result;
 }
 
@@ -205,6 +209,7 @@ static status list_collections(struct rpc_client *client, char *parent, struct a
       GOOGLE__FIRESTORE__V1__LIST_COLLECTION_IDS_REQUEST__INIT;
   request.parent = parent;
   char *token = strdup("");
+  size_t found = 0;
   status result = status_ok();
   while (token != NULL && status_is_ok(&result)) {
     const Google__Firestore__V1__ListCollectionIdsResponse *response;
@@ -212,6 +217,7 @@ static status list_collections(struct rpc_client *client, char *parent, struct a
     result = google_firestore_v1_firestore_list_collection_ids_call(client, NULL, &request, arena, &response);
     if (!status_is_ok(&result))
       break;
+    found += response->n_collection_ids;
     for (size_t i = 0; i < response->n_collection_ids; i++)
       puts(response->collection_ids[i]);
     free(token);
@@ -219,6 +225,8 @@ static status list_collections(struct rpc_client *client, char *parent, struct a
     arena_reset(arena);
   }
   free(token);
+  if (found == 0 && status_is_ok(&result))
+    fprintf(stderr, "There are no collections below %s.\n", parent);
   return result;
 }
 

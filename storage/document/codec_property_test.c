@@ -172,7 +172,7 @@ static str odd_pieces(const struct doc_value *value, const struct style *style) 
     return rest.count == 0 ? first
                            : JOIN(first, noise(style), odd_field(number, odd_entries(rest, 1, style)));
   }
-  str items[WIDTH];
+  str items[WIDTH] = {0};
   size_t count = value->as.array.count, cut = below(4) == 0 ? below(count + 1) : count;
   for (size_t i = 0; i < count; i++)
     items[i] = JOIN(odd_field(1, odd_value(&value->as.array.items[i], style)), noise(style));

@@ -97,7 +97,7 @@ static void test_unary(void **state) {
   struct fixture *f = *state;
   echo_request request = request_with("hello");
   request._maybe_case = SKERRY__TEST__V1__ECHO_REQUEST___MAYBE_MAYBE; /* set, to 0 */
-  const echo_response *response;
+  const echo_response *response = NULL;
   assert_status_ok(skerry_test_v1_echo_unary_call(f->client, NULL, &request, &f->arena, &response));
   assert_string_equal(response->text, "hello");
   assert_int_equal(response->_maybe_case, SKERRY__TEST__V1__ECHO_RESPONSE___MAYBE_MAYBE);
@@ -146,9 +146,9 @@ static void test_server_stream(void **state) {
   struct fixture *f = *state;
   echo_request request = request_with("again");
   request.repeat = 3;
-  struct skerry_test_v1_echo_server_stream_stream stream;
+  struct skerry_test_v1_echo_server_stream_stream stream = {NULL};
   assert_status_ok(skerry_test_v1_echo_server_stream_open(f->client, NULL, &request, &stream));
-  const echo_response *response;
+  const echo_response *response = NULL;
   int count = 0;
   for (; skerry_test_v1_echo_server_stream_receive(stream, &f->arena, &response); count++) {
     assert_string_equal(response->text, "again");
@@ -169,7 +169,7 @@ static void test_client_stream(void **state) {
   echo_request one = request_with("one "), two = request_with("two");
   assert_status_ok(skerry_test_v1_echo_client_stream_send_request(stream, &one));
   assert_status_ok(skerry_test_v1_echo_client_stream_send_request(stream, &two));
-  const echo_response *response;
+  const echo_response *response = NULL;
   assert_status_ok(skerry_test_v1_echo_client_stream_finish(stream, &f->arena, NULL, &response));
   assert_string_equal(response->text, "one two");
   assert_int_equal(response->index, 2);
@@ -191,7 +191,7 @@ static void test_bidi(void **state) {
   struct fixture *f = *state;
   struct skerry_test_v1_echo_bidi_stream stream;
   assert_status_ok(skerry_test_v1_echo_bidi_open(f->client, NULL, &stream));
-  const echo_response *response;
+  const echo_response *response = NULL;
   for (int i = 0; i < 5; i++) {
     echo_request request = request_with("ping");
     assert_status_ok(skerry_test_v1_echo_bidi_send_request(stream, &request));
@@ -216,10 +216,10 @@ static void test_nobody_answers(void **state) {
   struct rpc_client *client;
   assert_status_ok(rpc_client_open("unix:/nonexistent/skerry", true, &client));
   echo_request request = request_with("hello?");
-  const echo_response *response;
+  const echo_response *response = NULL;
   assert_status_code(skerry_test_v1_echo_unary_call(client, NULL, &request, &f->arena, &response),
                      STATUS_UNAVAILABLE);
-  struct skerry_test_v1_echo_server_stream_stream stream;
+  struct skerry_test_v1_echo_server_stream_stream stream = {NULL};
   status opened = skerry_test_v1_echo_server_stream_open(client, NULL, &request, &stream);
   if (status_is_ok(&opened)) { /* whether the failure shows when sending or later is a matter of timing */
     assert_false(skerry_test_v1_echo_server_stream_receive(stream, &f->arena, &response));
