@@ -86,10 +86,10 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
     buf_printf(&out, "clock     %s (%s)\n", s->clock->trusted ? "trusted" : "NOT TRUSTED", s->clock->source);
   const Skerry__Admin__V1__StoreStatus *store = s->store;
   if (store != NULL) {
-    buf_printf(&out, "store     %s, format %d, about %lld keys, %lld MiB; disk %lld of %lld MiB free\n",
-               store->data_dir, store->format_number, (long long)store->keys_estimate,
-               (long long)store->data_bytes >> 20, (long long)store->disk_free_bytes >> 20,
-               (long long)store->disk_total_bytes >> 20);
+    /* Not the keys: after a start the engine's estimate begins anew. */
+    buf_printf(&out, "store     %s, format %d, %.1f MiB; disk %lld of %lld MiB free\n", store->data_dir,
+               store->format_number, (double)store->data_bytes / (1 << 20),
+               (long long)store->disk_free_bytes >> 20, (long long)store->disk_total_bytes >> 20);
     buf_printf(&out, "          cache %lld KiB, write buffers %lld KiB, %lld commits in %lld syncs\n",
                (long long)store->cache_bytes >> 10, (long long)store->memtable_bytes >> 10,
                (long long)store->commits, (long long)store->syncs);

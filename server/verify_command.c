@@ -59,6 +59,9 @@ static status check_documents(struct kv_store *store, uint64_t *ret_documents, u
 
 static int failed(const char *what, const status *result) {
   fprintf(stderr, "skerry verify: %s: %s\n", what, result->message);
+  if (result->code == STATUS_DATA_LOSS)
+    fputs("skerry verify: what lies beyond could not be checked. Put back a copy (docs/operating.md).\n",
+          stderr);
   return 1;
 }
 

@@ -76,7 +76,8 @@ static status open_tcp(const char *address, struct listener_socket *ret) {
   if (!ok) {
     if (fd >= 0)
       close(fd);
-    return status_make(STATUS_FAILED_PRECONDITION, "cannot listen on %s: %s", address, strerror(error));
+    return status_make(STATUS_FAILED_PRECONDITION, "cannot listen on %s: %s%s", address, strerror(error),
+                       error == EADDRINUSE ? " (name another with --listen)" : "");
   }
   ret->fd = fd;
   ret->is_unix = false;
