@@ -126,6 +126,7 @@ export class Server {
     while (!(await condition())) {
       if (!this.running || Date.now() > deadline) {
         const state = this.running ? 'does not serve' : 'ended';
+        if (!this.running) await this.ended; // the process is gone, its last words may still be in the pipe
         this.discard();
         throw new Error(`the server ${state}:\n${this.log}`);
       }
