@@ -28,6 +28,30 @@ enum {
   /* What the array transforms of one commit may take, in values to compare: a third of a second, in which no
    * other commit goes on. 300 transforms of an array of a hundred thousand numbers are within it. */
   LIMIT_COMMIT_COMPARISONS = 32 * 1024 * 1024,
+
+  /* indexes: documented quotas of Firestore */
+  LIMIT_INDEX_ENTRIES = 40000,                 /* of one document */
+  LIMIT_INDEX_ENTRY_BYTES = 7680,              /* 7.5 KiB, the key of one entry */
+  LIMIT_INDEX_ENTRIES_BYTES = 8 * 1024 * 1024, /* of one document, together */
+  LIMIT_INDEX_COLUMNS = 100,                   /* of a composite index */
+  LIMIT_COMPOSITE_INDEXES = 1000,              /* production's highest number */
+  LIMIT_INDEX_OVERRIDES = 1000,                /* likewise */
+  LIMIT_INDEX_FILE_BYTES = 4 * 1024 * 1024,    /* a thousand indexes of many columns */
+
+  /* queries: documented rules */
+  LIMIT_QUERY_DISJUNCTIONS = 30,      /* in the normal form */
+  LIMIT_QUERY_NOT_IN = 10,            /* values of one not-in */
+  LIMIT_QUERY_INEQUALITY_FIELDS = 10, /* different fields with ranges and inequalities */
+  LIMIT_QUERY_PARTS = 100,            /* filters, orders and the parent together */
+  LIMIT_QUERY_FILTER_DEPTH = 30, /* composite filters in each other: protects our stack; SDKs send a few */
+  LIMIT_NEAREST_RESULTS = 1000,  /* find_nearest.limit */
+
+  /* transactions */
+  LIMIT_TRANSACTION_MS = 270 * 1000,                /* documented: 270 s in all */
+  LIMIT_TRANSACTION_IDLE_MS = 60 * 1000,            /* documented: 60 s idle */
+  LIMIT_TRANSACTIONS = 10000,                       /* open at once */
+  LIMIT_TRANSACTION_READ_BYTES = 4 * 1024 * 1024,   /* the read set of one: 40,000 names of 100 bytes */
+  LIMIT_TRANSACTIONS_READ_BYTES = 32 * 1024 * 1024, /* the read sets of all together */
 };
 
 #endif

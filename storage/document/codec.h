@@ -77,4 +77,18 @@ STATUS_MUST_USE status doc_encode_fields(struct doc_map fields, struct arena *ar
 /* The canonical bytes of a Value message: what a response holds as a Value. RESOURCE_EXHAUSTED only. */
 STATUS_MUST_USE status doc_encode_value(const struct doc_value *value, struct arena *arena, str *ret);
 
+/* ---- Stored fields without decoding all of them ---- */
+
+/* Takes the next field of canonical bytes: its name and the Value message, borrowed. False at the end and,
+ * with *ret_damaged true, where the bytes are not canonical. Start with *rest = the stored fields. */
+bool doc_fields_next(str *rest, str *ret_name, str *ret_value, bool *ret_damaged);
+
+/* A Value that doc_fields_next gave. DATA_LOSS, RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status doc_decode_stored_value(str value, struct arena *arena, struct doc_value *ret);
+
+/* Decodes only the top-level fields whose names are in `names` (sorted, unique) from canonical bytes, in one
+ * pass: a map with those that exist. DATA_LOSS, RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status doc_decode_some_fields(str stored, const str *names, size_t count, struct arena *arena,
+                                              struct doc_map *ret);
+
 #endif

@@ -40,4 +40,18 @@ enum doc_order { DOC_ASCENDING, DOC_DESCENDING };
 void doc_order_encode(const struct doc_value *value, enum doc_order order, struct buf *out,
                       bool *ret_truncated);
 
+/* ---- Reading encodings back ---- */
+
+/* Takes one encoding off the front of *rest and gives its bytes. False: the bytes are none. */
+bool doc_order_take(str *rest, enum doc_order order, str *ret);
+
+/* The number that an ascending encoding of an integer or double stands for. False if it is another type.
+ * *ret_integer is set if it is a whole number within int64 (the encoding does not say which type it had). */
+bool doc_order_number(str encoded, double *ret, bool *ret_is_whole, int64_t *ret_integer);
+
+/* The range of ascending encodings of all values of the same type as `value` in the sense of inequality
+ * filters (integers and doubles together, without NaN): every encoding e of them has lower <= e < upper.
+ * Both are static, at most 16 bytes. */
+void doc_order_type_range(const struct doc_value *value, str *ret_lower, str *ret_upper);
+
 #endif

@@ -53,6 +53,16 @@ struct doc_write_result {
                                document, and not after a delete */
 };
 
+/* What else is written with a document, such as its index entries (storage/index). Called in `resolve`, once
+ * for each document that a commit really changes, after its last write: as it was before the commit and as it
+ * is after (canonical fields, NULL where it does not exist). It may be called again, as resolve. A failure
+ * refuses the commit. */
+struct doc_derive {
+  status (*write)(void *argument, const struct doc_path *document, const str *old_fields,
+                  const str *new_fields, struct arena *arena, struct kv_batch *batch);
+  void *argument;
+};
+
 /* A commit under way, in the caller's memory (its arena) until `done` is called. */
 struct doc_commit {
   struct doc_write *writes;
@@ -62,7 +72,8 @@ struct doc_commit {
   /* Called once, on a thread of the store's, as kv_txn.done; results are valid if the status is OK. */
   void (*done)(struct doc_commit *commit, status result, kv_version version);
   void *user;
-  bool keep_records; /* fill doc_write_result.record */
+  bool keep_records;               /* fill doc_write_result.record */
+  const struct doc_derive *derive; /* or NULL; lives as long as the commit */
 
   struct doc_write_result *results; /* set by doc_commit_prepare, filled by the commit */
   struct kv_txn txn; /* read set: the caller's, may stay zeroed; the rest is set by doc_commit_start */
