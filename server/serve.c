@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -21,7 +23,7 @@
 #include "storage/rocksdb/store.h"
 
 enum {
-  ADMIN_SOCKET_PATH_MAX = 4096,
+  ADMIN_SOCKET_PATH_MAX = 4096,   /* and of the directory for queries */
   TRIM_INTERVAL_S = 2,            /* between two walks through the heap */
   TRIM_TIMES = 3,                 /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024, /* that are worth one */
@@ -37,6 +39,7 @@ struct server {
   struct admin admin;
   const char *addresses[SETTINGS_LISTEN_MAX];
   char admin_address[ADMIN_SOCKET_PATH_MAX];
+  char spill_directory[ADMIN_SOCKET_PATH_MAX];
   uint64_t memory_limit_bytes;
 };
 
@@ -82,6 +85,18 @@ static status open_store(struct server *server) {
   return kv_rocksdb_open(&options, &server->store);
 }
 
+/* Where queries sort what does not fit into memory. */
+static status make_spill_directory(struct server *server) {
+  int length =
+      snprintf(server->spill_directory, sizeof server->spill_directory, "%s/spill", server->settings.data);
+  if (length < 0 || (size_t)length >= sizeof server->spill_directory)
+    return status_make(STATUS_INVALID_ARGUMENT, "The path of the data directory is too long.");
+  if (mkdir(server->spill_directory, 0700) != 0 && errno != EEXIST)
+    return status_make(STATUS_UNAVAILABLE, "The directory %s cannot be made: %s", server->spill_directory,
+                       strerror(errno));
+  return status_ok();
+}
+
 static struct rpc_server_options rpc_options(const struct server *server) {
   const struct settings *s = &server->settings;
   return (struct rpc_server_options){
@@ -104,8 +119,13 @@ static struct rpc_server_options rpc_options(const struct server *server) {
 
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
+  STATUS_TRY(make_spill_directory(server));
   struct firestore_options firestore = {
       .store = server->store,
+      .port = server->port,
+      .queries = {.memory_bytes_max = (size_t)s->query_memory_bytes_max,
+                  .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
+                  .spill_directory = server->spill_directory},
       .access = {.mode = (enum access_mode)s->access, .dev = s->dev},
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,

@@ -41,6 +41,7 @@ struct settings {
   int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
   int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, drain_timeout_ms;
   int64_t document_bytes_max;
+  int64_t query_memory_bytes_max, query_spill_bytes_max;
 };
 
 enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };

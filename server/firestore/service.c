@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "ports/port.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
 
@@ -118,6 +119,8 @@ status firestore_service_new(const struct firestore_options *options, struct fir
   if (service == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   service->options = *options;
+  if (service->options.port == NULL)
+    service->options.port = port_linux();
   status result = load_secret(service);
   if (status_is_ok(&result))
     *ret = service;

@@ -11,9 +11,20 @@
 
 struct firestore_service;
 
+/* What one query may use (storage/query/run.h). */
+struct firestore_query_options {
+  size_t memory_bytes_max;     /* 0: the default of query_run_options */
+  uint64_t spill_bytes_max;    /* likewise */
+  const char *spill_directory; /* for what does not fit; NULL: nothing is written */
+};
+
+struct port;
+
 /* All pointers outlive the service. */
 struct firestore_options {
   struct kv_store *store;
+  struct port *port; /* NULL: port_linux() */
+  struct firestore_query_options queries;
   struct access_policy access;
   const char *const *projects; /* that are served */
   size_t project_count;
