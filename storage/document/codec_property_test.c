@@ -257,6 +257,93 @@ static void trees_come_back(void **state) {
   }
 }
 
+static str value_bytes(const struct doc_value *value) {
+  str bytes;
+  status s = doc_encode_value(value, &arena, &bytes);
+  assert_true(status_is_ok(&s));
+  return bytes;
+}
+
+/* The names of some of a map's fields, and of some that are not there, in order. */
+static size_t random_names(struct doc_map map, str *ret) {
+  size_t count = 0;
+  for (size_t i = 0; i < map.count; i++) {
+    if (below(3) == 0)
+      ret[count++] = arena_printf(&arena, STR_FMT "!", STR_ARG(map.fields[i].name));
+    if (below(2))
+      ret[count++] = map.fields[i].name;
+  }
+  for (size_t i = 1; i < count; i++)
+    for (size_t at = i; at > 0 && str_cmp(ret[at - 1], ret[at]) > 0; at--) {
+      str moved = ret[at];
+      ret[at] = ret[at - 1];
+      ret[at - 1] = moved;
+    }
+  return count;
+}
+
+/* Stored fields read one by one, and some of them, are those of the whole. */
+static void parts_are_those_of_the_whole(void **state) {
+  (void)state;
+  for (int round = 0; round < ROUNDS; round++) {
+    struct doc_map map = random_map(DEPTH), some;
+    str bytes = encode(map), rest = bytes, name, value, names[2 * WIDTH];
+    struct doc_value decoded;
+    bool damaged = true;
+    for (size_t i = 0; i < map.count; i++) {
+      assert_true(doc_fields_next(&rest, &name, &value, &damaged));
+      assert_true(str_eq(name, map.fields[i].name) && str_eq(value, value_bytes(&map.fields[i].value)));
+      status s = doc_decode_stored_value(value, &arena, &decoded);
+      assert_true(status_is_ok(&s) && str_eq(value_bytes(&decoded), value));
+    }
+    assert_false(doc_fields_next(&rest, &name, &value, &damaged) || damaged);
+
+    size_t count = random_names(map, names), found = 0;
+    status s = doc_decode_some_fields(bytes, names, count, &arena, &some);
+    assert_true(status_is_ok(&s));
+    for (size_t i = 0; i < count; i++) {
+      const struct doc_value *field = doc_map_get(map, names[i]), *got = doc_map_get(some, names[i]);
+      assert_true((field == NULL) == (got == NULL));
+      if (field == NULL)
+        continue;
+      assert_true(str_eq(value_bytes(field), value_bytes(got)));
+      found++;
+    }
+    assert_int_equal(some.count, found);
+    arena_reset(&arena);
+    arena_reset(&build_arena);
+  }
+}
+
+/* Cut or changed bytes are refused or read as something, and nothing is read past their end. */
+static void damaged_parts(void **state) {
+  (void)state;
+  for (int round = 0; round < ROUNDS; round++) {
+    str whole = encode(random_map(DEPTH));
+    size_t len = below(whole.len + 1);
+    char *copy = malloc(len + 1); /* so that the sanitizer sees the end */
+    assert_non_null(copy);
+    if (len > 0)
+      memcpy(copy, whole.ptr, len);
+    if (len > 0 && below(2))
+      copy[below(len)] = (char)next_random();
+    str rest = str_make(copy, len), name, value, wanted[] = {STR("a"), STR("b"), STR("value")};
+    struct doc_value decoded;
+    struct doc_map some;
+    bool damaged;
+    while (doc_fields_next(&rest, &name, &value, &damaged)) {
+      status s = doc_decode_stored_value(value, &arena, &decoded);
+      assert_true(s.code == STATUS_OK || s.code == STATUS_DATA_LOSS);
+    }
+    assert_true(damaged || rest.len == 0);
+    status s = doc_decode_some_fields(str_make(copy, len), wanted, 3, &arena, &some);
+    assert_true(s.code == STATUS_OK || s.code == STATUS_DATA_LOSS);
+    free(copy);
+    arena_reset(&arena);
+    arena_reset(&build_arena);
+  }
+}
+
 static struct doc_mask random_mask(void) {
   str texts[WIDTH];
   size_t count = below(WIDTH + 1);
@@ -356,7 +443,8 @@ static void protobuf_agrees(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(trees_come_back), TEST(merging_sets_what_the_mask_means),
+  const struct CMUnitTest tests[] = {TEST(trees_come_back), TEST(parts_are_those_of_the_whole),
+                                     TEST(damaged_parts), TEST(merging_sets_what_the_mask_means),
                                      TEST(protobuf_agrees)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -553,15 +553,80 @@ status doc_decode_value(str wire, enum doc_use use, struct arena *arena, struct 
   return status_ok();
 }
 
+/* What reading stored bytes gives instead of the error of a client's. */
+static status stored_error(const struct decoder *d) {
+  if (d->error.code == STATUS_INVALID_ARGUMENT)
+    return status_make(STATUS_DATA_LOSS, "A stored document is damaged: %s", d->error.message);
+  return d->error;
+}
+
 status doc_decode_fields(str stored, struct arena *arena, struct doc_map *ret) {
   struct decoder d;
   decoder_init(&d, arena, true, DOC_USE_FIELD);
   struct doc_document document;
-  if (!open_container(&d, NULL, (str){NULL, 0}, stored, DOCUMENT_FIELDS) || !run(&d, &document)) {
-    if (d.error.code == STATUS_INVALID_ARGUMENT)
-      return status_make(STATUS_DATA_LOSS, "A stored document is damaged: %s", d.error.message);
-    return d.error;
-  }
+  if (!open_container(&d, NULL, (str){NULL, 0}, stored, DOCUMENT_FIELDS) || !run(&d, &document))
+    return stored_error(&d);
   *ret = document.fields;
+  return status_ok();
+}
+
+/* ---- Stored fields one by one ---- */
+
+bool doc_fields_next(str *rest, str *ret_name, str *ret_value, bool *ret_damaged) {
+  *ret_damaged = false;
+  if (rest->len == 0)
+    return false;
+  struct wire_reader in = wire_reader_make(*rest);
+  str entry, name, value;
+  if (*in.at++ != (DOCUMENT_FIELDS << 3 | WIRE_BYTES) || !wire_read_bytes(&in, &entry) ||
+      !split_entry(entry, &name, &value) || name.len == 0 || name.len > LIMIT_ID_BYTES) {
+    *ret_damaged = true;
+    return false;
+  }
+  *rest = str_make(in.at, (size_t)(in.end - in.at));
+  *ret_name = name;
+  *ret_value = value;
+  return true;
+}
+
+/* A stored field's value, with the field's name for the message. */
+static status decode_stored(str name, str value, struct arena *arena, struct doc_value *ret) {
+  struct decoder d;
+  decoder_init(&d, arena, true, DOC_USE_FIELD);
+  struct doc_document none; /* the stack holds no document */
+  if (!read_value(&d, name, value, ret) || !run(&d, &none))
+    return stored_error(&d);
+  return status_ok();
+}
+
+status doc_decode_stored_value(str value, struct arena *arena, struct doc_value *ret) {
+  struct doc_value decoded;
+  STATUS_TRY(decode_stored((str){NULL, 0}, value, arena, &decoded));
+  *ret = decoded;
+  return status_ok();
+}
+
+status doc_decode_some_fields(str stored, const str *names, size_t count, struct arena *arena,
+                              struct doc_map *ret) {
+  struct doc_field *fields =
+      arena_alloc(arena, count * sizeof *fields); /* names are in memory: no overflow */
+  if (fields == NULL)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "Too many fields for the memory of one call.");
+  size_t found = 0;
+  bool damaged = false;
+  str name, value;
+  for (size_t wanted = 0; wanted < count && doc_fields_next(&stored, &name, &value, &damaged);) {
+    int order = str_cmp(names[wanted], name);
+    while (order < 0 && ++wanted < count)
+      order = str_cmp(names[wanted], name);
+    if (wanted == count || order > 0)
+      continue;
+    fields[found].name = name;
+    STATUS_TRY(decode_stored(name, value, arena, &fields[found++].value));
+    wanted++;
+  }
+  if (damaged)
+    return status_make(STATUS_DATA_LOSS, "A stored document is damaged: its fields do not come one by one.");
+  *ret = (struct doc_map){fields, found};
   return status_ok();
 }

@@ -402,3 +402,193 @@ void doc_order_encode(const struct doc_value *value, enum doc_order order, struc
       out->data[i] = (uint8_t)~out->data[i];
   *ret_truncated = e.cut;
 }
+
+/* ---- Reading ---- */
+
+/* The bytes of an encoding, ascending or flipped. */
+struct order_reader {
+  const uint8_t *at, *end;
+  uint8_t flip; /* 0xFF if descending */
+};
+
+static bool read_byte(struct order_reader *r, uint8_t *ret) {
+  if (r->at == r->end)
+    return false;
+  *ret = *r->at++ ^ r->flip;
+  return true;
+}
+
+static bool skip(struct order_reader *r, size_t size) {
+  if ((size_t)(r->end - r->at) < size)
+    return false;
+  r->at += size;
+  return true;
+}
+
+static bool read_big_endian(struct order_reader *r, unsigned size, uint64_t *ret) {
+  if ((size_t)(r->end - r->at) < size)
+    return false;
+  uint64_t number = 0;
+  for (unsigned i = 0; i < size; i++)
+    number = number << 8 | (uint8_t)(*r->at++ ^ r->flip);
+  *ret = number;
+  return true;
+}
+
+/* To its end, or to where it was cut. */
+static bool skip_text(struct order_reader *r, bool *ret_cut) {
+  for (;;) {
+    const uint8_t *nul = r->at == r->end ? NULL : memchr(r->at, r->flip, (size_t)(r->end - r->at));
+    if (nul == NULL || nul + 1 == r->end)
+      return false;
+    uint8_t next = nul[1] ^ r->flip;
+    r->at = nul + 2;
+    if (next == TEXT_NUL)
+      continue;
+    *ret_cut = next == TEXT_CUT;
+    return next == TEXT_END || next == TEXT_CUT;
+  }
+}
+
+/* Whether a double of these sortable bits is followed by what it lacks: 2^53 <= |double| <= 2^63. */
+static bool has_missing(uint64_t sortable) {
+  uint64_t magnitude = (sortable >> 63 != 0 ? sortable : ~sortable) << 1 >> 1;
+  return magnitude >= UINT64_C(0x4340000000000000) && magnitude <= UINT64_C(0x43E0000000000000);
+}
+
+static bool skip_number(struct order_reader *r) {
+  uint64_t sortable;
+  return read_big_endian(r, 8, &sortable) && (!has_missing(sortable) || skip(r, 2));
+}
+
+/* After 0x40. */
+static bool skip_reference(struct order_reader *r, bool *ret_cut) {
+  for (*ret_cut = false; !*ret_cut;) {
+    uint8_t byte;
+    uint64_t digits;
+    if (!read_byte(r, &byte))
+      return false;
+    if (byte == END)
+      return true;
+    if (byte == CUT)
+      *ret_cut = true;
+    else if (byte == SEGMENT_TEXT
+                 ? !skip_text(r, ret_cut)
+                 : byte != SEGMENT_NUMBER || !read_big_endian(r, 2, &digits) || !skip(r, digits + 4))
+      return false;
+  }
+  return true;
+}
+
+/* What follows the first byte of a value that is no array, vector or map. */
+static bool skip_scalar(struct order_reader *r, uint8_t rank, bool *ret_cut) {
+  switch (rank) {
+  case RANK_NULL:
+  case RANK_BOOLEAN:
+  case RANK_BOOLEAN + 1:
+    return true;
+  case RANK_NUMBER:
+    return skip_number(r);
+  case RANK_TIMESTAMP:
+    return skip(r, 8);
+  case RANK_STRING:
+  case RANK_BYTES:
+    return skip_text(r, ret_cut);
+  case RANK_REFERENCE:
+    return skip_reference(r, ret_cut);
+  case RANK_GEO_POINT:
+    return skip(r, 16);
+  default:
+    return false;
+  }
+}
+
+/* One value, arrays and maps in each other without recursion: of those that are open it is only to be known
+ * which are maps. */
+static bool skip_value(struct order_reader *r) {
+  bool is_map[DOC_TREE_DEPTH_MAX + 1], cut = false;
+  size_t open = 0;
+  do {
+    uint8_t byte;
+    if (!read_byte(r, &byte))
+      return false;
+    if (open > 0 && (byte == END || byte == CUT)) {
+      open = byte == CUT ? 0 : open - 1;
+      continue;
+    }
+    if (open > 0 && is_map[open - 1]) {
+      if (byte != ENTRY || !skip_text(r, &cut))
+        return false;
+      if (cut)
+        return true;
+      if (!read_byte(r, &byte))
+        return false;
+    }
+    bool container = byte == RANK_ARRAY || byte == RANK_MAP || byte == RANK_VECTOR;
+    if (container ? open > DOC_TREE_DEPTH_MAX || (byte == RANK_VECTOR && !skip(r, 4))
+                  : !skip_scalar(r, byte, &cut))
+      return false;
+    if (container)
+      is_map[open++] = byte == RANK_MAP;
+  } while (open > 0 && !cut);
+  return true;
+}
+
+bool doc_order_take(str *rest, enum doc_order order, str *ret) {
+  if (rest->len == 0)
+    return false;
+  const uint8_t *start = (const uint8_t *)rest->ptr;
+  struct order_reader r = {start, start + rest->len, order == DOC_DESCENDING ? 0xFF : 0};
+  if (!skip_value(&r))
+    return false;
+  size_t size = (size_t)(r.at - start);
+  *ret = str_make(rest->ptr, size);
+  *rest = str_from(*rest, size);
+  return true;
+}
+
+bool doc_order_number(str encoded, double *ret, bool *ret_is_whole, int64_t *ret_integer) {
+  const uint8_t *start = (const uint8_t *)encoded.ptr;
+  struct order_reader r = {start, encoded.len == 0 ? start : start + encoded.len, 0};
+  uint8_t rank;
+  uint64_t sortable, missing = 0;
+  if (!read_byte(&r, &rank) || rank != RANK_NUMBER || !read_big_endian(&r, 8, &sortable))
+    return false;
+  /* Integers within int64 lack less than 1,024, the distance of the largest doubles there. */
+  if ((has_missing(sortable) && (!read_big_endian(&r, 2, &missing) || missing > 1023)) || r.at != r.end)
+    return false;
+  uint64_t bits = sortable ^ (sortable >> 63 != 0 ? UINT64_C(1) << 63 : UINT64_MAX);
+  double number;
+  memcpy(&number, &bits, sizeof number);
+  bool whole = number >= -0x1p63 && number < 0x1p63 && (double)(int64_t)number == number;
+  *ret_is_whole = whole;
+  *ret = number;
+  if (!whole)
+    return true;
+  *ret_integer = (int64_t)number + (int64_t)missing;
+  if (missing > 0)
+    *ret = (double)*ret_integer;
+  return true;
+}
+
+void doc_order_type_range(const struct doc_value *value, str *ret_lower, str *ret_upper) {
+  /* Every rank and the byte after it; of booleans, which have two. */
+  static const char ranks[] = {RANK_NULL,      RANK_NULL + 1,      RANK_BOOLEAN,   RANK_BOOLEAN + 2,
+                               RANK_TIMESTAMP, RANK_TIMESTAMP + 1, RANK_STRING,    RANK_STRING + 1,
+                               RANK_BYTES,     RANK_BYTES + 1,     RANK_REFERENCE, RANK_REFERENCE + 1,
+                               RANK_GEO_POINT, RANK_GEO_POINT + 1, RANK_ARRAY,     RANK_ARRAY + 1,
+                               RANK_VECTOR,    RANK_VECTOR + 1,    RANK_MAP,       RANK_MAP + 1};
+  enum rank rank = rank_of(value);
+  if (rank == RANK_NUMBER) {
+    *ret_lower = STR("\x20\0\0\0\0\0\0\0\x01"); /* right after NaN */
+    *ret_upper = STR("\x21");
+    return;
+  }
+  for (size_t i = 0; i < sizeof ranks; i += 2)
+    if (ranks[i] == (char)rank) {
+      *ret_lower = str_make(&ranks[i], 1);
+      *ret_upper = str_make(&ranks[i + 1], 1);
+      return;
+    }
+  abort(); /* a rank without a range */
+}

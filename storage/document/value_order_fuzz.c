@@ -1,5 +1,6 @@
 /* Two values are built from the input, byte by byte; their encodings must sort as the values compare, in both
- * directions, and neither may be the beginning of the other. */
+ * directions, neither may be the beginning of the other, and they can be read back. Then the input itself is
+ * read as encodings, which it mostly is not. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -128,7 +129,41 @@ static int sign(int order) {
   return (order > 0) - (order < 0);
 }
 
+/* One encoding is taken from several, its number is the value's, and it lies in its type's range. */
+static void check_reading(const struct doc_value *value, str both, size_t first, enum doc_order order) {
+  str rest = both, taken, lower, upper;
+  CHECK(doc_order_take(&rest, order, &taken) && taken.len == first);
+  CHECK(doc_order_take(&rest, order, &taken) && rest.len == 0);
+  if (order == DOC_DESCENDING)
+    return;
+  str encoded = str_make(both.ptr, first);
+  double number = 0;
+  int64_t integer = 0;
+  bool whole = false, is_number = doc_order_number(encoded, &number, &whole, &integer);
+  bool is_nan = value->type == DOC_DOUBLE && value->as.number != value->as.number;
+  CHECK(is_number == (value->type == DOC_INTEGER || value->type == DOC_DOUBLE));
+  CHECK(value->type != DOC_INTEGER || (whole && integer == value->as.integer));
+  CHECK(value->type != DOC_DOUBLE || is_nan || number == value->as.number);
+  doc_order_type_range(value, &lower, &upper);
+  CHECK(is_nan != (str_cmp(lower, encoded) <= 0 && str_cmp(encoded, upper) < 0));
+}
+
+static void check_hostile(str input, enum doc_order order) {
+  str rest = input, taken;
+  double number;
+  int64_t integer;
+  bool whole;
+  while (doc_order_take(&rest, order, &taken)) {
+    CHECK(taken.len > 0);
+    str again = taken, same;
+    CHECK(doc_order_take(&again, order, &same) && again.len == 0);
+    (void)doc_order_number(taken, &number, &whole, &integer);
+  }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  check_hostile(str_make(data, size), DOC_ASCENDING);
+  check_hostile(str_make(data, size), DOC_DESCENDING);
   struct arena arena;
   arena_init(&arena, NULL, 0, 64 << 20);
   struct source source = {data, data + size, &arena};
@@ -150,6 +185,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   CHECK(got == wanted || ((a_cut || b_cut) && got == 0));
   CHECK(sign(str_cmp(buf_str(&u), buf_str(&v))) == -got);
   CHECK(got == 0 || (!str_has_prefix(buf_str(&x), buf_str(&y)) && !str_has_prefix(buf_str(&y), buf_str(&x))));
+  size_t x_len = x.len, u_len = u.len;
+  buf_append_str(&x, buf_str(&y));
+  buf_append_str(&u, buf_str(&v));
+  CHECK(!x.failed && !u.failed);
+  check_reading(&a, buf_str(&x), x_len, DOC_ASCENDING);
+  check_reading(&a, buf_str(&u), u_len, DOC_DESCENDING);
   buf_fini(&x);
   buf_fini(&y);
   buf_fini(&u);

@@ -99,6 +99,40 @@ static void print_value(const struct doc_value *value, const char *name) {
   print_error("\n");
 }
 
+/* Reading an encoding back: exactly its bytes are taken, whatever follows, and of less nothing; numbers come
+ * back; and it is in its type's range. */
+static void check_reading(const struct doc_value *value, str bytes, enum doc_order order) {
+  char *followed = arena_alloc(&arena, bytes.len + 3);
+  assert_non_null(followed);
+  memcpy(followed, bytes.ptr, bytes.len);
+  memcpy(followed + bytes.len, "\0\xff\x10", 3);
+  str rest = str_make(followed, bytes.len + 3), taken;
+  assert_true(doc_order_take(&rest, order, &taken));
+  assert_int_equal(taken.len, bytes.len);
+  assert_true(taken.ptr == followed && rest.ptr == followed + bytes.len && rest.len == 3);
+  size_t steps = bytes.len < 200 ? 1 : bytes.len / 100;
+  for (size_t len = 0; len < bytes.len; len += steps) {
+    rest = str_make(followed, len);
+    assert_false(doc_order_take(&rest, order, &taken));
+  }
+  if (order == DOC_DESCENDING)
+    return;
+  double number = 0;
+  bool whole = false, is_number = value->type == DOC_INTEGER || value->type == DOC_DOUBLE;
+  int64_t integer = 0;
+  assert_int_equal(doc_order_number(bytes, &number, &whole, &integer), is_number);
+  if (value->type == DOC_INTEGER)
+    assert_true(whole && integer == value->as.integer && number == (double)value->as.integer);
+  else if (value->type == DOC_DOUBLE)
+    assert_true(isnan(value->as.number) ? isnan(number) && !whole : number == value->as.number);
+  if (whole && value->type == DOC_DOUBLE)
+    assert_true((double)integer == value->as.number);
+  str lower, upper;
+  doc_order_type_range(value, &lower, &upper);
+  bool is_nan = value->type == DOC_DOUBLE && isnan(value->as.number);
+  assert_int_equal(str_cmp(lower, bytes) <= 0 && str_cmp(bytes, upper) < 0, !is_nan);
+}
+
 /* The encodings agree with the comparison, in both directions, and neither is the beginning of the other. */
 static void check_pair(const struct doc_value *a, const struct doc_value *b) {
   bool a_cut, b_cut;
@@ -114,6 +148,8 @@ static void check_pair(const struct doc_value *a, const struct doc_value *b) {
   }
   str u = encoded(a, DOC_DESCENDING, &a_cut), v = encoded(b, DOC_DESCENDING, &b_cut);
   assert_int_equal(sign(str_cmp(u, v)), -got);
+  check_reading(a, x, DOC_ASCENDING);
+  check_reading(b, v, DOC_DESCENDING);
 }
 
 /* ---- The order, by a table ---- */
@@ -464,22 +500,92 @@ static void test_composites(void **state) {
   for (int round = 0; round < 20000; round++) {
     arena_reset(&arena);
     struct buf x = {0}, y = {0};
+    enum doc_order orders[3];
     int wanted = 0;
     for (int i = 0; i < 3; i++) {
       struct doc_value a = random_value(2), b = pick(3) ? a : like(&a);
-      enum doc_order order = pick(2) ? DOC_ASCENDING : DOC_DESCENDING;
+      enum doc_order order = orders[i] = pick(2) ? DOC_ASCENDING : DOC_DESCENDING;
       bool cut;
       doc_order_encode(&a, order, &x, &cut);
       doc_order_encode(&b, order, &y, &cut);
       if (wanted == 0)
         wanted = sign(doc_value_compare(&a, &b)) * (order == DOC_ASCENDING ? 1 : -1);
     }
+    str rest = buf_str(&x), taken;
+    for (int i = 0; i < 3; i++)
+      assert_true(doc_order_take(&rest, orders[i], &taken));
+    assert_int_equal(rest.len, 0);
     buf_append_str(&x, STR("\x03path\0\x01"));
     buf_append_str(&y, STR("\x03path\0\x01"));
     assert_int_equal(sign(str_cmp(buf_str(&x), buf_str(&y))), wanted);
     buf_fini(&x);
     buf_fini(&y);
   }
+}
+
+/* A range has the values of its type and no others: integers and doubles are one, NaN is in none. */
+static void test_type_ranges(void **state) {
+  (void)state;
+  for (int round = 0; round < 20000; round++) {
+    arena_reset(&arena);
+    struct doc_value a = random_value(3), b = random_value(3);
+    str lower, upper;
+    bool cut, same = a.type == b.type;
+    if (a.type == DOC_MAP && b.type == DOC_MAP)
+      same = doc_value_is_vector(&a) == doc_value_is_vector(&b);
+    if ((a.type == DOC_INTEGER || a.type == DOC_DOUBLE) && (b.type == DOC_INTEGER || b.type == DOC_DOUBLE))
+      same = b.type == DOC_INTEGER || !isnan(b.as.number);
+    doc_order_type_range(&a, &lower, &upper);
+    assert_true(lower.len <= 16 && upper.len <= 16);
+    str bytes = encoded(&b, DOC_ASCENDING, &cut);
+    assert_int_equal(str_cmp(lower, bytes) <= 0 && str_cmp(bytes, upper) < 0, same);
+  }
+}
+
+/* What no value gives is refused, and never read past its end. */
+static void test_not_an_encoding(void **state) {
+  (void)state;
+  const str bad[] = {STR(""),
+                     STR("\x11"),
+                     STR("\xff"),
+                     STR("\x20\xbf"),
+                     STR("\x20\xc3\x40\0\0\0\0\0\0\0"), /* lacks what is missing */
+                     STR("\x30"
+                         "abc"),
+                     STR("\x30"
+                         "a\0\x03"),
+                     STR("\x30"
+                         "a\0"),
+                     STR("\x40\x04"),
+                     STR("\x40\x02\xff\xff"
+                         "1\0\0\0\x01"),
+                     STR("\x50\x02"),
+                     STR("\x58\0\0"),
+                     STR("\x60\x10\0"),
+                     STR("\x60\x02"
+                         "a\0\x01\0")};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    char *copy = arena_alloc(&arena, bad[i].len + 1), *flipped = arena_alloc(&arena, bad[i].len + 1);
+    for (size_t at = 0; at < bad[i].len; at++) {
+      copy[at] = bad[i].ptr[at];
+      flipped[at] = (char)~bad[i].ptr[at];
+    }
+    str rest = str_make(copy, bad[i].len), taken;
+    assert_false(doc_order_take(&rest, DOC_ASCENDING, &taken));
+    rest = str_make(flipped, bad[i].len);
+    assert_false(doc_order_take(&rest, DOC_DESCENDING, &taken));
+  }
+  char deep[200];
+  memset(deep, 0x50, 100);
+  memset(deep + 100, 0, 100);
+  str rest = str_make(deep, sizeof deep), taken;
+  assert_false(doc_order_take(&rest, DOC_ASCENDING, &taken));
+  double number;
+  int64_t integer;
+  bool whole;
+  assert_false(doc_order_number(STR("\x20\xc3\xe0\0\0\0\0\0\0\x04\0"), &number, &whole, &integer));
+  assert_false(doc_order_number(STR("\x20\xbf\xf0\0\0\0\0\0\0\0"), &number, &whole, &integer));
+  assert_false(doc_order_number(STR(""), &number, &whole, &integer));
 }
 
 /* ---- Truncation ---- */
@@ -635,6 +741,8 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_type_ranges),
+      cmocka_unit_test(test_not_an_encoding),
       cmocka_unit_test(test_bytes),
       cmocka_unit_test(test_order_of_everything),
       cmocka_unit_test(test_equal_numbers),
