@@ -15,7 +15,8 @@
  *   value    storage/document/value_order.h, ascending in INDEX_FIELD and INDEX_GROUP_FIELD (a scan backwards
  *            gives the other direction, names included), each in its own direction in INDEX_COMPOSITE; there
  *            the document too has a direction, that of the last column unless the definition names another:
- *            descending, its bytes are inverted
+ *            descending, its bytes and one 0x00 after them are inverted (without that end, a document
+ *            would come before those below it in this direction too)
  *
  * So what a query with equalities asks for is one range, in the order of documents; a document's key in
  * KV_DOCUMENTS is the beginning that the scan knows (the collection's key, or the database's) and the entry's
