@@ -96,6 +96,22 @@ status doc_key_from_path(const struct doc_path *path, struct arena *arena, str *
   return build(path, (str){NULL, 0}, arena, ret);
 }
 
+void doc_key_put_segment(str id, struct buf *out) {
+  if (!buf_reserve(out, FRAME_BYTES + id.len + count_nuls(id)))
+    return;
+  out->len = (size_t)(put_segment(out->data + out->len, id) - out->data);
+}
+
+void doc_key_put_database(const struct doc_path *path, struct buf *out) {
+  doc_key_put_segment(path->project, out);
+  doc_key_put_segment(path->database, out);
+}
+
+void doc_key_put_relative(const struct doc_path *path, struct buf *out) {
+  for (str rest = path->relative; rest.len > 0;)
+    doc_key_put_segment(str_split(rest, '/', &rest), out);
+}
+
 /* `key` must come from build, or have been checked. */
 static status copy_after(str key, struct arena *arena, str *ret) {
   char *copy = arena_alloc(arena, key.len);

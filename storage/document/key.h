@@ -60,6 +60,14 @@ STATUS_MUST_USE status doc_key_descendants_range(const struct doc_path *path, st
 STATUS_MUST_USE status doc_key_children_range(const struct doc_path *parent, str collection_id,
                                               struct arena *arena, struct doc_key_range *ret);
 
+/* ---- Parts of keys, for those that put keys together (storage/index) ---- */
+
+/* Append to `out` (out of memory: out->failed): one segment; project and database; the segments after them.
+ */
+void doc_key_put_segment(str id, struct buf *out);
+void doc_key_put_database(const struct doc_path *path, struct buf *out);
+void doc_key_put_relative(const struct doc_path *path, struct buf *out);
+
 /* How the list calls scan, forwards, with n = parent->segment_count:
  *
  *   ListDocuments: over doc_key_children_range(parent, id). A key of n + 2 segments is a document of the

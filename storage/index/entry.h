@@ -76,7 +76,7 @@ void index_put_document(const struct index_shape *shape, const struct doc_path *
 
 /* Takes an entry apart: `tail` is its key without the prefix. ret_values[0, column_count) are the encoded
  * values and *ret_document the end, both borrowed from `tail` and as they stand there (inverted if
- * descending). DATA_LOSS if it does not have that form. */
+ * descending). DATA_LOSS if it does not have that form; what the document's bytes say is not looked at. */
 STATUS_MUST_USE status index_entry_split(const struct index_shape *shape, str tail, str *ret_values,
                                          str *ret_document);
 
