@@ -175,6 +175,12 @@ static void tell_drained(struct rpc_call *call, const struct rpc_call_events *ev
 static void yield_done(struct rpc_tag *tag, bool ok) {
   (void)ok;
   struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, yield_tag);
+  if (!rpc_call_is_stream(call)) {
+    if ((atomic_load_explicit(&call->flags, memory_order_acquire) & RPC_CALL_FINISHED) == 0)
+      call->events->drained(call, call->state);
+    rpc_call_unref(call);
+    return;
+  }
   pthread_mutex_lock(&call->mutex);
   bool is_over = call->finished;
   pthread_mutex_unlock(&call->mutex);
@@ -184,7 +190,7 @@ static void yield_done(struct rpc_tag *tag, bool ok) {
 }
 
 void rpc_call_yield(struct rpc_call *call) {
-  assert(rpc_call_is_stream(call) && call->events != NULL && call->events->drained != NULL);
+  assert(call->events != NULL && call->events->drained != NULL);
   atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
   call->yield_tag.run = yield_done;
   rpc_call_start(call, NULL, 0, &call->yield_tag); /* a batch of nothing completes at once */

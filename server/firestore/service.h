@@ -8,11 +8,13 @@
 #include "server/access/access.h"
 #include "storage/document/size.h"
 #include "storage/kv.h"
+#include "storage/query/run.h"
 
 struct firestore_service;
 
 /* What one query may use (storage/query/run.h). */
 struct firestore_query_options {
+  enum query_index_mode index_mode;
   size_t memory_bytes_max;     /* 0: the default of query_run_options */
   uint64_t spill_bytes_max;    /* likewise */
   const char *spill_directory; /* for what does not fit; NULL: nothing is written */
@@ -23,7 +25,8 @@ struct port;
 /* All pointers outlive the service. */
 struct firestore_options {
   struct kv_store *store;
-  struct port *port; /* NULL: port_linux() */
+  struct port *port;         /* NULL: port_linux() */
+  struct index_set *indexes; /* what commits maintain and queries use */
   struct firestore_query_options queries;
   struct access_policy access;
   const char *const *projects; /* that are served */
