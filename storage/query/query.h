@@ -21,6 +21,7 @@ struct query_field {
   struct doc_field_path path; /* count 0 if is_name */
 };
 
+/* What an operator means is in match.h. */
 enum query_op {
   QUERY_EQUAL,
   QUERY_NOT_EQUAL,
@@ -48,7 +49,7 @@ struct query_filter {
   struct query_field field;
   enum query_op op;
   struct doc_value operand;
-  /* QUERY_AND, QUERY_OR. */
+  /* QUERY_AND (of none: true), QUERY_OR (of none: false). Requests have at least one. */
   const struct query_filter *filters;
   size_t filter_count;
 };
@@ -90,7 +91,7 @@ struct query {
   str collection_id;
   bool all_descendants;
 
-  const struct query_filter *where; /* NULL: all */
+  const struct query_filter *where; /* NULL: all; after query_prepare simplified, see there */
   const struct query_order *orders; /* as asked; after query_prepare completed, __name__ last */
   size_t order_count;
   struct query_cursor start, end; /* start.before: inclusive; !end.before: inclusive */
@@ -104,14 +105,20 @@ struct query {
   size_t explicit_order_count;
   /* The disjunctive normal form: documents that satisfy at least one. IN and ARRAY_CONTAINS_ANY are taken
    * apart into QUERY_EQUAL and QUERY_ARRAY_CONTAINS, IS_NULL and IS_NAN are QUERY_EQUAL with that value;
-   * equal conjunctions are there once. One without filters if there is no `where`. */
+   * equal conjunctions are there once. One without filters if there is no `where`; none at all if no document
+   * can match. */
   const struct query_conjunction *conjunctions;
   size_t conjunction_count;
 };
 
 /* Checks the query by the rules of production (INVALID_ARGUMENT, each with its reason: at most
- * LIMIT_QUERY_DISJUNCTIONS conjunctions, one `!=`, not-in and so on; shared/firestore-behaviour of the
- * documentation at https://firebase.google.com/docs/firestore/query-data/queries) and completes it. */
+ * LIMIT_QUERY_DISJUNCTIONS conjunctions, one `!=`, not-in and so on:
+ * https://firebase.google.com/docs/firestore/query-data/queries) and completes it.
+ *
+ * `where` is replaced by an equal tree without what compares with null or NaN in another way than the unary
+ * operators do. In a request such a comparison is never true (`== null`, `< NaN`, not-in with a null) or, for
+ * `!=` and not-in with NaN, always, for values that are there and not null; SDKs ask with the unary operators
+ * instead. So in a prepared query QUERY_EQUAL with null or NaN means that value. */
 STATUS_MUST_USE status query_prepare(struct query *query, struct arena *arena);
 
 /* What a listening client may ask for: the same, but find_nearest is refused. */
