@@ -5,16 +5,10 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
-#include "base/limits.h"
-#include "base/wire.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
+#include "server/firestore/write_request.h"
 #include "storage/document/codec.h"
-
-static status no_memory(void) {
-  return status_make(STATUS_RESOURCE_EXHAUSTED,
-                     "The request needs more memory than a call may take. Split it.");
-}
 
 static str opaque(ProtobufCBinaryData bytes) {
   return str_make(bytes.data, bytes.len);
@@ -27,192 +21,20 @@ static struct doc_commit *new_commit(struct rpc_call *call, size_t write_count,
   struct doc_write *writes = ARENA_NEW_ARRAY(arena, struct doc_write, write_count);
   if (commit == NULL || writes == NULL)
     return NULL;
-  *commit = (struct doc_commit){.writes = writes,
-                                .write_count = write_count,
-                                .limits = request_service(call)->options.limits,
-                                .arena = arena,
-                                .done = done,
-                                .user = call};
+  *commit = write_request_commit(request_service(call), writes, write_count, arena, done, call);
   return commit;
 }
 
-/* ---- Writes from the wire ---- */
-
-static status parse_array_operand(const Google__Firestore__V1__ArrayValue *wire, struct arena *arena,
-                                  struct doc_value *ret) {
-  struct doc_value *items = ARENA_NEW_ARRAY(arena, struct doc_value, wire->n_values);
-  if (items == NULL)
-    return no_memory();
-  for (size_t i = 0; i < wire->n_values; i++)
-    STATUS_TRY(doc_decode_value(opaque(wire->values[i]), DOC_USE_ELEMENT, arena, &items[i]));
-  *ret = (struct doc_value){.type = DOC_ARRAY, .as.array = {items, wire->n_values}};
-  return status_ok();
-}
-
-#define TRANSFORM(name) GOOGLE__FIRESTORE__V1__DOCUMENT_TRANSFORM__FIELD_TRANSFORM__TRANSFORM_TYPE_##name
-
-static status parse_transform(const Google__Firestore__V1__DocumentTransform__FieldTransform *wire,
-                              struct arena *arena, struct doc_transform *ret) {
-  STATUS_TRY(doc_field_path_parse(str_from_cstr(wire->field_path), arena, &ret->path));
-  switch (wire->transform_type_case) {
-  case TRANSFORM(SET_TO_SERVER_VALUE):
-    if (wire->set_to_server_value !=
-        GOOGLE__FIRESTORE__V1__DOCUMENT_TRANSFORM__FIELD_TRANSFORM__SERVER_VALUE__REQUEST_TIME)
-      break;
-    ret->kind = DOC_TRANSFORM_SERVER_TIME;
-    return status_ok();
-  case TRANSFORM(INCREMENT):
-    ret->kind = DOC_TRANSFORM_INCREMENT;
-    return doc_decode_value(opaque(wire->increment), DOC_USE_FIELD, arena, &ret->operand);
-  case TRANSFORM(MAXIMUM):
-    ret->kind = DOC_TRANSFORM_MAXIMUM;
-    return doc_decode_value(opaque(wire->maximum), DOC_USE_FIELD, arena, &ret->operand);
-  case TRANSFORM(MINIMUM):
-    ret->kind = DOC_TRANSFORM_MINIMUM;
-    return doc_decode_value(opaque(wire->minimum), DOC_USE_FIELD, arena, &ret->operand);
-  case TRANSFORM(APPEND_MISSING_ELEMENTS):
-    ret->kind = DOC_TRANSFORM_APPEND_MISSING;
-    return parse_array_operand(wire->append_missing_elements, arena, &ret->operand);
-  case TRANSFORM(REMOVE_ALL_FROM_ARRAY):
-    ret->kind = DOC_TRANSFORM_REMOVE_ALL;
-    return parse_array_operand(wire->remove_all_from_array, arena, &ret->operand);
-  case TRANSFORM(_NOT_SET):
-  default:
-    break;
-  }
-  return status_make(STATUS_INVALID_ARGUMENT,
-                     "The transform of the field \"%s\" says nothing this server knows.", wire->field_path);
-}
-
-static status parse_transforms(Google__Firestore__V1__DocumentTransform__FieldTransform *const *wire,
-                               size_t count, struct arena *arena, struct doc_transform_plan *ret) {
-  if (count == 0)
-    return status_ok();
-  struct doc_transform *transforms = ARENA_NEW_ARRAY(arena, struct doc_transform, count);
-  if (transforms == NULL)
-    return no_memory();
-  for (size_t i = 0; i < count; i++)
-    STATUS_TRY(parse_transform(wire[i], arena, &transforms[i]));
-  return doc_transform_plan_make(transforms, count, arena, ret);
-}
-
-static enum access_operation write_operation(const struct doc_write *write) {
-  if (write->kind == DOC_WRITE_DELETE)
-    return ACCESS_DELETE;
-  bool must_be_new = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
-  return must_be_new ? ACCESS_CREATE : ACCESS_UPDATE;
-}
-
-#define OPERATION(name) GOOGLE__FIRESTORE__V1__WRITE__OPERATION_##name
-
-static status parse_write(struct rpc_call *call, const struct doc_path *database,
-                          const Google__Firestore__V1__Write *wire, struct doc_write *ret) {
-  struct arena *arena = rpc_call_arena(call);
-  str name;
-  STATUS_TRY(request_precondition(wire->current_document, &ret->precondition));
-  switch (wire->operation_case) {
-  case OPERATION(UPDATE): {
-    struct doc_document document;
-    ret->kind = DOC_WRITE_SET;
-    STATUS_TRY(doc_decode_document(opaque(wire->update), arena, &document));
-    STATUS_TRY(request_write_mask(wire->update_mask, arena, &ret->mask));
-    STATUS_TRY(parse_transforms(wire->update_transforms, wire->n_update_transforms, arena, &ret->transforms));
-    ret->fields = document.fields;
-    name = document.name;
-    break;
-  }
-  case OPERATION(DELETE):
-    ret->kind = DOC_WRITE_DELETE;
-    name = str_from_cstr(wire->delete_);
-    break;
-  case OPERATION(TRANSFORM):
-    ret->kind = DOC_WRITE_TRANSFORM;
-    if (wire->transform->n_field_transforms == 0)
-      return status_make(STATUS_INVALID_ARGUMENT, "A transform has no field_transforms.");
-    STATUS_TRY(parse_transforms(wire->transform->field_transforms, wire->transform->n_field_transforms, arena,
-                                &ret->transforms));
-    name = str_from_cstr(wire->transform->document);
-    break;
-  case OPERATION(_NOT_SET):
-  default:
-    return status_make(STATUS_INVALID_ARGUMENT, "A write has no operation: set update, delete or transform.");
-  }
-  if (ret->kind != DOC_WRITE_SET && (wire->update_mask != NULL || wire->n_update_transforms > 0))
-    return status_make(STATUS_INVALID_ARGUMENT, "update_mask and update_transforms go with update only.");
-  STATUS_TRY(request_document_in(database, name, &ret->path));
-  return access_check(&request_service(call)->options.access, call, write_operation(ret), ret->path.name);
-}
-
-/* ---- Answers ----
- *
- * They are made after the commit, when nothing may go wrong any more: a client that hears RESOURCE_EXHAUSTED
- * sends its increments again. So an answer has an arena of its own, where a request that fitted into its call
- * has room enough, and which no other call's memory counts against. */
-
-static void answer_arena_init(struct arena *arena) {
-  arena_init(arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
-}
-
-struct timestamps { /* room for the Timestamp messages of a response */
-  Google__Protobuf__Timestamp *next;
-};
-
-static Google__Protobuf__Timestamp *put_timestamp(struct timestamps *room, int64_t us) {
-  Google__Protobuf__Timestamp *timestamp = room->next++;
-  google__protobuf__timestamp__init(timestamp);
-  struct wire_timestamp time = wire_timestamp_from_us(us);
-  timestamp->seconds = time.seconds;
-  timestamp->nanos = time.nanos;
-  return timestamp;
-}
-
-static status make_write_result(const struct doc_write *write, const struct doc_write_result *result,
-                                struct arena *arena, struct timestamps *room,
-                                Google__Firestore__V1__WriteResult *ret) {
-  google__firestore__v1__write_result__init(ret);
-  if (result->update_time_us != 0)
-    ret->update_time = put_timestamp(room, result->update_time_us);
-  if (write->transforms.count == 0)
-    return status_ok();
-  ret->transform_results = ARENA_NEW_ARRAY(arena, ProtobufCBinaryData, write->transforms.count);
-  if (ret->transform_results == NULL)
-    return no_memory();
-  ret->n_transform_results = write->transforms.count;
-  for (size_t i = 0; i < write->transforms.count; i++) {
-    str bytes;
-    STATUS_TRY(doc_encode_value(&result->transform_results[i], arena, &bytes));
-    ret->transform_results[i] = (ProtobufCBinaryData){bytes.len, (uint8_t *)(uintptr_t)bytes.ptr};
-  }
-  return status_ok();
-}
-
 /* ---- Commit ---- */
-
-static status make_commit_response(const struct doc_commit *commit, kv_version version, struct arena *arena,
-                                   Google__Firestore__V1__CommitResponse *ret) {
-  size_t count = commit->write_count;
-  Google__Firestore__V1__WriteResult *results =
-      ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult, count);
-  struct timestamps room = {ARENA_NEW_ARRAY(arena, Google__Protobuf__Timestamp, count + 1)};
-  ret->write_results = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult *, count);
-  if (results == NULL || room.next == NULL || ret->write_results == NULL)
-    return no_memory();
-  ret->commit_time = put_timestamp(&room, version);
-  ret->n_write_results = count;
-  for (size_t i = 0; i < count; i++) {
-    STATUS_TRY(make_write_result(&commit->writes[i], &commit->results[i], arena, &room, &results[i]));
-    ret->write_results[i] = &results[i];
-  }
-  return status_ok();
-}
 
 static void commit_done(struct doc_commit *commit, status result, kv_version version) {
   struct rpc_call *call = commit->user;
   Google__Firestore__V1__CommitResponse response = GOOGLE__FIRESTORE__V1__COMMIT_RESPONSE__INIT;
   struct arena arena;
-  answer_arena_init(&arena);
+  write_request_answer_arena(&arena);
   if (status_is_ok(&result))
-    result = make_commit_response(commit, version, &arena, &response);
+    result = write_request_results(commit, version, &arena, &response.write_results, &response.commit_time);
+  response.n_write_results = status_is_ok(&result) ? commit->write_count : 0;
   if (status_is_ok(&result))
     google_firestore_v1_firestore_commit_reply(call, &response);
   else
@@ -228,9 +50,10 @@ static status commit_open(struct rpc_call *call, const Google__Firestore__V1__Co
     return request_invalid_transaction();
   struct doc_commit *commit = new_commit(call, request->n_writes, commit_done);
   if (commit == NULL)
-    return no_memory();
+    return write_request_no_memory();
   for (size_t i = 0; i < request->n_writes; i++)
-    STATUS_TRY(parse_write(call, &database, request->writes[i], &commit->writes[i]));
+    STATUS_TRY(
+        write_request_parse(call, &database, request->writes[i], rpc_call_arena(call), &commit->writes[i]));
   *ret = commit;
   return doc_commit_prepare(commit);
 }
@@ -261,19 +84,17 @@ static status make_batch_response(struct batch_write *batch, struct arena *arena
   Google__Firestore__V1__WriteResult *results =
       ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult, batch->count);
   Google__Rpc__Status *statuses = ARENA_NEW_ARRAY(arena, Google__Rpc__Status, batch->count);
-  struct timestamps room = {ARENA_NEW_ARRAY(arena, Google__Protobuf__Timestamp, batch->count)};
   ret->write_results = ARENA_NEW_ARRAY(arena, Google__Firestore__V1__WriteResult *, batch->count);
   ret->status = ARENA_NEW_ARRAY(arena, Google__Rpc__Status *, batch->count);
-  if (results == NULL || statuses == NULL || room.next == NULL || ret->write_results == NULL ||
-      ret->status == NULL)
-    return no_memory();
+  if (results == NULL || statuses == NULL || ret->write_results == NULL || ret->status == NULL)
+    return write_request_no_memory();
   ret->n_write_results = ret->n_status = batch->count;
   for (size_t i = 0; i < batch->count; i++) {
     const struct doc_commit *commit = &batch->commits[i];
     google__rpc__status__init(&statuses[i]);
     google__firestore__v1__write_result__init(&results[i]);
     if (status_is_ok(&batch->results[i]))
-      STATUS_TRY(make_write_result(&batch->writes[i], &commit->results[0], arena, &room, &results[i]));
+      STATUS_TRY(write_request_result(&batch->writes[i], &commit->results[0], arena, &results[i]));
     statuses[i].code = (int32_t)batch->results[i].code;
     statuses[i].message = batch->results[i].message;
     ret->write_results[i] = &results[i];
@@ -285,7 +106,7 @@ static status make_batch_response(struct batch_write *batch, struct arena *arena
 static void batch_write_answer(struct batch_write *batch) {
   Google__Firestore__V1__BatchWriteResponse response = GOOGLE__FIRESTORE__V1__BATCH_WRITE_RESPONSE__INIT;
   struct arena arena;
-  answer_arena_init(&arena);
+  write_request_answer_arena(&arena);
   status result = make_batch_response(batch, &arena, &response);
   if (status_is_ok(&result))
     google_firestore_v1_firestore_batch_write_reply(batch->call, &response);
@@ -314,7 +135,7 @@ static int compare_names(const void *a, const void *b) {
 static status refuse_duplicates(const struct batch_write *batch, struct arena *arena) {
   const struct doc_write **sorted = ARENA_NEW_ARRAY(arena, const struct doc_write *, batch->count);
   if (sorted == NULL)
-    return no_memory();
+    return write_request_no_memory();
   for (size_t i = 0; i < batch->count; i++)
     sorted[i] = &batch->writes[i];
   if (batch->count > 1)
@@ -334,7 +155,7 @@ static status batch_write_open(struct rpc_call *call, const Google__Firestore__V
   STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
   struct batch_write *batch = ARENA_NEW(arena, struct batch_write);
   if (batch == NULL)
-    return no_memory();
+    return write_request_no_memory();
   size_t count = request->n_writes;
   batch->call = call;
   batch->count = count;
@@ -342,18 +163,15 @@ static status batch_write_open(struct rpc_call *call, const Google__Firestore__V
   batch->commits = ARENA_NEW_ARRAY(arena, struct doc_commit, count);
   batch->results = ARENA_NEW_ARRAY(arena, status, count);
   if (batch->writes == NULL || batch->commits == NULL || batch->results == NULL)
-    return no_memory();
+    return write_request_no_memory();
   for (size_t i = 0; i < count; i++)
-    STATUS_TRY(parse_write(call, &database, request->writes[i], &batch->writes[i]));
+    STATUS_TRY(
+        write_request_parse(call, &database, request->writes[i], rpc_call_arena(call), &batch->writes[i]));
   STATUS_TRY(refuse_duplicates(batch, arena));
   for (size_t i = 0; i < count; i++) {
     struct doc_commit *commit = &batch->commits[i];
-    *commit = (struct doc_commit){.writes = &batch->writes[i],
-                                  .write_count = 1,
-                                  .limits = request_service(call)->options.limits,
-                                  .arena = arena,
-                                  .done = batch_commit_done,
-                                  .user = batch};
+    *commit =
+        write_request_commit(request_service(call), &batch->writes[i], 1, arena, batch_commit_done, batch);
     batch->results[i] = doc_commit_prepare(commit);
   }
   *ret = batch;
@@ -393,7 +211,7 @@ static void document_call_done(struct doc_commit *commit, status result, kv_vers
   struct document_call *state = commit->user;
   struct doc_record record = commit->results[0].record;
   struct arena arena;
-  answer_arena_init(&arena);
+  write_request_answer_arena(&arena);
   if (status_is_ok(&result))
     result = request_project(&record, state->mask, &arena);
   if (status_is_ok(&result))
@@ -409,7 +227,7 @@ static status document_call_open(struct rpc_call *call, const Google__Firestore_
   struct document_call *state = ARENA_NEW(arena, struct document_call);
   struct doc_commit *commit = new_commit(call, 1, document_call_done);
   if (state == NULL || commit == NULL)
-    return no_memory();
+    return write_request_no_memory();
   state->call = call;
   commit->user = state;
   commit->keep_records = true;
@@ -474,7 +292,7 @@ static status update_document_open(struct rpc_call *call,
   write->fields = document.fields;
   STATUS_TRY(request_write_mask(request->update_mask, arena, &write->mask));
   STATUS_TRY(request_precondition(request->current_document, &write->precondition));
-  STATUS_TRY(access_check(&service->options.access, call, write_operation(write), write->path.name));
+  STATUS_TRY(access_check(&service->options.access, call, write_request_operation(write), write->path.name));
   return doc_commit_prepare(*ret);
 }
 
@@ -514,7 +332,7 @@ static status delete_document_open(struct rpc_call *call,
   const struct firestore_service *service = request_service(call);
   struct doc_commit *commit = new_commit(call, 1, delete_done);
   if (commit == NULL)
-    return no_memory();
+    return write_request_no_memory();
   struct doc_write *write = &commit->writes[0];
   write->kind = DOC_WRITE_DELETE;
   STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_WRITES, &write->path));
