@@ -18,6 +18,7 @@ skerry_dependency(protobuf_c LIBRARIES protobuf-c)
 skerry_dependency(rocksdb LIBRARIES rocksdb)
 skerry_dependency(nghttp2 LIBRARIES nghttp2)
 skerry_dependency(inih LIBRARIES inih)
+skerry_dependency(jansson LIBRARIES jansson)
 skerry_dependency(zlib LIBRARIES z)
 skerry_dependency(cmocka LIBRARIES cmocka)
 

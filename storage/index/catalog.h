@@ -13,7 +13,13 @@
  * entries are deleted in the background.
  *
  * An `index_catalog` is one state of all that, never changed, shared by reference count. An `index_set` holds
- * the current one for a store and makes new ones. Any thread. */
+ * the current one for a store and makes new ones. Any thread.
+ *
+ * Order matters for readers: first the snapshot, then the catalog. The entries of an index that a catalog has
+ * are deleted only after it is no longer the current one, so at versions that such a snapshot does not see.
+ * Commits take the catalog in `resolve` (index_set_derive). A read-write transaction that has read through
+ * indexes has INDEX_LEDGER_KEY of KV_SYSTEM in its read set: it then does not commit past the dropping of an
+ * index that it relied on. */
 #ifndef SKERRY_STORAGE_INDEX_CATALOG_H
 #define SKERRY_STORAGE_INDEX_CATALOG_H
 
@@ -75,6 +81,8 @@ size_t index_catalog_ttls(const struct index_catalog *catalog, const struct inde
 
 struct index_set;
 
+#define INDEX_LEDGER_KEY STR("index/ledger") /* in KV_SYSTEM: changes with every change of the catalog */
+
 /* Reads the definitions and states from KV_SYSTEM. Where the store has documents but no automatic indexes of
  * INDEX_FORMAT (it is older), they are marked as building. Blocks; at start only. */
 STATUS_MUST_USE status index_set_open(struct kv_store *store, struct index_set **ret);
@@ -83,9 +91,16 @@ void index_set_close(struct index_set *set); /* NULL is allowed */
 /* The current catalog, with a reference for the caller. On the commit thread and for each query: cheap. */
 struct index_catalog *index_set_current(struct index_set *set);
 
+/* The catalog as a store has it, without changing anything: for tools on a store that is open for reading
+ * only. A store of before indexes gives one in which all is building. */
+STATUS_MUST_USE status index_catalog_load(struct kv_store *store, struct index_catalog **ret);
+
 /* Makes the definitions those given: what is not in them any more is dropped, what is new begins to be built.
  * `definitions` are copied. Durable when it returns. Blocks for a commit. */
 STATUS_MUST_USE status index_set_apply(struct index_set *set, const struct index_definitions *definitions);
+
+/* The definitions as they stand, in the form of index_definitions_format. */
+STATUS_MUST_USE status index_set_format(struct index_set *set, struct buf *out);
 
 /* One line for each index and override with its state and progress, for `skerry index list`. */
 STATUS_MUST_USE status index_set_describe(struct index_set *set, struct buf *out);

@@ -27,6 +27,7 @@ struct index_composite_definition {
   size_t column_count;
   enum doc_order name_order;           /* as given, or that of the last column */
   const struct doc_field_path *vector; /* or NULL */
+  uint32_t vector_dimension;           /* as given; it says nothing here */
 };
 
 struct index_override {
@@ -48,6 +49,10 @@ struct index_definitions {
  * LIMIT_INDEX_COLUMNS columns, more than LIMIT_COMPOSITE_INDEXES indexes, two arrays in one index, a field
  * twice, two TTL fields of one collection group. The result is in the arena. */
 STATUS_MUST_USE status index_definitions_parse(str json, struct arena *arena, struct index_definitions *ret);
+
+/* Whether two definitions mean the same index. */
+bool index_composite_definition_equal(const struct index_composite_definition *a,
+                                      const struct index_composite_definition *b);
 
 /* The same back as JSON, in a canonical form: what is stored, and what `skerry index list --json` prints. */
 STATUS_MUST_USE status index_definitions_format(const struct index_definitions *definitions, struct buf *out);
