@@ -321,6 +321,7 @@ void rpc_call_receive_next(struct rpc_call *call) {
     grpc_byte_buffer_destroy(call->payload);
     call->payload = NULL;
   }
+  arena_reset(&call->message_arena); /* a stream that rests holds no more than its state */
   grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->payload};
   rpc_call_start(call, &op, 1, &call->receive_tag);
 }

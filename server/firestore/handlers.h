@@ -22,5 +22,9 @@ void firestore_delete_document(struct rpc_call *call,
                                const Google__Firestore__V1__DeleteDocumentRequest *request);
 void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request);
 void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request);
+/* write_stream.c */
+void firestore_write_open(struct rpc_call *call);
+void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request);
+void firestore_write_half_close(struct rpc_call *call);
 
 #endif

@@ -80,16 +80,6 @@ static void listen_message(struct rpc_call *call, const Google__Firestore__V1__L
   (void)call;
   (void)request;
 }
-/* SDKs throw away what they have queued when they hear UNIMPLEMENTED here; UNAVAILABLE makes them keep it and
- * try again. */
-static void write_open(struct rpc_call *call) {
-  rpc_call_finish(call,
-                  status_make(STATUS_UNAVAILABLE, "This version has no write streams yet. Use Commit."));
-}
-static void write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request) {
-  (void)call;
-  (void)request;
-}
 static void nothing(struct rpc_call *call) {
   (void)call;
 }
@@ -111,7 +101,9 @@ static const struct google_firestore_v1_firestore_handlers handlers = {
     .begin_transaction = begin_transaction,
     .rollback = rollback,
     .listen = {.open = listen_open, .message = listen_message, .half_close = nothing},
-    .write = {.open = write_open, .message = write_message, .half_close = nothing},
+    .write = {.open = firestore_write_open,
+              .message = firestore_write_message,
+              .half_close = firestore_write_half_close},
 };
 
 status firestore_service_new(const struct firestore_options *options, struct firestore_service **ret) {

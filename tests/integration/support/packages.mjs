@@ -13,3 +13,5 @@ export const grpc = (await load('@grpc/grpc-js')).default;
 export const protoLoader = (await load('@grpc/proto-loader')).default;
 export const protobuf = (await load('protobufjs')).default;
 export const firestore = (await load('@google-cloud/firestore')).default;
+export const app = await load('firebase/app');
+export const sdk = await load('firebase/firestore');
