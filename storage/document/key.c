@@ -234,6 +234,15 @@ static bool read_segment(str *rest, struct segment *ret) {
   return read;
 }
 
+bool doc_key_take_segment(str *rest, str *ret) {
+  struct segment segment;
+  str all = *rest;
+  if (!read_segment(rest, &segment))
+    return false;
+  *ret = str_make(all.ptr, all.len - rest->len);
+  return true;
+}
+
 status doc_key_segment_count(str key, size_t *ret) {
   size_t count = 0;
   struct segment segment;

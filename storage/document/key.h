@@ -67,6 +67,8 @@ STATUS_MUST_USE status doc_key_children_range(const struct doc_path *parent, str
 void doc_key_put_segment(str id, struct buf *out);
 void doc_key_put_database(const struct doc_path *path, struct buf *out);
 void doc_key_put_relative(const struct doc_path *path, struct buf *out);
+/* Takes one segment off the front of *rest and gives its bytes. False if there is none. */
+bool doc_key_take_segment(str *rest, str *ret);
 
 /* How the list calls scan, forwards, with n = parent->segment_count:
  *

@@ -17,7 +17,7 @@
  *
  * Order matters for readers: first the snapshot, then the catalog. The entries of an index that a catalog has
  * are deleted only after it is no longer the current one, so at versions that such a snapshot does not see.
- * Commits take the catalog in `resolve` (index_set_derive). A read-write transaction that has read through
+ * Commits take the catalog in `resolve` (derive.h). A read-write transaction that has read through
  * indexes has INDEX_LEDGER_KEY of KV_SYSTEM in its read set: it then does not commit past the dropping of an
  * index that it relied on. */
 #ifndef SKERRY_STORAGE_INDEX_CATALOG_H
