@@ -39,6 +39,9 @@ enum query_op {
   QUERY_IS_NOT_NAN,
 };
 
+/* "==", "array-contains": as SDKs write them. */
+const char *query_op_name(enum query_op op);
+
 enum query_filter_kind { QUERY_FIELD_FILTER, QUERY_AND, QUERY_OR };
 
 struct query_filter {
