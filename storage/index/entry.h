@@ -91,16 +91,20 @@ struct index_catalog; /* catalog.h */
 /* Writes the difference that a change of a document makes to its entries: what it had and has no longer is
  * deleted, what it has new is put, what stays is not touched. `old_fields` and `new_fields` are canonical
  * (storage/document/codec.h), NULL where the document did not or does not exist. Only fields whose bytes
- * differ are decoded. To be called inside `resolve`; scratch memory comes from the arena.
- * INVALID_ARGUMENT: the document would have more than LIMIT_INDEX_ENTRIES entries, one of more than
- * LIMIT_INDEX_ENTRY_BYTES, or more than LIMIT_INDEX_ENTRIES_BYTES in all. DATA_LOSS: stored fields are
- * broken. */
+ * differ are decoded, and those that a changed composite entry needs. A field whose path is longer than a
+ * query may name (LIMIT_ID_BYTES) is in no index. To be called inside `resolve`; scratch memory counts
+ * against the arena's budget and is given back at the end. INVALID_ARGUMENT, before anything is written or in
+ * the middle: the document would have more than LIMIT_INDEX_ENTRIES entries, more than
+ * LIMIT_INDEX_ENTRIES_BYTES of keys in all, or one of more than LIMIT_INDEX_ENTRY_BYTES, which is the
+ * documented sum: its name, its values as they are indexed, and 32. That limit concerns composite indexes
+ * alone; the longest key is longer. DATA_LOSS: stored fields are broken. */
 STATUS_MUST_USE status index_update(const struct index_catalog *catalog, const struct doc_path *document,
                                     const str *old_fields, const str *new_fields, struct arena *arena,
                                     struct kv_batch *batch);
 
 /* Visits every entry that a document has under a catalog (for building, and for verify). `only` (may be
- * NULL): entries of that composite index alone. The strings live until visit returns. */
+ * NULL): entries of that composite index alone. The strings live until visit returns; its failure ends the
+ * visit and is returned. INVALID_ARGUMENT for an entry that index_update would refuse. */
 STATUS_MUST_USE status index_visit(const struct index_catalog *catalog, const struct index_shape *only,
                                    const struct doc_path *document, str fields, struct arena *arena,
                                    status (*visit)(void *argument, str key, str value), void *argument);
