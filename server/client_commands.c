@@ -72,9 +72,9 @@ static const char *serving_text(Skerry__Admin__V1__GetStatusResponse__ServingSta
 
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   struct buf out = {0};
-  buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections\n", s->version,
+  buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
              serving_text(s->serving_state), s->development_mode ? " (development mode)" : "",
-             (long long)s->uptime_seconds, (long long)s->connections_open);
+             (long long)s->uptime_seconds, (long long)s->connections_open, (long long)s->transactions_open);
   for (size_t i = 0; i < s->n_listen_addresses; i++)
     buf_printf(&out, "listens   %s\n", s->listen_addresses[i]);
   for (size_t i = 0; i < s->n_project_ids; i++)

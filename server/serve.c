@@ -142,6 +142,7 @@ static status start_services(struct server *server) {
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
   server->admin.store = server->store;
   server->admin.server = server->rpc;
+  server->admin.firestore = server->firestore;
   server->admin.addresses = server->addresses;
   server->admin.memory_limit_bytes = server->memory_limit_bytes;
   STATUS_TRY(admin_register(&server->admin, server->admin_rpc));
@@ -300,6 +301,7 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
   struct given_back given_back = {0};
   while (!wait_signal(signals, 1000)) {
     give_memory_back(server, &given_back);
+    firestore_service_tick(server->firestore);
     struct kv_info info;
     kv_info(server->store, &info);
     bool fit = info.health != KV_DAMAGED;

@@ -144,6 +144,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   response.memory = &memory;
   response.clock = &clock;
   response.connections_open = (int64_t)stats.connections_open;
+  response.transactions_open = (int64_t)firestore_service_transactions_open(admin->firestore);
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);
   if (methods.count > 0)

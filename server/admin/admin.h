@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "rpc/server.h"
+#include "server/firestore/service.h"
 #include "server/settings.h"
 #include "storage/kv.h"
 
@@ -18,6 +19,7 @@ struct admin {
   const struct settings *settings;
   struct kv_store *store;
   struct rpc_server *server; /* the public one */
+  struct firestore_service *firestore;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

@@ -27,8 +27,15 @@ static struct doc_commit *new_commit(struct rpc_call *call, size_t write_count,
 
 /* ---- Commit ---- */
 
+struct commit_call {
+  struct rpc_call *call;
+  struct transaction *transaction; /* that this ends, or NULL */
+};
+
 static void commit_done(struct doc_commit *commit, status result, kv_version version) {
-  struct rpc_call *call = commit->user;
+  struct commit_call *state = commit->user;
+  struct rpc_call *call = state->call;
+  transaction_release(state->transaction);
   Google__Firestore__V1__CommitResponse response = GOOGLE__FIRESTORE__V1__COMMIT_RESPONSE__INIT;
   struct arena arena;
   write_request_answer_arena(&arena);
@@ -46,16 +53,24 @@ static status commit_open(struct rpc_call *call, const Google__Firestore__V1__Co
                           struct doc_commit **ret) {
   struct doc_path database;
   STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
-  if (request->transaction.len > 0)
-    return request_invalid_transaction();
   struct doc_commit *commit = new_commit(call, request->n_writes, commit_done);
-  if (commit == NULL)
+  struct commit_call *state = ARENA_NEW(rpc_call_arena(call), struct commit_call);
+  if (commit == NULL || state == NULL)
     return write_request_no_memory();
+  state->call = call;
+  commit->user = state;
   for (size_t i = 0; i < request->n_writes; i++)
     STATUS_TRY(
         write_request_parse(call, &database, request->writes[i], rpc_call_arena(call), &commit->writes[i]));
   *ret = commit;
-  return doc_commit_prepare(commit);
+  STATUS_TRY(doc_commit_prepare(commit));
+  if (request->transaction.len == 0)
+    return status_ok();
+  /* Last, since a request that is wrong leaves the transaction open. */
+  return transactions_take(request_service(call)->transactions,
+                           str_make(request->transaction.data, request->transaction.len),
+                           request_database_name(&database), request->n_writes > 0, commit->arena,
+                           &commit->txn, &state->transaction);
 }
 
 void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request) {

@@ -26,5 +26,9 @@ void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__B
 void firestore_write_open(struct rpc_call *call);
 void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request);
 void firestore_write_half_close(struct rpc_call *call);
+/* transaction.c */
+void firestore_begin_transaction(struct rpc_call *call,
+                                 const Google__Firestore__V1__BeginTransactionRequest *request);
+void firestore_rollback(struct rpc_call *call, const Google__Firestore__V1__RollbackRequest *request);
 
 #endif

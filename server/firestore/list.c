@@ -34,7 +34,8 @@ struct listing {
   size_t segments; /* of a group's beginning */
   str request;     /* what its page tokens are bound to */
   kv_snapshot snapshot;
-  str start; /* the last group of the page before; empty: begin */
+  struct transaction *transaction; /* or NULL */
+  str start;                       /* the last group of the page before; empty: begin */
 
   /* Adds a group to the page, or not. `stored` is NULL if nothing is stored under its own key. */
   status (*add)(struct listing *l, struct arena *scratch, str group, str stored);
@@ -75,17 +76,22 @@ static status listing_begin(struct listing *l, const char *page_token,
                             const Google__Protobuf__Timestamp *read_time) {
   if (l->request.ptr == NULL)
     return no_memory();
-  if (*page_token == '\0')
+  if (l->transaction != NULL)
+    l->snapshot = transaction_snapshot(l->transaction);
+  else if (*page_token == '\0')
     return request_snapshot(l->service, read_time, &l->snapshot);
+  if (*page_token == '\0')
+    return status_ok();
   struct page_token token;
   str secret = str_make(l->service->secret, sizeof l->service->secret);
   STATUS_TRY(page_token_decode(secret, l->request, str_from_cstr(page_token), l->arena, &token));
+  l->start = token.key;
+  if (l->transaction != NULL)
+    return status_ok();
   status result = kv_snapshot_at(l->service->options.store, token.version, &l->snapshot);
   if (result.code == STATUS_FAILED_PRECONDITION)
     return status_make(STATUS_FAILED_PRECONDITION, "page_token has expired: start the listing again.");
-  STATUS_TRY(result);
-  l->start = token.key;
-  return status_ok();
+  return result;
 }
 
 /* Past a group: forwards past all of it; backwards its own key is the last of it. */
@@ -147,6 +153,20 @@ static status listing_scan(struct rpc_call *call, struct listing *l, struct kv_i
   return status_is_ok(&result) ? kv_iter_status(iter) : result;
 }
 
+/* The part of the range that the page showed, documents that might have been in it included. */
+static status listing_record(struct listing *l) {
+  if (l->transaction == NULL)
+    return status_ok();
+  str lower = l->range.lower, upper = l->range.upper, passed = buf_str(&l->last);
+  if (l->start.len > 0)
+    *(l->reverse ? &upper : &lower) = l->start;
+  if (l->more && l->reverse)
+    lower = passed;
+  else if (l->more)
+    STATUS_TRY(doc_key_skip_descendants(passed, l->arena, &upper));
+  return transaction_read_range(l->transaction, KV_DOCUMENTS, lower, upper);
+}
+
 static status listing_finish_page(struct listing *l, rpc_message *ret) {
   str token_text = {NULL, 0};
   if (l->last.failed || l->message.failed)
@@ -175,6 +195,9 @@ static void listing_run(struct rpc_call *call, struct listing *l, status result)
   if (status_is_ok(&result))
     result = listing_scan(call, l, iter);
   kv_iter_close(iter);
+  if (status_is_ok(&result))
+    result = listing_record(l);
+  transaction_release(l->transaction);
   if (status_is_ok(&result))
     result = listing_finish_page(l, &message);
   buf_fini(&l->message);
@@ -236,9 +259,6 @@ static status list_documents_open(struct rpc_call *call,
                                   struct listing *l) {
   const Google__Protobuf__Timestamp *read_time = NULL;
   if (request->consistency_selector_case ==
-      GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
-    return request_invalid_transaction();
-  if (request->consistency_selector_case ==
       GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME)
     read_time = request->read_time;
   STATUS_TRY(request_parent(l->service, request->parent, REQUEST_READS, &l->parent));
@@ -261,6 +281,10 @@ static status list_documents_open(struct rpc_call *call,
                             read_time == NULL ? 0 : (long long)read_time->seconds,
                             read_time == NULL ? 0 : read_time->nanos, l->reverse, l->show_missing,
                             request->collection_id, request->parent);
+  if (request->consistency_selector_case ==
+      GOOGLE__FIRESTORE__V1__LIST_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
+    STATUS_TRY(request_use_transaction(l->service, request->transaction, request_database_name(&l->parent),
+                                       &l->transaction));
   return listing_begin(l, request->page_token, read_time);
 }
 

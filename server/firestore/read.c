@@ -10,25 +10,40 @@
 
 /* ---- GetDocument ---- */
 
+/* At which version to read; what is read goes into the transaction, if there is one. */
+static status get_snapshot(const struct firestore_service *service,
+                           const Google__Firestore__V1__GetDocumentRequest *request,
+                           const struct doc_path *path, str key, kv_snapshot *ret) {
+  switch (request->consistency_selector_case) {
+  case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION: {
+    struct transaction *transaction;
+    STATUS_TRY(
+        request_use_transaction(service, request->transaction, request_database_name(path), &transaction));
+    status result = transaction_read_document(transaction, key);
+    *ret = transaction_snapshot(transaction);
+    transaction_release(transaction);
+    return result;
+  }
+  case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:
+    return request_snapshot(service, request->read_time, ret);
+  case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:
+  default:
+    return request_snapshot(service, NULL, ret);
+  }
+}
+
 static status get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request,
                            struct kv_value *value, struct doc_path *ret_path, struct doc_record *ret) {
   const struct firestore_service *service = request_service(call);
   struct arena *arena = rpc_call_arena(call);
-  const Google__Protobuf__Timestamp *read_time = NULL;
-  if (request->consistency_selector_case ==
-      GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_READ_TIME)
-    read_time = request->read_time;
-  else if (request->consistency_selector_case ==
-           GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION)
-    return request_invalid_transaction();
   STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_READS, ret_path));
   STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, ret_path->name));
   const struct doc_mask *mask;
   STATUS_TRY(request_read_mask(request->mask, arena, &mask));
-  kv_snapshot snapshot;
-  STATUS_TRY(request_snapshot(service, read_time, &snapshot));
   str key;
   STATUS_TRY(doc_key_from_path(ret_path, arena, &key));
+  kv_snapshot snapshot;
+  STATUS_TRY(get_snapshot(service, request, ret_path, key, &snapshot));
   STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, value));
   if (!value->found)
     return status_make(STATUS_NOT_FOUND, "Document \"" STR_FMT "\" not found.", STR_ARG(ret_path->name));
@@ -51,7 +66,7 @@ void firestore_get_document(struct rpc_call *call, const Google__Firestore__V1__
 /* ---- BatchGetDocuments ---- */
 
 /* google.firestore.v1.BatchGetDocumentsResponse */
-enum { FOUND_FIELD = 1, MISSING_FIELD = 2, READ_TIME_FIELD = 4 };
+enum { FOUND_FIELD = 1, MISSING_FIELD = 2, TRANSACTION_FIELD = 3, READ_TIME_FIELD = 4 };
 
 /* Documents are read some at a time: enough to be cheap, few enough that a slow reader pins little. */
 enum { BATCH_GET_CHUNK = 16 };
@@ -59,7 +74,12 @@ enum { BATCH_GET_CHUNK = 16 };
 /* After so many documents, or bytes decoded for a mask, other calls have their turn. */
 enum { TURN_DOCUMENTS_MAX = 512, TURN_DECODED_MAX = 2 * 1024 * 1024 };
 
+/*   opened --+--> waiting (for a turn: turns.h) --+--> reading --> ended
+ *            +------------------------------------+                            */
 struct batch_get {
+  enum { BATCH_GET_OPENED, BATCH_GET_WAITING, BATCH_GET_READING } stage;
+  struct transaction *transaction; /* or NULL */
+  bool owes_id;                    /* the transaction is new, and the client has not got its id yet */
   kv_snapshot snapshot;
   const struct doc_mask *mask;
   size_t count, next; /* of names; next: not yet sent */
@@ -111,15 +131,64 @@ static status read_chunk(struct batch_get *get) {
 
 static void batch_get_end(struct rpc_call *call, struct batch_get *get, status result) {
   release_chunk(get);
+  if (get->owes_id)
+    transaction_abandon(get->transaction);
+  else
+    transaction_release(get->transaction);
   rpc_call_finish(call, result);
+}
+
+/* The response that begins a stream with a new transaction. */
+static status transaction_message(const struct batch_get *get, rpc_message *ret) {
+  str id = transaction_id(get->transaction);
+  if (!rpc_message_alloc(wire_bytes_field_size(TRANSACTION_FIELD, id.len), ret))
+    return send_time_too_large();
+  wire_put_bytes(ret->data, TRANSACTION_FIELD, id);
+  return status_ok();
+}
+
+/* The next response. */
+static status next_message(struct batch_get *get, size_t *decoded_bytes, rpc_message *ret) {
+  if (get->owes_id)
+    return transaction_message(get, ret);
+  if (get->next >= get->first + get->chunk)
+    STATUS_TRY(read_chunk(get));
+  const struct kv_value *value = &get->values[get->next - get->first];
+  /* A masked document takes memory for the time of its encoding only. */
+  struct arena scratch;
+  arena_init(&scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = batch_get_message(get, &scratch, get->names[get->next], value, ret);
+  arena_fini(&scratch);
+  *decoded_bytes += get->mask == NULL ? 0 : value->bytes.len;
+  return result;
+}
+
+/* What is to be read belongs to the transaction before the client knows it. */
+static status begin_reading(struct batch_get *get) {
+  if (get->transaction != NULL) {
+    if (get->stage == BATCH_GET_WAITING)
+      transaction_turn_came(get->transaction);
+    for (size_t i = 0; i < get->count; i++)
+      STATUS_TRY(transaction_read_document(get->transaction, get->keys[i]));
+    get->snapshot = transaction_snapshot(get->transaction);
+  }
+  get->stage = BATCH_GET_READING;
+  return status_ok();
 }
 
 /* Sends until everything is sent, the reader is behind, or it has been long enough. */
 static void batch_get_pump(struct rpc_call *call, void *state) {
   struct batch_get *get = state;
+  if (get->stage != BATCH_GET_READING) {
+    status result = begin_reading(get);
+    if (!status_is_ok(&result)) {
+      batch_get_end(call, get, result);
+      return;
+    }
+  }
   size_t decoded_bytes = 0;
   for (size_t turn = 0;; turn++) {
-    if (get->next == get->count) {
+    if (get->next == get->count && !get->owes_id) {
       batch_get_end(call, get, status_ok());
       return;
     }
@@ -128,19 +197,8 @@ static void batch_get_pump(struct rpc_call *call, void *state) {
       rpc_call_yield(call);
       return;
     }
-    status result = status_ok();
-    if (get->next >= get->first + get->chunk)
-      result = read_chunk(get);
-    /* A masked document takes memory for the time of its encoding only. */
-    struct arena scratch;
-    arena_init(&scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
     rpc_message message;
-    if (status_is_ok(&result))
-      result = batch_get_message(get, &scratch, get->names[get->next], &get->values[get->next - get->first],
-                                 &message);
-    arena_fini(&scratch);
-    decoded_bytes +=
-        get->mask == NULL || !status_is_ok(&result) ? 0 : get->values[get->next - get->first].bytes.len;
+    status result = next_message(get, &decoded_bytes, &message);
     if (!status_is_ok(&result)) {
       batch_get_end(call, get, result);
       return;
@@ -156,12 +214,23 @@ static void batch_get_pump(struct rpc_call *call, void *state) {
       batch_get_end(call, get, status_default(STATUS_CANCELLED));
       return;
     }
-    get->next++;
+    if (get->owes_id)
+      get->owes_id = false;
+    else
+      get->next++;
   }
 }
 
 static void batch_get_cancelled(struct rpc_call *call, void *state) {
-  batch_get_end(call, state, status_default(STATUS_CANCELLED));
+  struct batch_get *get = state;
+  /* Told already that its turn came: the pump is on its way, and will find the stream closed. */
+  if (get->stage == BATCH_GET_WAITING && !transaction_turn_give_up(get->transaction))
+    return;
+  batch_get_end(call, get, status_default(STATUS_CANCELLED));
+}
+
+static void batch_get_turn_came(void *argument) {
+  rpc_call_yield(argument); /* the pump runs on the queue's thread */
 }
 
 static const struct rpc_call_events batch_get_events = {.drained = batch_get_pump,
@@ -202,24 +271,30 @@ static status drop_duplicates(struct batch_get *get, struct arena *arena) {
   return status_ok();
 }
 
+/* The last of opening: a transaction that was begun is ended by batch_get_end. */
+static status batch_get_selector(const struct firestore_service *service,
+                                 const Google__Firestore__V1__BatchGetDocumentsRequest *request, str database,
+                                 struct batch_get *get) {
+  switch (request->consistency_selector_case) {
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:
+    return request_snapshot(service, request->read_time, &get->snapshot);
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
+    return request_use_transaction(service, request->transaction, database, &get->transaction);
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_NEW_TRANSACTION:
+    STATUS_TRY(request_begin_transaction(service, request->new_transaction, database, &get->transaction));
+    get->owes_id = true;
+    return status_ok();
+  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:
+  default:
+    return request_snapshot(service, NULL, &get->snapshot);
+  }
+}
+
 static status batch_get_open(struct rpc_call *call,
                              const Google__Firestore__V1__BatchGetDocumentsRequest *request,
                              struct batch_get **ret) {
   const struct firestore_service *service = request_service(call);
   struct arena *arena = rpc_call_arena(call);
-  const Google__Protobuf__Timestamp *read_time = NULL;
-  switch (request->consistency_selector_case) {
-  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:
-    read_time = request->read_time;
-    break;
-  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
-    return request_invalid_transaction();
-  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR_NEW_TRANSACTION:
-    return request_no_transactions();
-  case GOOGLE__FIRESTORE__V1__BATCH_GET_DOCUMENTS_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:
-  default:
-    break;
-  }
   struct doc_path database;
   STATUS_TRY(request_database(service, request->database, REQUEST_READS, &database));
   struct batch_get *get = ARENA_NEW(arena, struct batch_get);
@@ -239,9 +314,8 @@ static status batch_get_open(struct rpc_call *call,
   }
   STATUS_TRY(drop_duplicates(get, arena));
   STATUS_TRY(request_read_mask(request->mask, arena, &get->mask));
-  STATUS_TRY(request_snapshot(service, read_time, &get->snapshot));
   *ret = get;
-  return status_ok();
+  return batch_get_selector(service, request, request_database_name(&database), get);
 }
 
 void firestore_batch_get_documents(struct rpc_call *call,
@@ -254,5 +328,10 @@ void firestore_batch_get_documents(struct rpc_call *call,
   }
   assert(get != NULL);
   rpc_call_watch(call, &batch_get_events, get);
+  if (get->transaction != NULL) {
+    get->stage = BATCH_GET_WAITING; /* before its turn may come */
+    if (transaction_turn_wait(get->transaction, get->keys, get->count, batch_get_turn_came, call))
+      return;
+  }
   batch_get_pump(call, get);
 }

@@ -161,13 +161,33 @@ status request_precondition(const Google__Firestore__V1__Precondition *wire, str
   return status_ok();
 }
 
-status request_invalid_transaction(void) {
-  return status_make(STATUS_INVALID_ARGUMENT, "Invalid transaction: the id is not one of this server's.");
+str request_database_name(const struct doc_path *path) {
+  return str_make(path->name.ptr, (size_t)(path->database.ptr + path->database.len - path->name.ptr));
 }
 
-status request_no_transactions(void) {
-  return status_make(STATUS_UNIMPLEMENTED,
-                     "This version has no transactions yet. Use Commit with preconditions.");
+status request_begin_transaction(const struct firestore_service *service,
+                                 const Google__Firestore__V1__TransactionOptions *wire, str database,
+                                 struct transaction **ret) {
+  struct transaction_options options = {.database = database};
+  if (wire != NULL && wire->mode_case == GOOGLE__FIRESTORE__V1__TRANSACTION_OPTIONS__MODE_READ_WRITE) {
+    ProtobufCBinaryData retry = wire->read_write->retry_transaction;
+    options.retry_id = str_make(retry.data, retry.len);
+  }
+  if (wire != NULL && wire->mode_case == GOOGLE__FIRESTORE__V1__TRANSACTION_OPTIONS__MODE_READ_ONLY) {
+    options.read_only = true;
+    if (wire->read_only->consistency_selector_case ==
+        GOOGLE__FIRESTORE__V1__TRANSACTION_OPTIONS__READ_ONLY__CONSISTENCY_SELECTOR_READ_TIME) {
+      kv_snapshot snapshot;
+      STATUS_TRY(request_snapshot(service, wire->read_only->read_time, &snapshot));
+      options.read_version = snapshot.version;
+    }
+  }
+  return transactions_begin(service->transactions, &options, ret);
+}
+
+status request_use_transaction(const struct firestore_service *service, ProtobufCBinaryData id, str database,
+                               struct transaction **ret) {
+  return transactions_use(service->transactions, str_make(id.data, id.len), database, ret);
 }
 
 status request_project(struct doc_record *record, const struct doc_mask *mask, struct arena *arena) {

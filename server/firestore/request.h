@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "google/firestore/v1/firestore.skerry.h"
 #include "server/firestore/service.h"
+#include "server/firestore/transactions.h"
 #include "storage/document/mask.h"
 #include "storage/document/path.h"
 #include "storage/document/record.h"
@@ -15,7 +16,8 @@ enum { FIRESTORE_SECRET_BYTES = 32 };
 
 struct firestore_service {
   struct firestore_options options;
-  uint8_t secret[FIRESTORE_SECRET_BYTES]; /* signs page tokens */
+  struct transactions *transactions;
+  uint8_t secret[FIRESTORE_SECRET_BYTES]; /* signs page tokens and ids of transactions */
 };
 
 static inline struct firestore_service *request_service(const struct rpc_call *call) {
@@ -58,10 +60,17 @@ STATUS_MUST_USE status request_write_mask(const Google__Firestore__V1__DocumentM
 STATUS_MUST_USE status request_precondition(const Google__Firestore__V1__Precondition *wire,
                                             struct doc_precondition *ret);
 
-/* A transaction id that this server did not give: all, until it has transactions. */
-status request_invalid_transaction(void);
-/* What asks for a transaction. */
-status request_no_transactions(void);
+/* The full name of the database that `path`, which has one, is in: borrowed from it. */
+str request_database_name(const struct doc_path *path);
+/* Begins (and uses) a transaction as a request asks; `wire` NULL: read-write. Statuses as
+ * transactions_begin. */
+STATUS_MUST_USE status request_begin_transaction(const struct firestore_service *service,
+                                                 const Google__Firestore__V1__TransactionOptions *wire,
+                                                 str database, struct transaction **ret);
+/* Uses the transaction that a request names. Statuses as transactions_use. */
+STATUS_MUST_USE status request_use_transaction(const struct firestore_service *service,
+                                               ProtobufCBinaryData id, str database,
+                                               struct transaction **ret);
 
 /* Leaves of `record` what the mask (NULL: all) means. */
 STATUS_MUST_USE status request_project(struct doc_record *record, const struct doc_mask *mask,

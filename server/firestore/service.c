@@ -7,7 +7,7 @@
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
 
-/* ---- The secret of page tokens: made once for a store, so that tokens outlive a restart ---- */
+/* ---- The secret: made once for a store, so that page tokens outlive a restart ---- */
 
 #define SECRET_KEY STR("firestore/page_token_secret")
 
@@ -64,15 +64,6 @@ static void partition_query(struct rpc_call *call,
   (void)request;
   finish_later(call, "queries");
 }
-static void begin_transaction(struct rpc_call *call,
-                              const Google__Firestore__V1__BeginTransactionRequest *request) {
-  (void)request;
-  rpc_call_finish(call, request_no_transactions());
-}
-static void rollback(struct rpc_call *call, const Google__Firestore__V1__RollbackRequest *request) {
-  (void)request;
-  rpc_call_finish(call, request_no_transactions());
-}
 static void listen_open(struct rpc_call *call) {
   finish_later(call, "live listening");
 }
@@ -98,8 +89,8 @@ static const struct google_firestore_v1_firestore_handlers handlers = {
     .execute_pipeline = execute_pipeline,
     .run_aggregation_query = run_aggregation_query,
     .partition_query = partition_query,
-    .begin_transaction = begin_transaction,
-    .rollback = rollback,
+    .begin_transaction = firestore_begin_transaction,
+    .rollback = firestore_rollback,
     .listen = {.open = listen_open, .message = listen_message, .half_close = nothing},
     .write = {.open = firestore_write_open,
               .message = firestore_write_message,
@@ -115,6 +106,9 @@ status firestore_service_new(const struct firestore_options *options, struct fir
     service->options.port = port_linux();
   status result = load_secret(service);
   if (status_is_ok(&result))
+    result = transactions_new(options->store, service->options.port,
+                              str_make(service->secret, sizeof service->secret), &service->transactions);
+  if (status_is_ok(&result))
     *ret = service;
   else
     free(service);
@@ -125,6 +119,17 @@ status firestore_service_register(struct firestore_service *service, struct rpc_
   return rpc_server_add_service(server, &google_firestore_v1_firestore_service, &handlers, service);
 }
 
+void firestore_service_tick(struct firestore_service *service) {
+  transactions_tick(service->transactions);
+}
+
+size_t firestore_service_transactions_open(struct firestore_service *service) {
+  return transactions_open(service->transactions);
+}
+
 void firestore_service_free(struct firestore_service *service) {
+  if (service == NULL)
+    return;
+  transactions_free(service->transactions);
   free(service);
 }

@@ -4,6 +4,7 @@
 #define SKERRY_SERVER_FIRESTORE_SERVICE_H
 
 #include "base/status.h"
+#include "ports/port.h"
 #include "rpc/server.h"
 #include "server/access/access.h"
 #include "storage/document/size.h"
@@ -40,6 +41,9 @@ STATUS_MUST_USE status firestore_service_new(const struct firestore_options *opt
                                              struct firestore_service **ret);
 STATUS_MUST_USE status firestore_service_register(struct firestore_service *service,
                                                   struct rpc_server *server);
+/* Work that waits for time to pass: to be called about once a second. */
+void firestore_service_tick(struct firestore_service *service);
+size_t firestore_service_transactions_open(struct firestore_service *service);
 void firestore_service_free(
     struct firestore_service *service); /* after the server is drained; NULL allowed */
 

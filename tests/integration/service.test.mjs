@@ -103,15 +103,12 @@ test('methods that this version does not have', { skip: skerryOnly }, async (t) 
   const db = freshDatabase();
   const query = { from: [{ collection_id: 'c' }] };
   const unary = {
-    BeginTransaction: { database: db.name },
-    Rollback: { database: db.name, transaction: Buffer.from('x') },
     PartitionQuery: { parent: db.root, structured_query: query, partition_count: 2 },
   };
   const streams = {
     RunQuery: { parent: db.root, structured_query: query },
     RunAggregationQuery: { parent: db.root, structured_aggregation_query: { structured_query: query, aggregations: [{ count: {}, alias: 'n' }] } },
     ExecutePipeline: { database: db.name },
-    BatchGetDocuments: { database: db.name, documents: [db.doc('c/x')], new_transaction: { read_write: {} } },
   };
   for (const [method, request] of Object.entries(unary))
     await t.test(method, () => fails(rpc.call(method, request), code.UNIMPLEMENTED, /this version/i));
