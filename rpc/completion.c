@@ -72,10 +72,18 @@ static void *run(void *argument) {
   }
 }
 
+static grpc_completion_queue *create_queue(bool polls) {
+  grpc_completion_queue_attributes attributes = {.version = GRPC_CQ_CURRENT_VERSION,
+                                                 .cq_completion_type = GRPC_CQ_NEXT,
+                                                 .cq_polling_type =
+                                                     polls ? GRPC_CQ_DEFAULT_POLLING : GRPC_CQ_NON_POLLING};
+  return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
+}
+
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {
   queue->server = server;
   queue->index = index;
-  queue->cq = grpc_completion_queue_create_for_next(NULL);
+  queue->cq = create_queue(!server->options.polled_by_another);
   queue->counters = calloc(server->entry_count + 1, sizeof *queue->counters);
   size_t registered = 0;
   for (size_t i = 0; i < server->entry_count; i++)

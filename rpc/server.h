@@ -21,8 +21,13 @@ struct port;
 /* Zeroed memory has the defaults, given here; each has bounds, and rpc_server_new refuses what is outside of
  * them, naming the setting. */
 struct rpc_server_options {
-  struct port *port;                   /* NULL: port_linux() */
-  unsigned threads;                    /* completion queues, each with its thread. One a core; 1-64 */
+  struct port *port; /* NULL: port_linux() */
+  unsigned threads;  /* completion queues, each with its thread. One a core; 1-64 */
+  /* Another server of this process, started before and freed after this one ends, looks after the connections
+   * of both, and this one's threads only work. gRPC's poller is one for the process: each thread that takes
+   * part in it hands calls of other threads over by waking them. A thread with little to do of its own made
+   * that a third of the work of a busy server. */
+  bool polled_by_another;
   uint32_t message_bytes_max;          /* a request, after inflating. 10 MiB; 64 KiB-64 MiB */
   uint32_t call_memory_bytes_max;      /* a call's arena. LIMIT_CALL_ARENA_BYTES; 1 MiB-1 GiB */
   uint32_t metadata_bytes_max;         /* 8 KiB; 1-64 KiB */

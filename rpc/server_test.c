@@ -320,6 +320,24 @@ static void find_unary(void *argument, const struct rpc_method_stats *stats) {
     *(struct rpc_method_stats *)argument = *stats;
 }
 
+/* As `skerry serve` has it: the second server's thread leaves polling to the first one's. */
+static void test_polled_by_another(void **state) {
+  (void)state;
+  void *public = NULL, *admin = NULL;
+  const struct rpc_server_options polls = {.threads = 2}, works = {.threads = 1, .polled_by_another = true};
+  assert_int_equal(runtime_start_with(&public, &polls), 0);
+  assert_int_equal(runtime_start_with(&admin, &works), 0);
+  echo_request request = runtime_request("hello");
+  for (int i = 0; i < 20; i++) {
+    echo_response *response;
+    assert_status_ok(runtime_unary(i % 2 == 0 ? admin : public, NULL, &request, &response));
+    assert_string_equal(response->text, "hello");
+    runtime_free(response);
+  }
+  assert_int_equal(runtime_stop(&admin), 0); /* drains while the other one still polls */
+  assert_int_equal(runtime_stop(&public), 0);
+}
+
 static void test_counts(void **state) {
   struct runtime_fixture *f = *state;
   echo_request request = runtime_request("x");
@@ -352,6 +370,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_drain_cancels_at_the_deadline, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_second_drain_is_earlier, runtime_start, runtime_stop),
       cmocka_unit_test(test_refuses_settings),
+      cmocka_unit_test(test_polled_by_another),
       cmocka_unit_test_setup_teardown(test_counts, runtime_start, runtime_stop),
   };
   grpc_init();

@@ -138,7 +138,8 @@ static status start_services(struct server *server) {
   STATUS_TRY(firestore_service_register(server->firestore, server->rpc));
   STATUS_TRY(rpc_server_start(server->rpc));
 
-  struct rpc_server_options admin_options = {.port = server->port, .threads = 1, .reflection = true};
+  struct rpc_server_options admin_options = {
+      .port = server->port, .threads = 1, .polled_by_another = true, .reflection = true};
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
   server->admin.store = server->store;
   server->admin.server = server->rpc;
@@ -316,8 +317,8 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
 static void stop(struct server *server) {
   listener_close(server->listener);
   listener_close(server->admin_listener);
-  rpc_server_free(server->rpc);
   rpc_server_free(server->admin_rpc);
+  rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
   if (server->store != NULL)
     kv_close(server->store);
