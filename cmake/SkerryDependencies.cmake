@@ -14,6 +14,7 @@ function(skerry_dependency name)
 endfunction()
 
 skerry_dependency(grpc LIBRARIES grpc_unsecure gpr)
+skerry_dependency(abseil LIBRARIES absl_synchronization)
 skerry_dependency(protobuf_c LIBRARIES protobuf-c)
 skerry_dependency(rocksdb LIBRARIES rocksdb)
 skerry_dependency(nghttp2 LIBRARIES nghttp2)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "rpc/abseil.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "rpc/runtime.h"
@@ -148,6 +149,7 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
     free(server);
     return result;
   }
+  rpc_abseil_configure();
   grpc_init();
   memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);
