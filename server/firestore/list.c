@@ -94,18 +94,25 @@ static status listing_begin(struct listing *l, const char *page_token,
   return result;
 }
 
-/* Past a group: forwards past all of it; backwards its own key is the last of it. */
+/* Past a group: forwards past all of it; backwards its own key is the last of it. Most documents have nothing
+ * below them, and a step costs a tenth of a seek: so forwards one step is tried first, if the iterator stands
+ * in the group. */
 static status pass_group(const struct listing *l, struct kv_iter *iter, struct arena *scratch, str group,
-                         bool *ret_more) {
-  if (!l->reverse) {
-    str next;
-    STATUS_TRY(doc_key_skip_descendants(group, scratch, &next));
-    *ret_more = kv_iter_seek(iter, next);
-  } else {
+                         bool is_inside, bool *ret_more) {
+  if (l->reverse) {
     *ret_more = kv_iter_seek(iter, group);
     if (*ret_more && str_eq(kv_iter_key(iter), group))
       *ret_more = kv_iter_next(iter);
+    return status_ok();
   }
+  str next;
+  STATUS_TRY(doc_key_skip_descendants(group, scratch, &next));
+  if (is_inside) {
+    *ret_more = kv_iter_next(iter);
+    if (!*ret_more || str_cmp(kv_iter_key(iter), next) >= 0)
+      return status_ok();
+  }
+  *ret_more = kv_iter_seek(iter, next);
   return status_ok();
 }
 
@@ -124,7 +131,7 @@ static status step(struct listing *l, struct kv_iter *iter, struct arena *scratc
   STATUS_TRY(l->add(l, scratch, group, is_below ? (str){NULL, 0} : kv_iter_value(iter)));
   buf_clear(&l->last);
   buf_append_str(&l->last, group);
-  return pass_group(l, iter, scratch, group, ret_more);
+  return pass_group(l, iter, scratch, group, true, ret_more);
 }
 
 static status listing_scan(struct rpc_call *call, struct listing *l, struct kv_iter *iter) {
@@ -134,7 +141,7 @@ static status listing_scan(struct rpc_call *call, struct listing *l, struct kv_i
   bool more = false;
   status result = status_ok();
   if (l->start.len > 0)
-    result = pass_group(l, iter, &scratch, l->start, &more);
+    result = pass_group(l, iter, &scratch, l->start, false, &more);
   else
     more = kv_iter_next(iter);
   for (size_t seeks = 0; status_is_ok(&result) && more; seeks++) {

@@ -209,6 +209,8 @@ rocksdb::BlockBasedTableOptions table_options(const std::shared_ptr<rocksdb::Cac
   /* 10 bits a key: 1% false hits. */
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.optimize_filters_for_memory = false;
+  /* Reading ahead is a system call each time, in the cache or not: for scans, not for pages of a list. */
+  table.num_file_reads_for_auto_readahead = 16;
   return table;
 }
 
@@ -222,6 +224,9 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     if (!s.ok() || comparator == nullptr)
       std::abort(); /* not the library that we were built for */
     options.comparator = comparator;
+    /* Versions of one key that a scan steps over before it seeks past them: a seek costs as much as twenty.
+     */
+    options.max_sequential_skip_in_iterations = 24;
     /* Old values of keys that are not written any more go when their file is rewritten; at the latest then.
      */
     options.periodic_compaction_seconds = UINT64_C(30) * 24 * 3600;
