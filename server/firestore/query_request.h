@@ -2,13 +2,15 @@
 #ifndef SKERRY_SERVER_FIRESTORE_QUERY_REQUEST_H
 #define SKERRY_SERVER_FIRESTORE_QUERY_REQUEST_H
 
-#include "server/firestore/request.h"
+#include "google/firestore/v1/query.pb-c.h"
+#include "storage/document/mask.h"
 #include "storage/query/aggregate.h"
 #include "storage/query/query.h"
 
 struct query_request {
-  struct query query;          /* prepared */
-  const struct doc_mask *mask; /* the projection; NULL: whole documents */
+  struct query query; /* prepared */
+  /* The projection; NULL: whole documents. The result field of find_nearest is always part of it. */
+  const struct doc_mask *mask;
 };
 
 /* `parent` is the request's, parsed and served. Everything is in the arena. INVALID_ARGUMENT for all that
