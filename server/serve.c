@@ -1,6 +1,6 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> services -> runtimes (public, admin) -> listeners -> serving
+ *   settings -> store -> indexes -> services -> runtimes (public, admin) -> listeners -> serving
  *
  * SIGTERM, SIGINT or SIGHUP: health says NOT_SERVING, connections are asked to go away, calls under way
  * finish or are cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the
@@ -20,6 +20,7 @@
 #include "server/firestore/service.h"
 #include "server/listener/listener.h"
 #include "server/settings.h"
+#include "storage/index/catalog.h"
 #include "storage/rocksdb/store.h"
 
 enum {
@@ -33,6 +34,7 @@ struct server {
   struct settings settings;
   struct port *port;
   struct kv_store *store;
+  struct index_set *indexes;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct listener *listener, *admin_listener;
@@ -123,6 +125,7 @@ static status start_services(struct server *server) {
   struct firestore_options firestore = {
       .store = server->store,
       .port = server->port,
+      .indexes = server->indexes,
       .queries = {.memory_bytes_max = (size_t)s->query_memory_bytes_max,
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
@@ -199,6 +202,7 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_check_safe(&server->settings));
   server->memory_limit_bytes = memory_limit(server);
   STATUS_TRY(open_store(server));
+  STATUS_TRY(index_set_open(server->store, &server->indexes));
   STATUS_TRY(start_services(server));
   return start_listening(server);
 }
@@ -320,6 +324,7 @@ static void stop(struct server *server) {
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
+  index_set_close(server->indexes);
   if (server->store != NULL)
     kv_close(server->store);
   settings_fini(&server->settings);

@@ -1,11 +1,13 @@
 #include "server/firestore/service.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/crypto.h"
 #include "ports/port.h"
 #include "server/firestore/handlers.h"
 #include "server/firestore/request.h"
+#include "storage/index/derive.h"
 
 /* ---- The secret: made once for a store, so that page tokens outlive a restart ---- */
 
@@ -98,10 +100,12 @@ static const struct google_firestore_v1_firestore_handlers handlers = {
 };
 
 status firestore_service_new(const struct firestore_options *options, struct firestore_service **ret) {
+  assert(options->indexes != NULL);
   struct firestore_service *service = calloc(1, sizeof *service);
   if (service == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   service->options = *options;
+  service->derive = index_derive(options->indexes);
   if (service->options.port == NULL)
     service->options.port = port_linux();
   status result = load_secret(service);

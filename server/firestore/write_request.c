@@ -21,7 +21,8 @@ struct doc_commit write_request_commit(const struct firestore_service *service, 
                              .limits = service->options.limits,
                              .arena = arena,
                              .done = done,
-                             .user = user};
+                             .user = user,
+                             .derive = &service->derive};
 }
 
 /* ---- Writes from the wire ---- */

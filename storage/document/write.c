@@ -21,6 +21,7 @@ struct doc_write_state {
   int64_t create_us, update_us;
   str fields;               /* canonical, if it exists */
   bool existed;             /* before the commit */
+  str existed_fields;       /* canonical, as they were before the commit; pinned with `stored` */
   struct doc_record before; /* as it was then, unless it was deleted since: zeroed */
   struct kv_value stored;   /* what was read for the first write of a chain; pinned until resolve ends */
 };
@@ -119,7 +120,7 @@ static status load_state(struct kv_reader *reader, const struct doc_write *write
   state->exists = state->existed = true;
   state->create_us = state->before.create_us;
   state->update_us = state->before.update_us;
-  state->fields = state->before.fields;
+  state->fields = state->existed_fields = state->before.fields;
   return status_ok();
 }
 
@@ -177,14 +178,25 @@ static bool is_unchanged(const struct doc_write_state *state) {
   return state->before.update_us != 0 && str_eq(state->fields, state->before.fields);
 }
 
+/* What else is written with a document that the commit changes. */
+static status derive(struct doc_commit *commit, const struct doc_write *write,
+                     const struct doc_write_state *state, struct kv_batch *batch) {
+  if (commit->derive == NULL)
+    return status_ok();
+  return commit->derive->write(commit->derive->argument, &write->path,
+                               state->existed ? &state->existed_fields : NULL,
+                               state->exists ? &state->fields : NULL, commit->arena, batch);
+}
+
 /* After the last write of a chain: what is stored, and what its results say. */
 static status finish_chain(struct doc_commit *commit, size_t index, struct kv_batch *batch) {
   struct doc_write *write = &commit->writes[index];
   struct doc_write_state *state = &commit->states[index];
   if (!state->exists) {
-    if (state->existed)
-      kv_batch_delete(batch, KV_DOCUMENTS, write->key);
-    return status_ok();
+    if (!state->existed)
+      return status_ok();
+    kv_batch_delete(batch, KV_DOCUMENTS, write->key);
+    return derive(commit, write, state, batch);
   }
   if (is_unchanged(state)) {
     state->update_us = state->before.update_us;
@@ -196,6 +208,7 @@ static status finish_chain(struct doc_commit *commit, size_t index, struct kv_ba
     str bytes;
     STATUS_TRY(doc_record_encode(&record, commit->arena, &bytes));
     kv_batch_put(batch, KV_DOCUMENTS, write->key, bytes);
+    STATUS_TRY(derive(commit, write, state, batch));
   }
   if (commit->keep_records) {
     record.fields = arena_str_copy(commit->arena, record.fields); /* they may be pinned in the store */

@@ -318,12 +318,88 @@ static void test_empty_document_and_commit(void **state) {
   assert_true(version > 0);
 }
 
+/* ---- What is written with documents ---- */
+
+static int64_t n_of(const str *fields) {
+  struct doc_map map;
+  if (fields == NULL)
+    return -1;
+  status result = doc_decode_fields(*fields, &arena, &map);
+  assert_true(status_is_ok(&result));
+  return map.count == 1 ? map.fields[0].value.as.integer : -2;
+}
+
+/* Writes down each call, and puts what it saw under the document's path. It refuses the number 13. */
+static status write_down(void *argument, const struct doc_path *document, const str *old_fields,
+                         const str *new_fields, struct arena *scratch, struct kv_batch *batch) {
+  struct buf *calls = argument;
+  assert_ptr_equal(scratch, &arena);
+  if (n_of(new_fields) == 13)
+    return status_make(STATUS_INVALID_ARGUMENT, "Thirteen is refused.");
+  size_t start = calls->len;
+  buf_printf(calls, STR_FMT " %d>%d;", STR_ARG(document->relative), (int)n_of(old_fields),
+             (int)n_of(new_fields));
+  kv_batch_put(batch, KV_INDEX, document->relative, str_from(buf_str(calls), start));
+  return status_ok();
+}
+
+static status derived_commit(struct doc_write *writes, size_t count, struct buf *calls) {
+  const struct doc_derive derive = {write_down, calls};
+  struct doc_commit commit = {.writes = writes, .write_count = count, .derive = &derive};
+  kv_version version;
+  buf_clear(calls);
+  return run(&commit, &version);
+}
+
+#define DERIVED(wanted, ...)                                                                                 \
+  do {                                                                                                       \
+    struct doc_write writes[] = {__VA_ARGS__};                                                               \
+    assert_code(derived_commit(writes, sizeof writes / sizeof *writes, &calls), STATUS_OK);                  \
+    buf_append_byte(&calls, 0);                                                                              \
+    assert_string_equal((const char *)calls.data, (wanted));                                                 \
+  } while (0)
+
+static void assert_derived(const char *relative, const char *wanted) {
+  kv_snapshot snapshot;
+  struct kv_value value;
+  status result = kv_snapshot_at(store, KV_LATEST, &snapshot);
+  assert_true(status_is_ok(&result));
+  result = kv_get(snapshot, KV_INDEX, str_from_cstr(relative), &value);
+  assert_true(status_is_ok(&result));
+  assert_int_equal(value.found, wanted != NULL);
+  assert_true(wanted == NULL || str_eq(value.bytes, str_from_cstr(wanted)));
+  kv_value_release(&value);
+}
+
+static void test_derived(void **state) {
+  (void)state;
+  struct buf calls = {0};
+  DERIVED("d/a -1>1;", set("d/a", 1));
+  assert_derived("d/a", "d/a -1>1;");
+  DERIVED("d/a 1>2;", set("d/a", 2));
+  DERIVED("", set("d/a", 2));                              /* unchanged */
+  DERIVED("", set("d/a", 5), set("d/a", 2));               /* in the end */
+  DERIVED("d/a 2>4;", set("d/a", 3), increment("d/a", 1)); /* once, after the last write */
+  DERIVED("d/a 4>6;", delete ("d/a"), set("d/a", 6));      /* a new document: as it was before the commit */
+  DERIVED("d/a 6>6;", delete ("d/a"), set("d/a", 6));      /* with another create time */
+  DERIVED("d/b -1>1;d/a 6>7;", set("d/b", 1), set("d/a", 7));
+  DERIVED("d/a 7>-1;", set("d/a", 9), delete ("d/a"));
+  DERIVED("", delete ("d/a"));
+  DERIVED("", set("d/a", 9), delete ("d/a"));
+  struct doc_write refused[] = {set("d/c", 1), set("d/d", 13)};
+  assert_code(derived_commit(refused, 2, &calls), STATUS_INVALID_ARGUMENT);
+  assert_int_equal(read_n("d/c", NULL), -1);
+  assert_derived("d/c", NULL);
+  buf_fini(&calls);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_set_and_times),  cmocka_unit_test(test_preconditions),
       cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_writes_see_each_other),
       cmocka_unit_test(test_results),        cmocka_unit_test(test_mask),
       cmocka_unit_test(test_limits),         cmocka_unit_test(test_empty_document_and_commit),
+      cmocka_unit_test(test_derived),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
