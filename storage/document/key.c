@@ -338,3 +338,17 @@ status doc_key_to_path(str key, struct arena *arena, struct doc_path *ret) {
   *ret = path;
   return status_ok();
 }
+
+bool doc_key_append_names(str rest, struct buf *out) {
+  struct segment segment;
+  while (rest.len > 0) {
+    if (!read_segment(&rest, &segment))
+      return false;
+    buf_append_byte(out, '/');
+    if (!buf_reserve(out, segment.id_len))
+      return true; /* out->failed says it */
+    put_id((char *)out->data + out->len, &segment);
+    out->len += segment.id_len;
+  }
+  return true;
+}

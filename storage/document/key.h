@@ -70,6 +70,9 @@ void doc_key_put_relative(const struct doc_path *path, struct buf *out);
 /* Takes one segment off the front of *rest and gives its bytes. False if there is none. */
 bool doc_key_take_segment(str *rest, str *ret);
 
+/* Appends to a name what the segments in `rest` say, a '/' before each. False if they are no segments. */
+bool doc_key_append_names(str rest, struct buf *out);
+
 /* How the list calls scan, forwards, with n = parent->segment_count:
  *
  *   ListDocuments: over doc_key_children_range(parent, id). A key of n + 2 segments is a document of the

@@ -83,8 +83,12 @@ struct plan_branch {
   /* To be checked on the document. */
   const struct query_filter *const *filters;
   size_t filter_count;
+  bool filters_names;                           /* among them some on __name__ */
   const struct doc_field_path *const *existing; /* fields that it must have */
   size_t existing_count;
+  /* The top-level fields that all of that looks at, and the orders' if the plan sorts; sorted, unique. */
+  const str *decoded;
+  size_t decoded_count;
 };
 
 struct query_plan {
