@@ -4,7 +4,8 @@
  *
  *   bare_echo ADDRESS_V4 PORT THREADS     prints "listening on ADDRESS:PORT" and serves until it is killed
  *
- * It answers /skerry.test.v1.Echo/Unary with the request's bytes. */
+ * It answers /skerry.test.v1.Echo/Unary with the request's bytes, and ServerStream with STREAM_MESSAGES times
+ * those. */
 #include <arpa/inet.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
@@ -17,47 +18,65 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { SLOTS = 64, THREADS_MAX = 64 };
+enum { SLOTS = 64, THREADS_MAX = 64, STREAM_MESSAGES = 20 };
 
 struct queue {
   grpc_server *server;
-  void *method;
+  void *unary, *stream; /* methods */
   grpc_completion_queue *cq;
 };
 
 struct call {
   struct queue *queue;
+  void *method;
   grpc_call *call;
   gpr_timespec deadline;
   grpc_metadata_array metadata;
   grpc_byte_buffer *payload;
   int cancelled;
-  bool is_answered;
+  int messages_left;
+  bool is_begun;
 };
 
 static void request(struct call *call) {
-  call->is_answered = false;
+  call->messages_left = call->method == call->queue->stream ? STREAM_MESSAGES : 1;
+  call->is_begun = false;
   grpc_metadata_array_init(&call->metadata);
-  grpc_server_request_registered_call(call->queue->server, call->queue->method, &call->call, &call->deadline,
+  grpc_server_request_registered_call(call->queue->server, call->method, &call->call, &call->deadline,
                                       &call->metadata, &call->payload, call->queue->cq, call->queue->cq,
                                       call);
 }
 
+/* One message more, with what goes before the first and after the last. A message that others follow waits
+ * for them in gRPC's buffer; but not one that goes with the headers, which gRPC would then keep for ever. */
 static void answer(struct call *call) {
-  call->is_answered = true;
-  grpc_op ops[4] = {
-      {.op = GRPC_OP_SEND_INITIAL_METADATA},
-      {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->payload},
-      {.op = GRPC_OP_SEND_STATUS_FROM_SERVER},
-      {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->cancelled}};
-  grpc_call_start_batch(call->call, ops, 4, call, NULL);
+  grpc_op ops[4];
+  size_t count = 0;
+  bool is_last = --call->messages_left == 0;
+  uint32_t flags = call->is_begun && !is_last ? GRPC_WRITE_BUFFER_HINT : 0;
+  /* Sending empties it. */
+  grpc_byte_buffer *message = is_last ? call->payload : grpc_byte_buffer_copy(call->payload);
+  if (!call->is_begun)
+    ops[count++] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+  ops[count++] =
+      (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .flags = flags, .data.send_message.send_message = message};
+  if (is_last) {
+    ops[count++] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    ops[count++] = (grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+                             .data.recv_close_on_server.cancelled = &call->cancelled};
+  }
+  call->is_begun = true;
+  grpc_call_start_batch(call->call, ops, count, call, NULL);
+  if (!is_last)
+    grpc_byte_buffer_destroy(message);
 }
 
 static void *serve(void *argument) {
   struct queue *queue = argument;
-  struct call *calls = calloc(SLOTS, sizeof *calls);
-  for (int i = 0; calls != NULL && i < SLOTS; i++) {
+  struct call *calls = calloc(2 * SLOTS, sizeof *calls);
+  for (int i = 0; calls != NULL && i < 2 * SLOTS; i++) {
     calls[i].queue = queue;
+    calls[i].method = i < SLOTS ? queue->unary : queue->stream;
     request(&calls[i]);
   }
   for (;;) {
@@ -65,7 +84,7 @@ static void *serve(void *argument) {
     if (event.type != GRPC_OP_COMPLETE)
       return NULL;
     struct call *call = event.tag;
-    if (!call->is_answered && event.success != 0 && call->payload != NULL) {
+    if (call->messages_left > 0 && event.success != 0 && call->payload != NULL) {
       answer(call);
       continue;
     }
@@ -101,11 +120,13 @@ int main(int argc, char **argv) {
     threads = 1;
   grpc_init();
   grpc_server *server = grpc_server_create(NULL, NULL);
-  void *method = grpc_server_register_method(server, "/skerry.test.v1.Echo/Unary", NULL,
+  void *unary = grpc_server_register_method(server, "/skerry.test.v1.Echo/Unary", NULL,
+                                            GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  void *stream = grpc_server_register_method(server, "/skerry.test.v1.Echo/ServerStream", NULL,
                                              GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
   static struct queue queues[THREADS_MAX];
   for (unsigned long i = 0; i < threads; i++) {
-    queues[i] = (struct queue){server, method, grpc_completion_queue_create_for_next(NULL)};
+    queues[i] = (struct queue){server, unary, stream, grpc_completion_queue_create_for_next(NULL)};
     grpc_server_register_completion_queue(server, queues[i].cq, NULL);
   }
   grpc_server_start(server);

@@ -7,22 +7,23 @@
 
 #include "bench/load.h"
 
-static const char usage[] = "skerry bench MODE [options]\n"
-                            "  MODE  echo, get (GetDocument), commit (upserts), fill (writes documents 0 to "
-                            "N-1), list (ListDocuments),\n"
-                            "        batchget (BatchGetDocuments)\n"
-                            "  --target ADDRESS     127.0.0.1:8080\n"
-                            "  --connections N      16\n"
-                            "  --in-flight N        calls at once on a connection (16)\n"
-                            "  --seconds S          of measuring (5); for fill at the most\n"
-                            "  --warm-up S          before it (1)\n"
-                            "  --documents N        how many there are to choose from (10000)\n"
-                            "  --bytes N            of a document's fields, or of an echo (200)\n"
-                            "  --writes N           writes, or documents, of one call (1)\n"
-                            "  --unique FIRST       commit: names never used before, from this number on\n"
-                            "  --database NAME      projects/demo-bench/databases/(default)\n"
-                            "  --authorization TEXT the header (\"Bearer owner\" for the emulator)\n"
-                            "  --label TEXT         for the output\n";
+static const char usage[] =
+    "skerry bench MODE [options]\n"
+    "  MODE  echo, get (GetDocument), commit (upserts), fill (writes documents 0 to "
+    "N-1), list (ListDocuments),\n"
+    "        batchget (BatchGetDocuments), stream (20 messages a call, of the bench's echo)\n"
+    "  --target ADDRESS     127.0.0.1:8080\n"
+    "  --connections N      16\n"
+    "  --in-flight N        calls at once on a connection (16)\n"
+    "  --seconds S          of measuring (5); for fill at the most\n"
+    "  --warm-up S          before it (1)\n"
+    "  --documents N        how many there are to choose from (10000)\n"
+    "  --bytes N            of a document's fields, or of an echo (200)\n"
+    "  --writes N           writes, or documents, of one call (1)\n"
+    "  --unique FIRST       commit: names never used before, from this number on\n"
+    "  --database NAME      projects/demo-bench/databases/(default)\n"
+    "  --authorization TEXT the header (\"Bearer owner\" for the emulator)\n"
+    "  --label TEXT         for the output\n";
 
 enum option_kind { TEXT, NUMBER };
 

@@ -5,7 +5,8 @@
 #include "base/wire.h"
 #include "google/firestore/v1/firestore.skerry.h"
 
-const char *const load_mode_names[LOAD_MODES] = {"echo", "get", "commit", "fill", "list", "batchget"};
+const char *const load_mode_names[LOAD_MODES] = {"echo", "get",      "commit", "fill",
+                                                 "list", "batchget", "stream"};
 
 /* google.firestore.v1 field numbers. */
 enum { DOCUMENT_NAME = 1, DOCUMENT_FIELDS = 2, ENTRY_KEY = 1, ENTRY_VALUE = 2, VALUE_STRING = 17 };
@@ -15,6 +16,15 @@ static const struct rpc_method echo_method = {.name = "Unary",
                                               .kind = RPC_UNARY,
                                               .request = {"skerry.test.v1.EchoRequest", NULL},
                                               .response = {"skerry.test.v1.EchoResponse", NULL}};
+
+static const struct rpc_method stream_method = {.name = "ServerStream",
+                                                .path = "/skerry.test.v1.Echo/ServerStream",
+                                                .kind = RPC_SERVER_STREAM,
+                                                .request = {"skerry.test.v1.EchoRequest", NULL},
+                                                .response = {"skerry.test.v1.EchoResponse", NULL}};
+
+/* skerry.test.v1.EchoRequest */
+enum { ECHO_TEXT = 1, ECHO_REPEAT = 3 };
 
 uint64_t random_next(uint64_t *state) {
   *state ^= *state >> 12;
@@ -35,6 +45,8 @@ const struct rpc_method *request_method(enum load_mode mode) {
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_LIST_DOCUMENTS];
   case LOAD_BATCH_GET:
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_BATCH_GET_DOCUMENTS];
+  case LOAD_STREAM:
+    return &stream_method;
   case LOAD_ECHO:
   case LOAD_MODES:
     break;
@@ -177,6 +189,19 @@ static const void *make_echo(const struct request_options *options, uint64_t *ra
   return request;
 }
 
+static const void *make_stream(const struct request_options *options, uint64_t *random, struct arena *arena) {
+  str *request = arena_alloc(arena, sizeof *request);
+  str text = random_text(arena, random, options->bytes);
+  size_t size = wire_bytes_field_size(ECHO_TEXT, text.len) + 1 + wire_varint_size(options->writes);
+  uint8_t *bytes = arena_alloc(arena, size);
+  if (request == NULL || bytes == NULL)
+    return NULL;
+  uint8_t *at = wire_put_bytes(bytes, ECHO_TEXT, text);
+  wire_put_varint(wire_put_tag(at, ECHO_REPEAT, WIRE_VARINT), options->writes);
+  *request = str_make(bytes, size);
+  return request;
+}
+
 const void *request_make(const struct request_options *options, uint64_t *random, struct arena *arena) {
   switch (options->mode) {
   case LOAD_GET:
@@ -188,6 +213,8 @@ const void *request_make(const struct request_options *options, uint64_t *random
     return make_list(options, arena);
   case LOAD_BATCH_GET:
     return make_batch_get(options, random, arena);
+  case LOAD_STREAM:
+    return make_stream(options, random, arena);
   case LOAD_ECHO:
   case LOAD_MODES:
     break;

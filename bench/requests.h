@@ -13,6 +13,7 @@ enum load_mode {
   LOAD_FILL,      /* Commit of `writes` upserts until documents 0 to `documents` - 1 are there */
   LOAD_LIST,      /* ListDocuments, a page of `writes` documents */
   LOAD_BATCH_GET, /* BatchGetDocuments of `writes` random ones */
+  LOAD_STREAM, /* skerry.test.v1.Echo/ServerStream: `writes` messages of `bytes` (of bare_echo always 20) */
   LOAD_MODES
 };
 
