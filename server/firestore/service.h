@@ -7,6 +7,7 @@
 #include "ports/port.h"
 #include "rpc/server.h"
 #include "server/access/access.h"
+#include "server/firestore/index_advisor.h"
 #include "storage/document/size.h"
 #include "storage/kv.h"
 #include "storage/query/run.h"
@@ -29,6 +30,7 @@ struct firestore_options {
   struct port *port;         /* NULL: port_linux() */
   struct index_set *indexes; /* what commits maintain and queries use */
   struct firestore_query_options queries;
+  struct index_advisor *advisor; /* is told which indexes queries miss; or NULL */
   struct access_policy access;
   const char *const *projects; /* that are served */
   size_t project_count;
