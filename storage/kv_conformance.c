@@ -404,6 +404,97 @@ static void test_threads(void **state) {
   pthread_mutex_destroy(&owner.lock);
 }
 
+/* ---- Phantoms ---- */
+
+/* Threads book seats: each counts those that are taken, and takes another if there are fewer than there may
+ * be. What others write elsewhere in between, `noise` keys at a time, makes drivers validate in other ways.
+ */
+enum { SEATS = 24, BOOKING_THREADS = 8 };
+
+struct booking {
+  struct kv_store *store;
+  size_t noise;
+  pthread_mutex_t lock;
+  unsigned next_seat, conflicts;
+};
+
+static status noise_resolve(void *argument, struct kv_reader *reader, kv_version version,
+                            struct kv_batch *batch) {
+  const struct booking *b = argument;
+  (void)reader, (void)version;
+  for (size_t i = 0; i < b->noise; i++) {
+    char key[16];
+    int len = snprintf(key, sizeof key, "noise%zu", i);
+    kv_batch_put(batch, KV_INDEX, str_make(key, (size_t)len), (str){0});
+  }
+  return status_ok();
+}
+
+static unsigned seats_taken(kv_snapshot snapshot) {
+  struct kv_iter *iter;
+  assert_ok(kv_iter_open(snapshot, KV_DOCUMENTS, STR("seat/"), STR("seat0"), false, &iter));
+  unsigned count = 0;
+  while (kv_iter_next(iter))
+    count++;
+  assert_ok(kv_iter_status(iter));
+  kv_iter_close(iter);
+  return count;
+}
+
+static status book(struct booking *b, kv_snapshot seen, unsigned seat) {
+  char key[32];
+  int len = snprintf(key, sizeof key, "seat/%u", seat);
+  struct write write = {KV_DOCUMENTS, str_make(key, (size_t)len), false, STR("taken")};
+  struct writes w = {.writes = &write, .count = 1};
+  struct kv_range range = {KV_DOCUMENTS, STR("seat/"), STR("seat0")};
+  struct kv_txn txn = {.read_version = seen.version,
+                       .ranges = &range,
+                       .range_count = 1,
+                       .resolve = writes_resolve,
+                       .argument = &w};
+  return kv_commit_wait(b->store, &txn, NULL);
+}
+
+static void *booking_main(void *argument) {
+  struct booking *b = argument;
+  for (unsigned attempt = 0;; attempt++) {
+    kv_snapshot seen = at(b->store, KV_LATEST);
+    if (seats_taken(seen) >= SEATS)
+      return NULL;
+    if (b->noise > 0 && attempt % (b->noise > 10000 ? 16 : 4) == 0) {
+      struct kv_txn noise = {.resolve = noise_resolve, .argument = b};
+      assert_ok(kv_commit_wait(b->store, &noise, NULL));
+    }
+    pthread_mutex_lock(&b->lock);
+    unsigned seat = b->next_seat++;
+    pthread_mutex_unlock(&b->lock);
+    status s = book(b, seen, seat);
+    if (s.code != STATUS_OK)
+      assert_status(s, STATUS_ABORTED);
+    pthread_mutex_lock(&b->lock);
+    b->conflicts += s.code == STATUS_ABORTED;
+    pthread_mutex_unlock(&b->lock);
+  }
+}
+
+static void test_phantoms(void **state) {
+  (void)state;
+  static const size_t noises[] = {0, 4000, 40000};
+  for (size_t i = 0; i < sizeof noises / sizeof noises[0]; i++) {
+    struct booking b = {.store = open_store(++test_number), .noise = noises[i]};
+    pthread_mutex_init(&b.lock, NULL);
+    pthread_t threads[BOOKING_THREADS];
+    for (size_t t = 0; t < BOOKING_THREADS; t++)
+      assert_int_equal(pthread_create(&threads[t], NULL, booking_main, &b), 0);
+    for (size_t t = 0; t < BOOKING_THREADS; t++)
+      pthread_join(threads[t], NULL);
+    assert_int_equal(seats_taken(at(b.store, KV_LATEST)), SEATS);
+    assert_true(b.conflicts > 0); /* they did meet */
+    pthread_mutex_destroy(&b.lock);
+    kv_close(b.store);
+  }
+}
+
 /* ---- A random life against a model ---- */
 
 enum { MODEL_KEYS = 48, MODEL_STEPS = 600 };
@@ -717,7 +808,7 @@ int kv_conformance_run(const struct kv_conformance *conformance) {
       cmocka_unit_test(test_basics),    cmocka_unit_test(test_reads_between_writes),
       cmocka_unit_test(test_batches),   cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_conflicts), cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_random),
+      cmocka_unit_test(test_phantoms),  cmocka_unit_test(test_random),
   };
   suite = conformance;
   test_number = 0;

@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #include "base/arena.h"
+#include "storage/rocksdb/recent.h"
 #include "storage/rocksdb/store_internal.h"
 
 enum {
@@ -37,6 +38,16 @@ enum {
   /* A record of the change log is cut at this size, to stay far under a block of the cache. */
   CHANGE_RECORD_BYTES = 64 * 1024,
   GROUPS = 2,
+  /* The window of recent writes, and at most an eighth of the store's memory. */
+  RECENT_BYTES = 4 * 1024 * 1024,
+  /* Validating one transaction: comparisons of keys, and what a lookup, a step of the engine and a
+   * microsecond are in them. About 50 ms in all, in which no other commit goes on; past it the transaction is
+   * to try again. */
+  VALIDATION_WORK_MAX = 4 * 1024 * 1024,
+  WORK_OF_GET = 128,
+  WORK_OF_STEP = 40,
+  WORK_IN_A_US = 80,
+  WALK_MIN = 64, /* steps: below it the window is faster than to begin to walk */
 };
 
 /* One write of a member; its strings are in the group's arena. */
@@ -77,6 +88,7 @@ struct pipeline {
   _Atomic uint64_t queue_len;
   struct kv_txn *waiting; /* the commit thread's: taken, in order, not in a group yet */
   uint64_t hash_seed;     /* clients choose keys; they must not choose where they fall */
+  struct recent recent;   /* the commit thread's: with the members of the group before the one at work */
 
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t pushed_changed, groups_changed;
@@ -281,41 +293,92 @@ static status conflict(void) {
   return status_default(STATUS_ABORTED);
 }
 
-static status check_key(struct pipeline *p, struct group *g, const struct kv_key *key, kv_version since) {
-  if (group_find(p, g, key->space, key->key) != NULL)
+/* What is left of the work that validating one transaction may take, in comparisons of keys. */
+struct validation {
+  kv_version since;
+  int64_t writes; /* since then, as the window knows */
+  uint64_t work_left;
+};
+
+static bool spend(struct validation *v, uint64_t work) {
+  bool enough = work <= v->work_left;
+  v->work_left = enough ? v->work_left - work : 0;
+  return enough;
+}
+
+static status check_key(struct pipeline *p, struct group *g, const struct kv_key *key, struct validation *v) {
+  if (v->writes != RECENT_UNKNOWN) {
+    uint64_t hash = key_hash(p, key->space, key->key);
+    return spend(v, 1) && !recent_has_key(&p->recent, v->since, key->space, hash) ? status_ok() : conflict();
+  }
+  if (!spend(v, WORK_OF_GET) || group_find(p, g, key->space, key->key) != NULL)
     return conflict();
   int64_t version = 0;
   STATUS_TRY(engine_key_version(p->store->engine, key->space, key->key, &version));
-  return version > since ? conflict() : status_ok();
+  return version > v->since ? conflict() : status_ok();
 }
 
-static status check_range(struct pipeline *p, struct group *g, const struct kv_range *range,
-                          kv_version since) {
-  if (rocks_is_empty_range(range->lower, range->upper))
-    return status_ok();
+static bool group_has_range(const struct group *g, const struct kv_range *range) {
   for (size_t i = 0; i < g->op_count; i++) {
     const struct op *op = &g->ops[i];
     if (op->space == range->space && str_cmp(op->key, range->lower) >= 0 &&
         (range->upper.len == 0 || str_cmp(op->key, range->upper) < 0))
-      return conflict();
+      return true;
   }
-  bool changed = false;
-  STATUS_TRY(
-      engine_range_changed(p->store->engine, range->space, range->lower, range->upper, since, &changed));
-  return changed ? conflict() : status_ok();
+  return false;
+}
+
+/* What the engine knows: everything but the members of this group. */
+static status check_range_by_walk(struct pipeline *p, struct group *g, const struct kv_range *range,
+                                  uint64_t steps_max, struct validation *v, enum engine_changed *ret) {
+  if (!spend(v, g->op_count) || group_has_range(g, range)) {
+    *ret = ENGINE_CHANGED;
+    return status_ok();
+  }
+  struct port *port = p->store->port;
+  int64_t before_us = port->monotonic_us(port);
+  STATUS_TRY(engine_range_changed(p->store->engine, range->space, range->lower, range->upper, v->since,
+                                  steps_max, ret));
+  if (!spend(v, (uint64_t)(port->monotonic_us(port) - before_us) * WORK_IN_A_US))
+    *ret = ENGINE_CHANGED;
+  return status_ok();
+}
+
+/* The engine walks over what was read, the window over what was written. Which way is shorter is not known
+ * before, so the engine is asked first for as long as the window would take. */
+static status check_range(struct pipeline *p, struct group *g, const struct kv_range *range,
+                          struct validation *v) {
+  if (rocks_is_empty_range(range->lower, range->upper))
+    return status_ok();
+  bool in_window = v->writes != RECENT_UNKNOWN;
+  uint64_t steps_max = (in_window ? (uint64_t)v->writes : v->work_left) / WORK_OF_STEP;
+  enum engine_changed changed = ENGINE_NOT_KNOWN;
+  if (steps_max >= WALK_MIN)
+    STATUS_TRY(check_range_by_walk(p, g, range, steps_max, v, &changed));
+  if (changed == ENGINE_NOT_KNOWN && in_window)
+    changed = spend(v, (uint64_t)v->writes) &&
+                      !recent_has_range(&p->recent, v->since, range->space, range->lower, range->upper)
+                  ? ENGINE_UNCHANGED
+                  : ENGINE_CHANGED;
+  return changed == ENGINE_UNCHANGED ? status_ok() : conflict();
 }
 
 /* Each version after the snapshot must still be there to be seen: so a snapshot from before the kept history
- * cannot be checked, and the transaction starts again. */
+ * cannot be checked, and the transaction starts again; as one does whose check would hold up all others. */
 static status check_read_set(struct pipeline *p, struct group *g, const struct kv_txn *txn) {
   if (txn->read_version == KV_LATEST || txn->key_count + txn->range_count == 0)
     return status_ok();
   if (txn->read_version < atomic_load(&p->store->oldest_history))
     return conflict();
+  struct validation v = {.since = txn->read_version,
+                         .writes = recent_count(&p->recent, txn->read_version),
+                         .work_left = VALIDATION_WORK_MAX};
+  if (v.writes == 0)
+    return status_ok();
   for (size_t i = 0; i < txn->key_count; i++)
-    STATUS_TRY(check_key(p, g, &txn->keys[i], txn->read_version));
+    STATUS_TRY(check_key(p, g, &txn->keys[i], &v));
   for (size_t i = 0; i < txn->range_count; i++)
-    STATUS_TRY(check_range(p, g, &txn->ranges[i], txn->read_version));
+    STATUS_TRY(check_range(p, g, &txn->ranges[i], &v));
   return status_ok();
 }
 
@@ -363,6 +426,8 @@ static status member_resolve(struct pipeline *p, struct group *g, struct member 
     s = status_default(STATUS_RESOURCE_EXHAUSTED);
   if (!status_is_ok(&s))
     g->op_count = batch.first_op;
+  for (size_t i = batch.first_op; i < g->op_count; i++)
+    recent_add(&p->recent, m->version, g->ops[i].space, g->ops[i].hash, g->ops[i].key);
   m->wrote = g->op_count > batch.first_op;
   return s;
 }
@@ -416,6 +481,8 @@ static void group_write(struct pipeline *p, struct group *g, kv_version newest) 
       atomic_store_explicit(&store->log_is_dirty, true, memory_order_relaxed);
     return;
   }
+  /* It may be on the medium, and be there when the store is open again, or not. */
+  recent_forget(&p->recent, newest);
   rocks_engine_failed(store, &s);
   if (s.code == STATUS_DATA_LOSS)
     s.code = STATUS_UNAVAILABLE;
@@ -659,6 +726,7 @@ static void pipeline_free(struct pipeline *p) {
     engine_batch_free(g->batch);
     arena_fini(&g->arena);
   }
+  recent_fini(&p->recent);
   pthread_cond_destroy(&p->groups_changed);
   pthread_cond_destroy(&p->pushed_changed);
   pthread_mutex_destroy(&p->lock);
@@ -680,6 +748,11 @@ status pipeline_start(struct rocks_store *store) {
     p->free_groups[p->free_count++] = g;
   }
   int error = getrandom(&p->hash_seed, sizeof p->hash_seed, 0) == sizeof p->hash_seed ? 0 : errno;
+  uint64_t recent_bytes = store->options.memory_bytes / 8;
+  status recent = recent_init(&p->recent, recent_bytes < RECENT_BYTES ? recent_bytes : RECENT_BYTES,
+                              atomic_load(&store->newest));
+  if (error == 0 && !status_is_ok(&recent))
+    error = ENOMEM;
   if (error == 0)
     error = pthread_create(&p->commit_thread, NULL, commit_main, p);
   if (error != 0) {

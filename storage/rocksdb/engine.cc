@@ -418,12 +418,14 @@ status engine_key_version(engine *e, unsigned family, str key, int64_t *ret_vers
   return status_ok();
 }
 
-status engine_range_changed(engine *e, unsigned family, str lower, str upper, int64_t since, bool *ret) {
+status engine_range_changed(engine *e, unsigned family, str lower, str upper, int64_t since,
+                            uint64_t entries_max, engine_changed *ret) {
   Timestamp newest(UINT64_MAX), oldest(static_cast<uint64_t>(since) + 1);
   Slice newest_slice = newest.slice(), oldest_slice = oldest.slice(), upper_slice = slice_of(upper);
   ReadOptions options;
   options.timestamp = &newest_slice;
   options.iter_start_ts = &oldest_slice; /* shows every version in between, deletions included */
+  options.max_skippable_internal_keys = entries_max;
   if (upper.len > 0)
     options.iterate_upper_bound = &upper_slice;
   std::unique_ptr<rocksdb::Iterator> it(e->db->NewIterator(options, e->families[family]));
@@ -431,9 +433,10 @@ status engine_range_changed(engine *e, unsigned family, str lower, str upper, in
     it->Seek(slice_of(lower));
   else
     it->SeekToFirst();
-  if (!it->Valid() && !it->status().ok())
+  bool unknown = it->status().IsIncomplete(); /* too many were skipped */
+  if (!it->Valid() && !it->status().ok() && !unknown)
     return translate(it->status());
-  *ret = it->Valid();
+  *ret = unknown ? ENGINE_NOT_KNOWN : it->Valid() ? ENGINE_CHANGED : ENGINE_UNCHANGED;
   return status_ok();
 }
 

@@ -68,9 +68,11 @@ STATUS_MUST_USE status engine_get_many(struct engine *engine, unsigned family, s
 /* The version of the last write or deletion of `key`; 0 if there is none, or none younger than history. */
 STATUS_MUST_USE status engine_key_version(struct engine *engine, unsigned family, str key,
                                           int64_t *ret_version);
-/* Whether a key of lower <= key < upper (empty: no bound) was written or deleted after `since`. */
+/* Whether a key of lower <= key < upper (empty: no bound) was written or deleted after `since`. Walks over
+ * all of the range: not known after entries_max entries. */
+enum engine_changed { ENGINE_UNCHANGED, ENGINE_CHANGED, ENGINE_NOT_KNOWN };
 STATUS_MUST_USE status engine_range_changed(struct engine *engine, unsigned family, str lower, str upper,
-                                            int64_t since, bool *ret);
+                                            int64_t since, uint64_t entries_max, enum engine_changed *ret);
 
 /* ENGINE_META: copied. *ret_found false: not there. At most `capacity` bytes. */
 STATUS_MUST_USE status engine_meta_get(struct engine *engine, str key, void *bytes, size_t capacity,

@@ -265,6 +265,44 @@ static void bench_scans(struct kv_store *store, bool reverse) {
   printf("open, seek, 20 entries     %10.0f /s\n", COUNT / (now_s() - start));
 }
 
+/* ---- Validation ---- */
+
+static status nothing_resolve(void *argument, struct kv_reader *reader, kv_version version,
+                              struct kv_batch *batch) {
+  (void)argument, (void)reader, (void)version, (void)batch;
+  return status_ok();
+}
+
+static status other_resolve(void *argument, struct kv_reader *reader, kv_version version,
+                            struct kv_batch *batch) {
+  const struct load *load = argument;
+  (void)reader, (void)version;
+  char key[64];
+  for (uint64_t n = load->first; n < load->first + load->count; n++) {
+    int len = snprintf(key, sizeof key, "index/of/something/else/%012llu", (unsigned long long)n);
+    kv_batch_put(batch, KV_INDEX, str_make(key, (size_t)len), (str){0});
+  }
+  return status_ok();
+}
+
+/* A transaction that read everything commits after so many writes of others elsewhere. */
+static void bench_validation(struct kv_store *store, uint64_t writes) {
+  kv_snapshot snapshot;
+  must(kv_snapshot_at(store, KV_LATEST, &snapshot), "snapshot");
+  for (uint64_t n = 0; n < writes; n += LOAD_BATCH) {
+    struct load load = {n, writes - n < LOAD_BATCH ? writes - n : LOAD_BATCH};
+    struct kv_txn txn = {.resolve = other_resolve, .argument = &load};
+    must(kv_commit_wait(store, &txn, NULL), "writes of others");
+  }
+  struct kv_range all = {.space = KV_DOCUMENTS};
+  struct kv_txn txn = {
+      .read_version = snapshot.version, .ranges = &all, .range_count = 1, .resolve = nothing_resolve};
+  double start = now_s();
+  status s = kv_commit_wait(store, &txn, NULL);
+  printf("validate all, %6llu writes %10.3f ms   %s\n", (unsigned long long)writes, (now_s() - start) * 1e3,
+         status_code_name((int)s.code));
+}
+
 int main(int argc, char **argv) {
   char directory[64];
   if (argc > 1)
@@ -293,6 +331,10 @@ int main(int argc, char **argv) {
   if (gets_only)
     sleep(3);
   bench_gets(store, "2,000 in cache", 2000, 400000, 1);
+  bench_validation(store, 0);
+  bench_validation(store, 1);
+  bench_validation(store, 10000);
+  bench_validation(store, 100000); /* past the window */
   bench_scans(store, false);
   bench_scans(store, true);
   struct kv_info info;
