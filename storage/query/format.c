@@ -18,17 +18,23 @@ static void put(struct buf *out, const char *text) {
   buf_append_str(out, str_from_cstr(text));
 }
 
+static bool is_plain(char c) {
+  unsigned char byte = (unsigned char)c;
+  return byte >= 0x20 && byte != 0x7F && byte != '"' && byte != '\\';
+}
+
 static void put_quoted(struct buf *out, str bytes) {
   buf_append_byte(out, '"');
-  for (size_t i = 0; i < bytes.len; i++) {
-    unsigned char byte = (unsigned char)bytes.ptr[i];
-    if (byte < 0x20 || byte == 0x7F)
-      buf_printf(out, "\\x%02x", byte);
-    else {
-      if (byte == '"' || byte == '\\')
-        buf_append_byte(out, '\\');
-      buf_append_byte(out, byte);
-    }
+  for (size_t i = 0; i < bytes.len;) {
+    size_t end = i;
+    while (end < bytes.len && is_plain(bytes.ptr[end]))
+      end++;
+    buf_append(out, bytes.ptr + i, end - i);
+    if (end < bytes.len && (bytes.ptr[end] == '"' || bytes.ptr[end] == '\\'))
+      buf_printf(out, "\\%c", bytes.ptr[end]);
+    else if (end < bytes.len)
+      buf_printf(out, "\\x%02x", (unsigned)bytes.ptr[end]);
+    i = end + 1;
   }
   buf_append_byte(out, '"');
 }

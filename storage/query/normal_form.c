@@ -175,6 +175,10 @@ static struct bits bits_union(struct bits a, struct bits b) {
 static bool bits_equal(struct bits a, struct bits b) {
   return a.words[0] == b.words[0] && a.words[1] == b.words[1];
 }
+static size_t bits_count(struct bits a) {
+  size_t low = (size_t)__builtin_popcountll(a.words[0]), high = (size_t)__builtin_popcountll(a.words[1]);
+  return low + high;
+}
 static bool bits_have(struct bits a, size_t at) {
   return (a.words[at / 64] >> at % 64 & 1) != 0;
 }
@@ -310,8 +314,7 @@ static status give(const struct former *former, const struct conjunctions *conju
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   for (size_t i = 0; i < conjunctions->count; i++) {
     struct bits bits = conjunctions->items[i];
-    size_t count = (size_t)(__builtin_popcountll(bits.words[0]) + __builtin_popcountll(bits.words[1])),
-           at = 0;
+    size_t count = bits_count(bits), at = 0;
     const struct query_filter **filters = ARENA_NEW_ARRAY(arena, const struct query_filter *, count);
     if (filters == NULL)
       return status_default(STATUS_RESOURCE_EXHAUSTED);

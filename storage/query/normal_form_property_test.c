@@ -1,5 +1,6 @@
 /* Random trees of filters and random documents: what the filters of a request mean, said once more and as
- * plainly as can be, the prepared tree and the normal form agree. A seed in SKERRY_TEST_SEED repeats a run. */
+ * plainly as can be, the prepared tree and the normal form agree. A seed in SKERRY_TEST_SEED repeats a run.
+ */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -21,8 +21,8 @@ static bool same_field(const struct query_field *a, const struct query_field *b)
 /* What is gathered over all filters. */
 struct survey {
   const struct query *query;
-  size_t field_filters;
-  size_t not_filters; /* `!=`, not-in, is-not-null, is-not-nan */
+  size_t field_filters; /* each value of a list is one */
+  size_t not_filters;   /* `!=`, not-in, is-not-null, is-not-nan */
   bool has_not_in, has_disjunction;
   const struct query_field *unequal[LIMIT_QUERY_INEQUALITY_FIELDS]; /* with ranges and inequalities */
   size_t unequal_count;
@@ -110,10 +110,11 @@ static status note_unequal(struct survey *survey, const struct query_field *fiel
 }
 
 static status check_field_filter(struct survey *survey, const struct query_filter *filter) {
-  if (++survey->field_filters > (size_t)LIMIT_QUERY_PARTS * LIMIT_QUERY_DISJUNCTIONS)
-    return query_too_many_parts(); /* even if most of them are the same */
   if (takes_list(filter->op))
     STATUS_TRY(check_list(filter));
+  survey->field_filters += takes_list(filter->op) ? filter->operand.as.array.count : 1;
+  if (survey->field_filters > (size_t)LIMIT_QUERY_PARTS * LIMIT_QUERY_DISJUNCTIONS)
+    return query_too_many_parts(); /* even if most of them are the same */
   if (filter->field.is_name)
     STATUS_TRY(check_name_filter(survey->query, filter));
   else if (survey->query->collection_id.len == 0)
@@ -242,8 +243,8 @@ static status complete_orders(struct query *query, const struct survey *survey, 
   struct query_order *orders = ARENA_NEW_ARRAY(arena, struct query_order, count + missing_count + 1);
   if (orders == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
-  if (count > 0)
-    memcpy(orders, query->orders, count * sizeof *orders);
+  for (size_t i = 0; i < count; i++)
+    orders[i] = query->orders[i];
   for (size_t i = 0; i < missing_count; i++)
     orders[count++] = (struct query_order){.field = *missing[i], .descending = descending};
   orders[count++] = (struct query_order){.field.is_name = true, .descending = descending};
