@@ -51,10 +51,13 @@ static bool needs_documents(const struct query_plan *plan, const struct plan_bra
   return plan->sorts || branch->filter_count > 0 || branch->existing_count > 0;
 }
 
-/* Whether the items of the branches come with records to the end: there is one, and it reads them. */
-static bool keeps_records(const struct query_plan *plan) {
-  return plan->branch_count == 1 && !plan->sorts &&
-         (plan->branches[0].source == PLAN_DOCUMENTS || needs_documents(plan, &plan->branches[0]));
+/* Whether the items of the branches come with records to the end. */
+static enum stream_records records_of(const struct query_plan *plan, bool wants_records) {
+  if (plan->sorts)
+    return wants_records || plan->query->nearest != NULL ? STREAM_SOME_RECORDS : STREAM_NO_RECORDS;
+  bool reads = plan->branch_count == 1 &&
+               (plan->branches[0].source == PLAN_DOCUMENTS || needs_documents(plan, &plan->branches[0]));
+  return reads ? STREAM_ALL_RECORDS : STREAM_NO_RECORDS;
 }
 
 static status open_branch(struct query_run *run, const struct plan_branch *branch,
@@ -65,7 +68,9 @@ static status open_branch(struct query_run *run, const struct plan_branch *branc
   STATUS_TRY(has_records ? stream_documents_open(context, branch, &stream)
                          : stream_index_open(context, branch, sources, &stream));
   if (needs_documents(run->plan, branch))
-    STATUS_TRY(stream_fetch_open(context, stream, branch, has_records, run->plan->sorts, &stream));
+    STATUS_TRY(stream_fetch_open(context, stream, branch,
+                                 has_records ? STREAM_ALL_RECORDS : STREAM_NO_RECORDS, run->plan->sorts,
+                                 &stream));
   *ret = stream;
   return status_ok();
 }
@@ -77,7 +82,7 @@ static uint64_t best_of(const struct query *query) {
 }
 
 static status open_branches(struct query_run *run, const struct stream_value_source *sources,
-                            struct stream **ret) {
+                            bool keeps_records, struct stream **ret) {
   const struct query_plan *plan = run->plan;
   struct stream **streams = calloc(plan->branch_count + 1, sizeof *streams);
   if (streams == NULL)
@@ -93,7 +98,7 @@ static status open_branches(struct query_run *run, const struct stream_value_sou
     for (size_t i = 0; i < count; i++)
       stream_close(streams[i]);
   } else if (plan->sorts) {
-    result = stream_sort_open(&run->context, streams, count, best_of(plan->query), ret);
+    result = stream_sort_open(&run->context, streams, count, best_of(plan->query), keeps_records, ret);
   } else if (count != 1) {
     result = stream_union_open(&run->context, streams, count, ret);
   } else {
@@ -107,19 +112,19 @@ static status open_streams(struct query_run *run, const struct stream_value_sour
                            bool wants_records) {
   const struct query *query = run->plan->query;
   struct stream_context *context = &run->context;
-  bool has_records = keeps_records(run->plan);
+  enum stream_records records = records_of(run->plan, wants_records);
   struct stream *stream;
-  STATUS_TRY(open_branches(run, sources, &stream));
+  STATUS_TRY(open_branches(run, sources, records == STREAM_SOME_RECORDS, &stream));
   if (query->has_limit || query->offset > 0)
     STATUS_TRY(stream_limit_open(context, stream, &stream));
   if (query->nearest != NULL) {
-    if (!has_records)
-      STATUS_TRY(stream_fetch_open(context, stream, NULL, false, false, &stream));
+    if (records != STREAM_ALL_RECORDS)
+      STATUS_TRY(stream_fetch_open(context, stream, NULL, records, false, &stream));
     STATUS_TRY(stream_nearest_open(context, stream, &stream));
-    has_records = false;
+    records = STREAM_SOME_RECORDS;
   }
-  if (wants_records && !has_records)
-    STATUS_TRY(stream_fetch_open(context, stream, NULL, false, false, &stream));
+  if (wants_records && records != STREAM_ALL_RECORDS)
+    STATUS_TRY(stream_fetch_open(context, stream, NULL, records, false, &stream));
   run->stream = stream;
   return status_ok();
 }

@@ -25,7 +25,7 @@ static status build_all(void *argument, struct index_ledger *ledger, kv_version 
 void run_store_open(struct run_store *store, const char *definitions) {
   test_directory_make(store->directory);
   struct kv_rocksdb_options options = {.directory = store->directory,
-                                       .memory_bytes = 16 << 20,
+                                       .memory_bytes = 64 << 20,
                                        .clock_trusted = true,
                                        .sync = KV_SYNC_RELAXED};
   must(kv_rocksdb_open(&options, &store->store), "open");

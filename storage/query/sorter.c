@@ -7,7 +7,7 @@
 
 /* One document; the bytes follow. */
 struct item {
-  uint32_t sort_key_len, key_len, capacity;
+  uint32_t sort_key_len, key_len, record_len, capacity;
   char bytes[];
 };
 
@@ -36,6 +36,16 @@ struct sorter {
 
 static str sort_key_of(const struct item *item) {
   return str_make(item->bytes, item->sort_key_len);
+}
+
+static struct sorter_item content_of(const struct item *item) {
+  const char *key = item->bytes + item->sort_key_len;
+  return (struct sorter_item){sort_key_of(item), str_make(key, item->key_len),
+                              str_make(key + item->key_len, item->record_len)};
+}
+
+static size_t len_of(struct sorter_item item) {
+  return item.sort_key.len + item.key.len + item.record.len;
 }
 
 static int compare_items(const void *a, const void *b) {
@@ -112,11 +122,14 @@ static bool make_room(struct sorter *sorter) {
   return true;
 }
 
-static void fill(struct item *item, str sort_key, str key) {
-  item->sort_key_len = (uint32_t)sort_key.len;
-  item->key_len = (uint32_t)key.len;
-  memcpy(item->bytes, sort_key.ptr, sort_key.len);
-  memcpy(item->bytes + sort_key.len, key.ptr, key.len);
+static void fill(struct item *into, struct sorter_item item) {
+  into->sort_key_len = (uint32_t)item.sort_key.len;
+  into->key_len = (uint32_t)item.key.len;
+  into->record_len = (uint32_t)item.record.len;
+  memcpy(into->bytes, item.sort_key.ptr, item.sort_key.len);
+  memcpy(into->bytes + item.sort_key.len, item.key.ptr, item.key.len);
+  if (item.record.len > 0)
+    memcpy(into->bytes + item.sort_key.len + item.key.len, item.record.ptr, item.record.len);
 }
 
 /* ---- Everything ---- */
@@ -127,27 +140,24 @@ static status spill_items(struct sorter *sorter) {
   if (sorter->count > 1)
     qsort(sorter->items, sorter->count, sizeof *sorter->items, compare_items);
   STATUS_TRY(spill_begin(sorter->spill));
-  for (size_t i = 0; i < sorter->count; i++) {
-    const struct item *item = sorter->items[i];
-    STATUS_TRY(spill_put(sorter->spill, sort_key_of(item),
-                         str_make(item->bytes + item->sort_key_len, item->key_len)));
-  }
+  for (size_t i = 0; i < sorter->count; i++)
+    STATUS_TRY(spill_put(sorter->spill, content_of(sorter->items[i])));
   STATUS_TRY(spill_end(sorter->spill));
   drop_items(sorter);
   return status_ok();
 }
 
-static status add_to_all(struct sorter *sorter, str sort_key, str key) {
-  struct item *item = make_room(sorter) ? item_new(sorter, sort_key.len + key.len) : NULL;
-  if (item == NULL && (sorter->count > 0 || sorter->spill == NULL)) {
+static status add_to_all(struct sorter *sorter, struct sorter_item item) {
+  struct item *room = make_room(sorter) ? item_new(sorter, len_of(item)) : NULL;
+  if (room == NULL && (sorter->count > 0 || sorter->spill == NULL)) {
     STATUS_TRY(spill_items(sorter));
-    item = make_room(sorter) ? item_new(sorter, sort_key.len + key.len) : NULL;
+    room = make_room(sorter) ? item_new(sorter, len_of(item)) : NULL;
   }
-  if (item == NULL)
+  if (room == NULL)
     return status_make(STATUS_RESOURCE_EXHAUSTED,
                        "Sorting this query's results takes more memory than a call may use.");
-  fill(item, sort_key, key);
-  sorter->items[sorter->count++] = item;
+  fill(room, item);
+  sorter->items[sorter->count++] = room;
   return status_ok();
 }
 
@@ -176,27 +186,30 @@ static struct item *item_for_best(struct sorter *sorter, size_t len) {
   return make_room(sorter) ? item_new(sorter, len) : NULL;
 }
 
-static status add_to_best(struct sorter *sorter, str sort_key, str key) {
-  if (sorter->count == sorter->best && str_cmp(sort_key, sort_key_of(sorter->items[sorter->count - 1])) >= 0)
+static status add_to_best(struct sorter *sorter, struct sorter_item item) {
+  if (sorter->count == sorter->best &&
+      str_cmp(item.sort_key, sort_key_of(sorter->items[sorter->count - 1])) >= 0)
     return status_ok();
-  size_t place = place_of(sorter, sort_key);
-  if (place < sorter->count && str_eq(sort_key_of(sorter->items[place]), sort_key))
+  size_t place = place_of(sorter, item.sort_key);
+  if (place < sorter->count && str_eq(sort_key_of(sorter->items[place]), item.sort_key))
     return status_ok();
-  struct item *item = item_for_best(sorter, sort_key.len + key.len);
-  if (item == NULL) { /* they do not fit: from here on as if there were no bound */
+  struct item *room = item_for_best(sorter, len_of(item));
+  if (room == NULL) { /* they do not fit: from here on as if there were no bound */
     sorter->best = 0;
-    return add_to_all(sorter, sort_key, key);
+    return add_to_all(sorter, item);
   }
-  fill(item, sort_key, key);
+  fill(room, item);
   memmove(sorter->items + place + 1, sorter->items + place, (sorter->count - place) * sizeof *sorter->items);
-  sorter->items[place] = item;
+  sorter->items[place] = room;
   sorter->count++;
   return status_ok();
 }
 
-status sorter_add(struct sorter *sorter, str sort_key, str key) {
-  assert(!sorter->finished && key.len > 0);
-  return sorter->best > 0 ? add_to_best(sorter, sort_key, key) : add_to_all(sorter, sort_key, key);
+status sorter_add(struct sorter *sorter, struct sorter_item item) {
+  assert(!sorter->finished && item.key.len > 0);
+  if (item.record.len > SORTER_RECORD_MAX)
+    item.record = (str){0};
+  return sorter->best > 0 ? add_to_best(sorter, item) : add_to_all(sorter, item);
 }
 
 /* ---- The end ---- */
@@ -214,31 +227,28 @@ status sorter_finish(struct sorter *sorter) {
   return spill_merge(sorter->spill, sorter->context->memory_max / 2);
 }
 
-static status next_merged(struct sorter *sorter, bool *ret_any, str *ret_sort_key, str *ret_key) {
+static status next_merged(struct sorter *sorter, bool *ret_any, struct sorter_item *ret) {
   do {
-    STATUS_TRY(spill_next(sorter->spill, ret_any, ret_sort_key, ret_key));
+    STATUS_TRY(spill_next(sorter->spill, ret_any, ret));
     if (!*ret_any)
       return status_ok();
-  } while (sorter->has_last && str_eq(*ret_sort_key, buf_str(&sorter->last)));
+  } while (sorter->has_last && str_eq(ret->sort_key, buf_str(&sorter->last)));
   buf_clear(&sorter->last);
-  buf_append_str(&sorter->last, *ret_sort_key);
+  buf_append_str(&sorter->last, ret->sort_key);
   sorter->has_last = true;
   return sorter->last.failed ? status_default(STATUS_RESOURCE_EXHAUSTED) : status_ok();
 }
 
-status sorter_next(struct sorter *sorter, bool *ret_any, str *ret_sort_key, str *ret_key) {
+status sorter_next(struct sorter *sorter, bool *ret_any, struct sorter_item *ret) {
   assert(sorter->finished);
   if (sorter->spill != NULL)
-    return next_merged(sorter, ret_any, ret_sort_key, ret_key);
+    return next_merged(sorter, ret_any, ret);
   while (sorter->at > 0 && sorter->at < sorter->count &&
          compare_items(&sorter->items[sorter->at - 1], &sorter->items[sorter->at]) == 0)
     sorter->at++;
   *ret_any = sorter->at < sorter->count;
-  if (*ret_any) {
-    const struct item *item = sorter->items[sorter->at++];
-    *ret_sort_key = sort_key_of(item);
-    *ret_key = str_make(item->bytes + item->sort_key_len, item->key_len);
-  }
+  if (*ret_any)
+    *ret = content_of(sorter->items[sorter->at++]);
   return status_ok();
 }
 

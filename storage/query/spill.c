@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { WRITE_BYTES = 64 * 1024, READ_MIN_BYTES = 4 * 1024, READ_MAX_BYTES = 64 * 1024, HEADER_BYTES = 8 };
+enum { WRITE_BYTES = 64 * 1024, READ_MIN_BYTES = 4 * 1024, READ_MAX_BYTES = 64 * 1024, HEADER_BYTES = 12 };
 
 struct piece {
   uint64_t at, end;  /* of the file, what is not read yet */
   struct buf buffer; /* from `taken` on: items that are not given yet */
   size_t taken;
-  str sort_key, key; /* of the first item; an empty key: none is left */
+  struct sorter_item item; /* the first; an empty key: none is left */
   size_t item_len;
 };
 
@@ -122,11 +122,12 @@ status spill_begin(struct spill *spill) {
   return status_ok();
 }
 
-status spill_put(struct spill *spill, str sort_key, str key) {
-  uint32_t lengths[2] = {(uint32_t)sort_key.len, (uint32_t)key.len};
+status spill_put(struct spill *spill, struct sorter_item item) {
+  uint32_t lengths[3] = {(uint32_t)item.sort_key.len, (uint32_t)item.key.len, (uint32_t)item.record.len};
   buf_append(&spill->out, lengths, sizeof lengths);
-  buf_append_str(&spill->out, sort_key);
-  buf_append_str(&spill->out, key);
+  buf_append_str(&spill->out, item.sort_key);
+  buf_append_str(&spill->out, item.key);
+  buf_append_str(&spill->out, item.record);
   if (spill->out.failed)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   return spill->out.len < WRITE_BYTES ? status_ok() : flush(spill);
@@ -171,21 +172,24 @@ static status read_ahead(struct spill *spill, struct piece *piece, size_t len) {
 static status piece_next(struct spill *spill, struct piece *piece) {
   piece->taken += piece->item_len;
   piece->item_len = 0;
-  piece->key = (str){0};
+  piece->item = (struct sorter_item){{0}, {0}, {0}};
   if (piece->taken == piece->buffer.len && piece->at == piece->end)
     return status_ok();
-  uint32_t lengths[2];
+  uint32_t lengths[3];
   STATUS_TRY(read_ahead(spill, piece, HEADER_BYTES));
   memcpy(lengths, piece->buffer.data + piece->taken, sizeof lengths);
-  piece->item_len = HEADER_BYTES + (size_t)lengths[0] + lengths[1];
+  piece->item_len = HEADER_BYTES + (size_t)lengths[0] + lengths[1] + lengths[2];
   STATUS_TRY(read_ahead(spill, piece, piece->item_len));
-  piece->sort_key = str_make(piece->buffer.data + piece->taken + HEADER_BYTES, lengths[0]);
-  piece->key = str_make(piece->sort_key.ptr + lengths[0], lengths[1]);
+  const char *at = (const char *)piece->buffer.data + piece->taken + HEADER_BYTES;
+  piece->item.sort_key = str_make(at, lengths[0]);
+  piece->item.key = str_make(at + lengths[0], lengths[1]);
+  piece->item.record = str_make(at + lengths[0] + lengths[1], lengths[2]);
   return status_ok();
 }
 
 static bool is_less(const struct spill *spill, size_t a, size_t b) {
-  return str_cmp(spill->pieces[spill->heap[a]].sort_key, spill->pieces[spill->heap[b]].sort_key) < 0;
+  return str_cmp(spill->pieces[spill->heap[a]].item.sort_key, spill->pieces[spill->heap[b]].item.sort_key) <
+         0;
 }
 
 static void sift_down(struct spill *spill, size_t at) {
@@ -212,7 +216,7 @@ status spill_merge(struct spill *spill, size_t memory) {
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   for (size_t i = 0; i < spill->count; i++) {
     STATUS_TRY(piece_next(spill, &spill->pieces[i]));
-    if (spill->pieces[i].key.len > 0)
+    if (spill->pieces[i].item.key.len > 0)
       spill->heap[spill->heap_len++] = i;
   }
   for (size_t i = spill->heap_len / 2; i-- > 0;)
@@ -220,11 +224,11 @@ status spill_merge(struct spill *spill, size_t memory) {
   return status_ok();
 }
 
-status spill_next(struct spill *spill, bool *ret_any, str *ret_sort_key, str *ret_key) {
+status spill_next(struct spill *spill, bool *ret_any, struct sorter_item *ret) {
   if (spill->given && spill->heap_len > 0) {
     struct piece *piece = &spill->pieces[spill->heap[0]];
     STATUS_TRY(piece_next(spill, piece));
-    if (piece->key.len == 0) {
+    if (piece->item.key.len == 0) {
       buf_fini(&piece->buffer);
       *piece = (struct piece){0};
       spill->heap[0] = spill->heap[--spill->heap_len];
@@ -233,9 +237,7 @@ status spill_next(struct spill *spill, bool *ret_any, str *ret_sort_key, str *re
   }
   spill->given = true;
   *ret_any = spill->heap_len > 0;
-  if (*ret_any) {
-    *ret_sort_key = spill->pieces[spill->heap[0]].sort_key;
-    *ret_key = spill->pieces[spill->heap[0]].key;
-  }
+  if (*ret_any)
+    *ret = spill->pieces[spill->heap[0]].item;
   return status_ok();
 }

@@ -80,20 +80,25 @@ STATUS_MUST_USE status stream_index_open(struct stream_context *context, const s
 /* A branch's documents: stream_documents.c. Its items have records. */
 STATUS_MUST_USE status stream_documents_open(struct stream_context *context, const struct plan_branch *branch,
                                              struct stream **ret);
-/* Reads documents, up to 16 at a time, and gives those that pass what the branch leaves to check.
- * stream_fetch.c. branch: NULL to check nothing. has_records: the input's items have them already. sorts:
- * makes sort keys of the documents and leaves out what is not between the plan's cursors. */
+enum stream_records {
+  STREAM_NO_RECORDS,   /* the items have none */
+  STREAM_SOME_RECORDS, /* some have */
+  STREAM_ALL_RECORDS,
+};
+/* Reads documents, up to 16 at a time, and gives those that pass what the branch leaves to check. `records`:
+ * what the input has already; with some, branch is NULL. branch: NULL to check nothing. sorts: makes sort
+ * keys of the documents and leaves out what is not between the plan's cursors. stream_fetch.c */
 STATUS_MUST_USE status stream_fetch_open(struct stream_context *context, struct stream *input,
-                                         const struct plan_branch *branch, bool has_records, bool sorts,
-                                         struct stream **ret);
+                                         const struct plan_branch *branch, enum stream_records records,
+                                         bool sorts, struct stream **ret);
 /* Several streams with sort keys as one in that order, without duplicates; items have no records.
  * stream_union.c */
 STATUS_MUST_USE status stream_union_open(struct stream_context *context, struct stream **inputs, size_t count,
                                          struct stream **ret);
 /* Several streams with sort keys in any order, sorted, without duplicates; with `best` only the first so many
- * are sure to come. stream_sort.c */
+ * are sure to come. keeps_records: small records go along. stream_sort.c */
 STATUS_MUST_USE status stream_sort_open(struct stream_context *context, struct stream **inputs, size_t count,
-                                        uint64_t best, struct stream **ret);
+                                        uint64_t best, bool keeps_records, struct stream **ret);
 /* The query's offset and limit. stream_limit.c */
 STATUS_MUST_USE status stream_limit_open(struct stream_context *context, struct stream *input,
                                          struct stream **ret);

@@ -32,7 +32,7 @@ struct fetch_stream {
 };
 
 static struct fetch_stream *self_of(struct stream *stream) {
-  return (struct fetch_stream *)stream;
+  return (struct fetch_stream *)(void *)stream;
 }
 
 /* ---- What a document has to be ---- */
@@ -114,13 +114,24 @@ static status load(struct fetch_stream *self) {
   return status_ok();
 }
 
+static void batch_clear(struct fetch_stream *self) {
+  buf_clear(&self->bytes);
+  self->at = self->count = self->released = 0;
+  self->loaded = false;
+}
+
+static void batch_add(struct fetch_stream *self, const struct stream_item *item) {
+  buf_append_str(&self->bytes, item->key);
+  self->key_ends[self->count] = self->bytes.len;
+  buf_append_str(&self->bytes, item->sort_key);
+  self->sort_key_ends[self->count++] = self->bytes.len;
+}
+
 /* Gathers the keys of the next batch. *ret_turn: the input has no more for this turn. */
 static status gather(struct fetch_stream *self, bool *ret_turn) {
   bool is_few = !self->sorts && self->context->rows_wanted < BATCH;
   size_t wanted = is_few ? (size_t)self->context->rows_wanted : BATCH;
-  buf_clear(&self->bytes);
-  self->at = self->count = self->released = 0;
-  self->loaded = false;
+  batch_clear(self);
   *ret_turn = false;
   while (self->count < (wanted > 0 ? wanted : 1) && !self->input_ended && !*ret_turn) {
     enum stream_step step;
@@ -128,12 +139,8 @@ static status gather(struct fetch_stream *self, bool *ret_turn) {
     STATUS_TRY(stream_next(self->input, &step, &item));
     self->input_ended = step == STREAM_END;
     *ret_turn = step == STREAM_TURN;
-    if (step != STREAM_ITEM)
-      continue;
-    buf_append_str(&self->bytes, item.key);
-    self->key_ends[self->count] = self->bytes.len;
-    buf_append_str(&self->bytes, item.sort_key);
-    self->sort_key_ends[self->count++] = self->bytes.len;
+    if (step == STREAM_ITEM)
+      batch_add(self, &item);
   }
   return self->bytes.failed ? status_default(STATUS_RESOURCE_EXHAUSTED) : status_ok();
 }
@@ -181,6 +188,21 @@ static status fetch_next(struct stream *stream, enum stream_step *ret_step, stru
   }
 }
 
+/* Reads one document where the input has none: those that are left out are large. */
+static status complete_next(struct stream *stream, enum stream_step *ret_step, struct stream_item *ret) {
+  struct fetch_stream *self = self_of(stream);
+  bool does_pass;
+  release(self, self->at);
+  STATUS_TRY(stream_next(self->input, ret_step, ret));
+  if (*ret_step != STREAM_ITEM || ret->record.len > 0)
+    return status_ok();
+  batch_clear(self);
+  batch_add(self, ret);
+  if (self->bytes.failed)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  return take(self, &does_pass, ret);
+}
+
 /* The input has the documents already. */
 static status filter_next(struct stream *stream, enum stream_step *ret_step, struct stream_item *ret) {
   struct fetch_stream *self = self_of(stream);
@@ -216,17 +238,21 @@ static void fetch_close(struct stream *stream) {
 }
 
 static const struct stream_type fetch_type = {fetch_next, fetch_pause, fetch_close};
+static const struct stream_type complete_type = {complete_next, fetch_pause, fetch_close};
 static const struct stream_type filter_type = {filter_next, fetch_pause, fetch_close};
 
 status stream_fetch_open(struct stream_context *context, struct stream *input,
-                         const struct plan_branch *branch, bool has_records, bool sorts,
+                         const struct plan_branch *branch, enum stream_records records, bool sorts,
                          struct stream **ret) {
   struct fetch_stream *self = calloc(1, sizeof *self);
   if (self == NULL) {
     stream_close(input);
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   }
-  self->base.type = has_records ? &filter_type : &fetch_type;
+  self->base.type = records == STREAM_ALL_RECORDS    ? &filter_type
+                    : records == STREAM_SOME_RECORDS ? &complete_type
+                                                     : &fetch_type;
+  assert(records != STREAM_SOME_RECORDS || branch == NULL);
   self->context = context;
   self->input = input;
   self->branch = branch;

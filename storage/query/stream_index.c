@@ -9,8 +9,8 @@
 #include "base/limits.h"
 #include "storage/query/stream.h"
 
-/* A step is cheaper than a seek if the place is near. */
-enum { STEPS_BEFORE_SEEK = 3 };
+/* A seek costs as much as some ten steps. */
+enum { STEPS_BEFORE_SEEK = 10 };
 
 struct scan {
   const struct plan_scan *plan;

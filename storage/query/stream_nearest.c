@@ -22,7 +22,7 @@ struct nearest_stream {
 };
 
 static struct nearest_stream *self_of(struct stream *stream) {
-  return (struct nearest_stream *)stream;
+  return (struct nearest_stream *)(void *)stream;
 }
 
 void nearest_put_distance(const struct query_nearest *nearest, double distance, struct buf *out) {
@@ -65,7 +65,7 @@ static status look(struct nearest_stream *self, const struct stream_item *item) 
   buf_append_str(&self->sort_key, item->key);
   if (self->sort_key.failed)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
-  return sorter_add(self->sorter, buf_str(&self->sort_key), item->key);
+  return sorter_add(self->sorter, (struct sorter_item){buf_str(&self->sort_key), item->key, item->record});
 }
 
 static status nearest_next(struct stream *stream, enum stream_step *ret_step, struct stream_item *ret) {
@@ -81,15 +81,14 @@ static status nearest_next(struct stream *stream, enum stream_step *ret_step, st
     }
     self->sorted = true;
     stream_pause(self->input);
-    self->context->rows_wanted = UINT64_MAX;
     STATUS_TRY(sorter_finish(self->sorter));
   }
   bool any;
-  item.record = (str){0};
-  STATUS_TRY(sorter_next(self->sorter, &any, &item.sort_key, &item.key));
+  struct sorter_item sorted;
+  STATUS_TRY(sorter_next(self->sorter, &any, &sorted));
   *ret_step = any ? STREAM_ITEM : STREAM_END;
   if (any)
-    *ret = item;
+    *ret = (struct stream_item){sorted.key, sorted.sort_key, sorted.record};
   return status_ok();
 }
 

@@ -8,7 +8,7 @@ struct sort_stream {
   struct stream base;
   struct stream_context *context;
   struct sorter *sorter;
-  bool sorted;
+  bool sorted, keeps_records;
   size_t at, count;
   struct stream *inputs[];
 };
@@ -27,7 +27,9 @@ static status gather(struct sort_stream *self, bool *ret_all) {
     if (step == STREAM_TURN)
       return status_ok();
     if (step == STREAM_ITEM)
-      STATUS_TRY(sorter_add(self->sorter, item.sort_key, item.key));
+      STATUS_TRY(
+          sorter_add(self->sorter, (struct sorter_item){item.sort_key, item.key,
+                                                        self->keeps_records ? item.record : (str){0}}));
     else
       stream_pause(self->inputs[self->at++]); /* it is needed no more but for what it read */
   }
@@ -45,11 +47,11 @@ static status sort_next(struct stream *stream, enum stream_step *ret_step, struc
     }
   }
   bool any;
-  struct stream_item item = {.record = {0}};
-  STATUS_TRY(sorter_next(self->sorter, &any, &item.sort_key, &item.key));
+  struct sorter_item item;
+  STATUS_TRY(sorter_next(self->sorter, &any, &item));
   *ret_step = any ? STREAM_ITEM : STREAM_END;
   if (any)
-    *ret = item;
+    *ret = (struct stream_item){item.key, item.sort_key, item.record};
   return status_ok();
 }
 
@@ -70,7 +72,7 @@ static void sort_close(struct stream *stream) {
 static const struct stream_type sort_type = {sort_next, sort_pause, sort_close};
 
 status stream_sort_open(struct stream_context *context, struct stream **inputs, size_t count, uint64_t best,
-                        struct stream **ret) {
+                        bool keeps_records, struct stream **ret) {
   struct sort_stream *self = calloc(1, sizeof *self + count * sizeof(struct stream *));
   if (self == NULL) {
     for (size_t i = 0; i < count; i++)
@@ -80,6 +82,7 @@ status stream_sort_open(struct stream_context *context, struct stream **inputs, 
   self->base.type = &sort_type;
   self->context = context;
   self->count = count;
+  self->keeps_records = keeps_records;
   memcpy(self->inputs, inputs, count * sizeof *inputs);
   status result = sorter_new(context, best, &self->sorter);
   if (!status_is_ok(&result)) {
