@@ -19,6 +19,7 @@ static const char usage[] =
     "  --warm-up S          before it (1)\n"
     "  --documents N        how many there are to choose from (10000)\n"
     "  --bytes N            of a document's fields, or of an echo (200)\n"
+    "  --fields N           of a document (1), texts and numbers by turns\n"
     "  --writes N           writes, or documents, of one call (1)\n"
     "  --unique FIRST       commit: names never used before, from this number on\n"
     "  --database NAME      projects/demo-bench/databases/(default)\n"
@@ -38,7 +39,7 @@ struct option_rule {
 
 struct arguments {
   const char *target, *database, *authorization, *label;
-  double connections, in_flight, seconds, warm_up, documents, bytes, writes, unique;
+  double connections, in_flight, seconds, warm_up, documents, bytes, fields, writes, unique;
 };
 
 static bool parse_number(const char *text, const struct option_rule *rule) {
@@ -83,6 +84,7 @@ static bool parse(int argc, char **argv, struct arguments *to) {
       {"warm-up", NUMBER, 0, 60, NULL, &to->warm_up},
       {"documents", NUMBER, 1, 1e9, NULL, &to->documents},
       {"bytes", NUMBER, 0, 1000000, NULL, &to->bytes},
+      {"fields", NUMBER, 1, 1000, NULL, &to->fields},
       {"writes", NUMBER, 1, 5000, NULL, &to->writes},
       {"unique", NUMBER, 0, 1e9, NULL, &to->unique},
   };
@@ -139,6 +141,7 @@ int bench_command(int argc, char **argv) {
                                 .warm_up = 1,
                                 .documents = 10000,
                                 .bytes = 200,
+                                .fields = 1,
                                 .writes = 1,
                                 .unique = -1};
   struct load_options load = {0};
@@ -156,6 +159,7 @@ int bench_command(int argc, char **argv) {
   load.request.database = arguments.database;
   load.request.documents = (uint64_t)arguments.documents;
   load.request.bytes = (uint32_t)arguments.bytes;
+  load.request.fields = (uint32_t)arguments.fields;
   load.request.writes = (uint32_t)arguments.writes;
   load.request.unique = arguments.unique >= 0;
   load.first = load.request.unique ? (uint64_t)arguments.unique : 0;

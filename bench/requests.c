@@ -1,7 +1,5 @@
 #include "bench/requests.h"
 
-#include <assert.h>
-
 #include "base/wire.h"
 #include "google/firestore/v1/firestore.skerry.h"
 
@@ -9,7 +7,14 @@ const char *const load_mode_names[LOAD_MODES] = {"echo", "get",      "commit", "
                                                  "list", "batchget", "stream"};
 
 /* google.firestore.v1 field numbers. */
-enum { DOCUMENT_NAME = 1, DOCUMENT_FIELDS = 2, ENTRY_KEY = 1, ENTRY_VALUE = 2, VALUE_STRING = 17 };
+enum {
+  DOCUMENT_NAME = 1,
+  DOCUMENT_FIELDS = 2,
+  ENTRY_KEY = 1,
+  ENTRY_VALUE = 2,
+  VALUE_INTEGER = 2,
+  VALUE_STRING = 17
+};
 
 static const struct rpc_method echo_method = {.name = "Unary",
                                               .path = "/skerry.test.v1.Echo/Unary",
@@ -75,24 +80,35 @@ static str name_of(const struct request_options *options, const char *prefix, ui
                       (unsigned long long)number);
 }
 
-/* A document of one string field, the encoded fields about `bytes` long. */
-static ProtobufCBinaryData make_document(str name, uint32_t bytes, uint64_t *random, struct arena *arena) {
-  enum { OVERHEAD = 15 }; /* tags and lengths around the text */
-  str text = random_text(arena, random, bytes > OVERHEAD ? bytes - OVERHEAD : 0);
-  size_t value = wire_bytes_field_size(VALUE_STRING, text.len);
-  size_t entry = wire_bytes_field_size(ENTRY_KEY, 4) + wire_bytes_field_size(ENTRY_VALUE, value);
-  size_t size =
-      wire_bytes_field_size(DOCUMENT_NAME, name.len) + wire_bytes_field_size(DOCUMENT_FIELDS, entry);
-  uint8_t *document = arena_alloc(arena, size);
+/* One field in a document: {name: value}. */
+static uint8_t *put_field(uint8_t *at, str name, str text, uint64_t number, bool is_number) {
+  size_t value = is_number ? 1 + wire_varint_size(number) : wire_bytes_field_size(VALUE_STRING, text.len);
+  at = wire_put_bytes_head(at, DOCUMENT_FIELDS,
+                           wire_bytes_field_size(ENTRY_KEY, name.len) +
+                               wire_bytes_field_size(ENTRY_VALUE, value));
+  at = wire_put_bytes(at, ENTRY_KEY, name);
+  at = wire_put_bytes_head(at, ENTRY_VALUE, value);
+  return is_number ? wire_put_varint(wire_put_tag(at, VALUE_INTEGER, WIRE_VARINT), number)
+                   : wire_put_bytes(at, VALUE_STRING, text);
+}
+
+/* A document of one text, or of several texts and numbers, the encoded fields about `bytes` long. */
+static ProtobufCBinaryData make_document(const struct request_options *options, str name, uint64_t *random,
+                                         struct arena *arena) {
+  enum { OVERHEAD = 15 }; /* tags and lengths around a text */
+  uint32_t fields = options->fields < 2 ? 1 : options->fields, each = options->bytes / fields;
+  uint8_t *document = arena_alloc(arena, name.len + 16 + (size_t)fields * (each + 40)), *at = document;
   if (document == NULL)
     return (ProtobufCBinaryData){0};
-  uint8_t *at = wire_put_bytes(document, DOCUMENT_NAME, name);
-  at = wire_put_bytes_head(at, DOCUMENT_FIELDS, entry);
-  at = wire_put_bytes(at, ENTRY_KEY, STR("text"));
-  at = wire_put_bytes_head(at, ENTRY_VALUE, value);
-  at = wire_put_bytes(at, VALUE_STRING, text);
-  assert(at == document + size);
-  return (ProtobufCBinaryData){size, document};
+  at = wire_put_bytes(at, DOCUMENT_NAME, name);
+  for (uint32_t i = 0; i < fields; i++) {
+    str field = fields == 1 ? STR("text") : arena_printf(arena, "f%03u", i);
+    str text = random_text(arena, random, each > OVERHEAD ? each - OVERHEAD : 0);
+    if (text.ptr == NULL || field.ptr == NULL)
+      return (ProtobufCBinaryData){0};
+    at = put_field(at, field, text, random_next(random) >> 32, i % 2 == 1);
+  }
+  return (ProtobufCBinaryData){(size_t)(at - document), document};
 }
 
 /* ---- Requests ---- */
@@ -175,7 +191,7 @@ static const void *make_commit(const struct request_options *options, uint64_t *
     pointers[i] = &writes[i];
     google__firestore__v1__write__init(&writes[i]);
     writes[i].operation_case = GOOGLE__FIRESTORE__V1__WRITE__OPERATION_UPDATE;
-    writes[i].update = make_document(name, options->bytes, random, arena);
+    writes[i].update = make_document(options, name, random, arena);
     if (writes[i].update.data == NULL)
       return NULL;
   }

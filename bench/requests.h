@@ -24,6 +24,7 @@ struct request_options {
   const char *database; /* "projects/demo-bench/databases/(default)" */
   uint64_t documents;
   uint32_t bytes;  /* of the fields of a document, or of an echo */
+  uint32_t fields; /* of a document: 1, a text; or so many, texts and numbers by turns */
   uint32_t writes; /* or documents, of one call */
   bool unique;     /* LOAD_COMMIT: names that were never used, by `next` */
   uint64_t *next;  /* LOAD_COMMIT with unique, LOAD_FILL: the next number */

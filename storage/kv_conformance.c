@@ -310,7 +310,19 @@ static status counted_resolve(void *argument, struct kv_reader *reader, kv_versi
   kv_value_release(&got);
   n++;
   kv_batch_put(batch, KV_DOCUMENTS, c->key.key, str_make(&n, sizeof n));
+  kv_batch_put(batch, KV_INDEX, c->key.key, str_make(&n, sizeof n));
   return status_ok();
+}
+
+/* Every version has the same in both spaces. */
+static void check_counted(kv_snapshot snapshot, str key) {
+  struct kv_value document, index;
+  assert_ok(kv_get(snapshot, KV_DOCUMENTS, key, &document));
+  assert_ok(kv_get(snapshot, KV_INDEX, key, &index));
+  assert_true(document.found == index.found && document.version == index.version &&
+              str_eq(document.bytes, index.bytes));
+  kv_value_release(&document);
+  kv_value_release(&index);
 }
 
 static void counted_done(void *argument, status result, kv_version version) {
@@ -324,6 +336,9 @@ static void counted_done(void *argument, status result, kv_version version) {
     assert_ok(kv_get(snapshot, KV_DOCUMENTS, c->key.key, &got));
     assert_true(got.found && got.version >= version);
     kv_value_release(&got);
+    check_counted(snapshot, c->key.key);
+    assert_ok(kv_snapshot_at(owner->store, version, &snapshot));
+    check_counted(snapshot, c->key.key);
   }
   pthread_mutex_lock(&owner->lock);
   assert_int_equal(++c->done_calls, 1);

@@ -25,7 +25,13 @@ extern "C" {
 #endif
 
 /* 0 .. 2 are enum kv_space. */
-enum engine_family { ENGINE_VERSIONED_COUNT = 3, ENGINE_CHANGES = 3, ENGINE_META = 4, ENGINE_FAMILY_COUNT };
+enum engine_family {
+  ENGINE_INDEX = 1,
+  ENGINE_VERSIONED_COUNT = 3,
+  ENGINE_CHANGES = 3,
+  ENGINE_META = 4,
+  ENGINE_FAMILY_COUNT
+};
 
 /* Bytes before each value of a versioned family. */
 enum { ENGINE_VALUE_PREFIX_BYTES = 8 };
