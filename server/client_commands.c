@@ -1,44 +1,28 @@
 /* Subcommands that ask a running server: status, get, list. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "google/firestore/v1/firestore.skerry.h"
-#include "rpc/client.h"
+#include "server/client.h"
 #include "server/commands.h"
 #include "server/print.h"
 #include "skerry/admin/v1/admin.skerry.h"
 #include "storage/document/codec.h"
 #include "storage/document/path.h"
 
-enum { RESPONSE_BYTES_MAX = 64 * 1024 * 1024, LIST_PAGE = 300 };
+enum { LIST_PAGE = 300 };
 
 /* The flags that these commands know, and at most one word. */
 struct words {
   const char *target, *data, *word;
 };
 
-static bool take_flag(const char *flag, const char *name, int argc, char **argv, int *at, const char **ret) {
-  size_t len = strlen(name);
-  if (strncmp(flag, name, len) != 0)
-    return false;
-  if (flag[len] == '=') {
-    *ret = flag + len + 1;
-    return true;
-  }
-  if (flag[len] != '\0' || *at + 1 >= argc)
-    return false;
-  *ret = argv[++*at];
-  return true;
-}
-
 static bool read_words(const char *command, int argc, char **argv, struct words *ret) {
-  const char *target = getenv("SKERRY_TARGET"), *data = getenv("SKERRY_DATA");
-  *ret = (struct words){.target = target != NULL ? target : "127.0.0.1:8080",
-                        .data = data != NULL ? data : "./data"};
+  const char *target = getenv("SKERRY_TARGET");
+  *ret = (struct words){.target = target != NULL ? target : "127.0.0.1:8080", .data = client_default_data()};
   for (int i = 0; i < argc; i++) {
-    if (take_flag(argv[i], "--target", argc, argv, &i, &ret->target) ||
-        take_flag(argv[i], "--data", argc, argv, &i, &ret->data))
+    if (client_take_flag("--target", argc, argv, &i, &ret->target) ||
+        client_take_flag("--data", argc, argv, &i, &ret->data))
       continue;
     if (argv[i][0] == '-' || ret->word != NULL) {
       fprintf(stderr, "skerry %s: \"%s\" is not understood: see `skerry help`\n", command, argv[i]);
@@ -47,19 +31,6 @@ static bool read_words(const char *command, int argc, char **argv, struct words 
     ret->word = argv[i];
   }
   return true;
-}
-
-static int failed(const char *command, const status *result) {
-  fprintf(stderr, "skerry %s: %s: %s\n", command, status_code_name((int)result->code), result->message);
-  return 1;
-}
-
-static void print_buf(struct buf *out) {
-  if (out->failed)
-    fputs("skerry: no memory to print\n", stderr);
-  else
-    fwrite(out->data, 1, out->len, stdout);
-  buf_fini(out);
 }
 
 /* ---- status ---- */
@@ -99,43 +70,42 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
     if (store->health_message[0] != '\0')
       buf_printf(&out, "PROBLEM   %s\n", store->health_message);
   }
+  const Skerry__Admin__V1__IndexWork *indexes = s->indexes;
+  if (indexes != NULL) {
+    buf_printf(&out, "indexes   %lld ready, %lld building, %lld dropping", (long long)indexes->ready,
+               (long long)indexes->building, (long long)indexes->dropping);
+    if (indexes->building > 0)
+      buf_printf(&out, " (%lld of about %lld documents done)", (long long)indexes->documents_built,
+                 (long long)indexes->documents_to_build);
+    buf_append_byte(&out, '\n');
+  }
   if (s->n_methods > 0)
     buf_printf(&out, "\n%-58s %10s %8s %8s %8s\n", "method", "ok", "failed", "p50 us", "p99 us");
   for (size_t i = 0; i < s->n_methods; i++)
     buf_printf(&out, "%-58s %10lld %8lld %8lld %8lld\n", s->methods[i]->path,
                (long long)s->methods[i]->finished_ok, (long long)s->methods[i]->finished_failed,
                (long long)s->methods[i]->latency_p50_us, (long long)s->methods[i]->latency_p99_us);
-  print_buf(&out);
+  client_print(&out);
 }
 
 int command_status(int argc, char **argv) {
   struct words words;
   if (!read_words("status", argc, argv, &words))
     return 2;
-  char target[4096];
-  int wanted = snprintf(target, sizeof target, "unix:%s/admin.sock", words.data);
-  if (wanted < 0 || (size_t)wanted >= sizeof target || access(target + strlen("unix:"), F_OK) != 0) {
-    fprintf(stderr,
-            "skerry status: no server runs on the data directory %s (there is no admin.sock in it). Name "
-            "another with --data.\n",
-            words.data);
-    return 1;
-  }
   struct rpc_client *client;
-  status result = rpc_client_open(target, false, &client);
-  if (!status_is_ok(&result))
-    return failed("status", &result);
+  if (!client_open_admin("status", words.data, &client))
+    return 1;
   struct arena arena;
-  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  arena_init(&arena, NULL, 0, CLIENT_RESPONSE_BYTES_MAX);
   Skerry__Admin__V1__GetStatusRequest request = SKERRY__ADMIN__V1__GET_STATUS_REQUEST__INIT;
   const Skerry__Admin__V1__GetStatusResponse *response;
   struct rpc_client_options options = {.timeout_us = 5000000};
-  result = skerry_admin_v1_admin_get_status_call(client, &options, &request, &arena, &response);
+  status result = skerry_admin_v1_admin_get_status_call(client, &options, &request, &arena, &response);
   if (status_is_ok(&result))
     print_status(response);
   arena_fini(&arena);
   rpc_client_close(client);
-  return status_is_ok(&result) ? 0 : failed("status", &result);
+  return status_is_ok(&result) ? 0 : client_failed("status", &result);
 }
 
 /* ---- get and list ---- */
@@ -154,7 +124,7 @@ static char *full_name(const char *word) {
 
 static status print_document(str wire) {
   struct arena arena;
-  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  arena_init(&arena, NULL, 0, CLIENT_RESPONSE_BYTES_MAX);
   struct doc_document document;
   status result = doc_decode_document(wire, &arena, &document);
   if (status_is_ok(&result)) {
@@ -163,7 +133,7 @@ static status print_document(str wire) {
     buf_append_str(&out, STR(": "));
     print_fields(&out, document.fields, 0);
     buf_append_byte(&out, '\n');
-    print_buf(&out);
+    client_print(&out);
   }
   arena_fini(&arena);
   return result;
@@ -252,15 +222,15 @@ static int look(const char *command, int argc, char **argv, bool list) {
   struct rpc_client *client;
   status result = rpc_client_open(words.target, false, &client);
   if (!status_is_ok(&result))
-    return failed(command, &result);
+    return client_failed(command, &result);
   struct arena arena;
-  arena_init(&arena, NULL, 0, RESPONSE_BYTES_MAX);
+  arena_init(&arena, NULL, 0, CLIENT_RESPONSE_BYTES_MAX);
   char *name = full_name(words.word == NULL ? "" : words.word);
   result = list ? list_below(client, name, &arena) : get_document(client, name, &arena);
   free(name);
   arena_fini(&arena);
   rpc_client_close(client);
-  return status_is_ok(&result) ? 0 : failed(command, &result);
+  return status_is_ok(&result) ? 0 : client_failed(command, &result);
 }
 
 int command_get(int argc, char **argv) {

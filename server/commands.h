@@ -8,6 +8,7 @@ int command_serve(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);
+int command_index(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
 #endif

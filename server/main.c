@@ -26,6 +26,8 @@ static const struct command {
     {"get", command_get, "[--target ADDRESS] DOCUMENT", "print one document"},
     {"list", command_list, "[--target ADDRESS] [COLLECTION]",
      "print the documents or collections below a name"},
+    {"index", command_index, "apply FILE | list [--json] | suggest",
+     "the index definitions of a running server"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},
     {"bench", bench_command, "MODE [--target ADDRESS] ...", "put load on a server and measure it"},
     {"version", command_version, "", "print the version"},

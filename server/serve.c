@@ -13,14 +13,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/commands.h"
 #include "server/firestore/service.h"
+#include "server/index_file.h"
 #include "server/listener/listener.h"
 #include "server/settings.h"
-#include "storage/index/catalog.h"
+#include "storage/index/build.h"
 #include "storage/rocksdb/store.h"
 
 enum {
@@ -35,6 +37,8 @@ struct server {
   struct port *port;
   struct kv_store *store;
   struct index_set *indexes;
+  struct index_worker *index_worker;
+  struct index_advisor *advisor;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct listener *listener, *admin_listener;
@@ -99,6 +103,44 @@ static status make_spill_directory(struct server *server) {
   return status_ok();
 }
 
+/* The definitions of the file that the settings name. Where nothing can be written now, the old ones go on.
+ */
+static status apply_index_file(struct server *server) {
+  const char *path = server->settings.indexes;
+  struct arena arena;
+  struct buf text = {0};
+  struct index_definitions definitions;
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status s = index_file_read(path, &text);
+  if (status_is_ok(&s)) {
+    s = index_definitions_parse(buf_str(&text), &arena, &definitions);
+    if (!status_is_ok(&s))
+      s = status_make(s.code, "%s: %s", path, s.message);
+  }
+  if (status_is_ok(&s)) {
+    s = index_set_apply(server->indexes, &definitions);
+    if (s.code == STATUS_RESOURCE_EXHAUSTED || s.code == STATUS_UNAVAILABLE) {
+      log_event(LOG_LEVEL_WARN, "index definitions are not applied", LOG_CSTR("reason", s.message));
+      s = status_ok();
+    }
+  }
+  buf_fini(&text);
+  arena_fini(&arena);
+  return s;
+}
+
+static status start_indexes(struct server *server) {
+  STATUS_TRY(index_set_open(server->store, &server->indexes));
+  if (*server->settings.indexes != '\0')
+    STATUS_TRY(apply_index_file(server));
+  server->advisor = index_advisor_new(server->port);
+  if (server->advisor == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  struct index_worker_options options = {
+      .store = server->store, .set = server->indexes, .port = server->port};
+  return index_worker_start(&options, &server->index_worker);
+}
+
 static struct rpc_server_options rpc_options(const struct server *server) {
   const struct settings *s = &server->settings;
   return (struct rpc_server_options){
@@ -126,7 +168,9 @@ static status start_services(struct server *server) {
       .store = server->store,
       .port = server->port,
       .indexes = server->indexes,
-      .queries = {.memory_bytes_max = (size_t)s->query_memory_bytes_max,
+      .advisor = server->advisor,
+      .queries = {.index_mode = (enum query_index_mode)s->index_mode,
+                  .memory_bytes_max = (size_t)s->query_memory_bytes_max,
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
       .access = {.mode = (enum access_mode)s->access, .dev = s->dev},
@@ -145,6 +189,9 @@ static status start_services(struct server *server) {
       .port = server->port, .threads = 1, .polled_by_another = true, .reflection = true};
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
   server->admin.store = server->store;
+  server->admin.indexes = server->indexes;
+  server->admin.index_worker = server->index_worker;
+  server->admin.advisor = server->advisor;
   server->admin.server = server->rpc;
   server->admin.firestore = server->firestore;
   server->admin.addresses = server->addresses;
@@ -202,7 +249,7 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_check_safe(&server->settings));
   server->memory_limit_bytes = memory_limit(server);
   STATUS_TRY(open_store(server));
-  STATUS_TRY(index_set_open(server->store, &server->indexes));
+  STATUS_TRY(start_indexes(server));
   STATUS_TRY(start_services(server));
   return start_listening(server);
 }
@@ -324,6 +371,8 @@ static void stop(struct server *server) {
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
+  index_worker_stop(server->index_worker);
+  index_advisor_free(server->advisor);
   index_set_close(server->indexes);
   if (server->store != NULL)
     kv_close(server->store);

@@ -64,6 +64,11 @@ static const struct setting table[] = {
      "memory of one query's positions and sorting; past it, sorting goes to temporary files in data/spill"},
     {"query_spill_max", BYTES, AT(query_spill_bytes_max), "1G", MIB, 1024 * GIB, NULL,
      "size of one query's temporary files"},
+    {"indexes", TEXT, AT(indexes), "", 0, 0, NULL,
+     "a firestore.indexes.json that is applied at each start; without it, `skerry index apply` says what "
+     "holds"},
+    {"index_mode", CHOICE, AT(index_mode), "auto", 0, 0, "auto|strict",
+     "a query without its composite index is: served and reported (auto), refused as in production (strict)"},
     {"metadata_max", BYTES, AT(metadata_bytes_max), "8K", KIB, 64 * KIB, NULL, "size of a call's headers"},
     {"streams_per_connection_max", NUMBER, AT(streams_per_connection_max), "100", 1, 10000, NULL,
      "calls at once on one connection"},
@@ -186,7 +191,7 @@ static status setting_assign(struct settings *s, const struct setting *setting, 
       return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": say true or false", setting->name, text);
     return status_ok();
   case TEXT: {
-    if (*text == '\0')
+    if (*text == '\0' && *setting->initial != '\0')
       return status_make(STATUS_INVALID_ARGUMENT, "%s has no value", setting->name);
     char *copy = strdup(text), **place = member(s, setting);
     if (copy == NULL)
@@ -348,6 +353,7 @@ void settings_fini(struct settings *s) {
   list_clear(&s->listen);
   list_clear(&s->projects);
   free(s->data);
+  free(s->indexes);
   *s = (struct settings){0};
 }
 
@@ -395,7 +401,7 @@ void settings_print_help(FILE *out) {
   fputs("Settings, as flag, environment variable or line of the file named by --config:\n\n", out);
   for (const struct setting *setting = table; setting < table + SETTING_COUNT; setting++) {
     fprintf(out, "  %-28s %s\n", setting->name, setting->help);
-    fprintf(out, "  %-28s default %s%s%s\n", "", setting->initial,
+    fprintf(out, "  %-28s default %s%s%s\n", "", *setting->initial == '\0' ? "none" : setting->initial,
             setting->choices == NULL ? "" : ", one of ", setting->choices == NULL ? "" : setting->choices);
   }
   fputs("\nA flag is --name value (with - for _), a variable SKERRY_NAME=value, a line name = value.\n"

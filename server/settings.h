@@ -30,6 +30,8 @@ struct settings {
   bool dev, lan, accept_open_access;
   struct settings_list listen, projects;
   char *data;
+  char *indexes;              /* a file's path; "": none */
+  int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */
   int64_t access;             /* enum access_mode */
   int64_t log_level;          /* enum log_level */
   int64_t log_format;         /* enum log_format */

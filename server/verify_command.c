@@ -1,6 +1,6 @@
 /* `skerry verify`: checks everything that is stored, with no server running on it: the engine's checksums,
  * then that each document is what the server would read (its key a path, its record and fields in the
- * canonical form). */
+ * canonical form), then that documents and index entries agree. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 #include "storage/document/codec.h"
 #include "storage/document/key.h"
 #include "storage/document/record.h"
+#include "storage/index/verify.h"
 #include "storage/rocksdb/store.h"
 
 enum { DOCUMENT_MEMORY_MAX = 64 * 1024 * 1024 };
@@ -57,6 +58,21 @@ static status check_documents(struct kv_store *store, uint64_t *ret_documents, u
   return result;
 }
 
+static status check_indexes(struct kv_store *store, uint64_t *ret_entries, uint64_t *ret_damages) {
+  struct index_catalog *catalog;
+  struct index_verification found;
+  STATUS_TRY(index_catalog_load(store, &catalog));
+  status result = index_verify(store, catalog, report, NULL, &found);
+  index_catalog_unref(catalog);
+  STATUS_TRY(result);
+  uint64_t damages = index_verification_damages(&found);
+  if (damages > INDEX_VERIFY_REPORTS)
+    printf("DAMAGED  index entries: %llu more\n", (unsigned long long)(damages - INDEX_VERIFY_REPORTS));
+  *ret_entries = found.entries;
+  *ret_damages += damages;
+  return result;
+}
+
 static int failed(const char *what, const status *result) {
   fprintf(stderr, "skerry verify: %s: %s\n", what, result->message);
   if (result->code == STATUS_DATA_LOSS)
@@ -88,15 +104,19 @@ int command_verify(int argc, char **argv) {
     settings_fini(&settings);
     return code;
   }
-  uint64_t damages = 0, documents = 0;
+  uint64_t damages = 0, documents = 0, entries = 0;
   result = kv_verify(store, report, NULL, &damages);
   if (!status_is_ok(&result))
     code = failed("the engine", &result);
   result = check_documents(store, &documents, &damages);
   if (!status_is_ok(&result))
     code = failed("documents", &result);
+  result = check_indexes(store, &entries, &damages);
+  if (!status_is_ok(&result))
+    code = failed("indexes", &result);
   kv_close(store);
-  printf("%llu documents, %llu damages\n", (unsigned long long)documents, (unsigned long long)damages);
+  printf("%llu documents, %llu index entries, %llu damages\n", (unsigned long long)documents,
+         (unsigned long long)entries, (unsigned long long)damages);
   settings_fini(&settings);
   return damages > 0 ? 1 : code;
 }

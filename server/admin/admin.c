@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/wire.h"
+#include "server/admin/indexes.h"
 #include "skerry/admin/v1/admin.skerry.h"
 
 static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
@@ -145,6 +146,9 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   response.clock = &clock;
   response.connections_open = (int64_t)stats.connections_open;
   response.transactions_open = (int64_t)firestore_service_transactions_open(admin->firestore);
+  Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
+  status counted = admin_index_work(admin, &indexes);
+  response.indexes = status_is_ok(&counted) ? &indexes : NULL;
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);
   if (methods.count > 0)
@@ -154,7 +158,12 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   skerry_admin_v1_admin_get_status_reply(call, &response);
 }
 
-static const struct skerry_admin_v1_admin_handlers handlers = {.get_status = get_status};
+static const struct skerry_admin_v1_admin_handlers handlers = {
+    .get_status = get_status,
+    .apply_indexes = admin_apply_indexes,
+    .list_indexes = admin_list_indexes,
+    .suggest_indexes = admin_suggest_indexes,
+};
 
 status admin_register(struct admin *admin, struct rpc_server *on) {
   return rpc_server_add_service(on, &skerry_admin_v1_admin_service, &handlers, admin);

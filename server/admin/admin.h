@@ -1,5 +1,5 @@
-/* skerry.admin.v1.Admin: what `skerry status` asks. Served on a Unix socket of its own runtime, so that no
- * call from the network can reach it. */
+/* skerry.admin.v1.Admin: what `skerry status` and `skerry index` ask. Served on a Unix socket of its own
+ * runtime, so that no call from the network can reach it. */
 #ifndef SKERRY_SERVER_ADMIN_H
 #define SKERRY_SERVER_ADMIN_H
 
@@ -8,8 +8,10 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "rpc/server.h"
+#include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/settings.h"
+#include "storage/index/build.h"
 #include "storage/kv.h"
 
 enum admin_state { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
@@ -18,6 +20,9 @@ enum admin_state { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
 struct admin {
   const struct settings *settings;
   struct kv_store *store;
+  struct index_set *indexes;
+  struct index_worker *index_worker;
+  struct index_advisor *advisor;
   struct rpc_server *server; /* the public one */
   struct firestore_service *firestore;
   struct port *port;

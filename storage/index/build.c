@@ -87,6 +87,7 @@ static status take_catalog(struct index_worker *worker) {
   }
   index_catalog_unref(worker->catalog);
   worker->catalog = current;
+  worker->expire_at_us = worker->options.port->monotonic_us(worker->options.port); /* a policy may be new */
   return s;
 }
 

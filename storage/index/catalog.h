@@ -102,6 +102,23 @@ STATUS_MUST_USE status index_set_apply(struct index_set *set, const struct index
 /* The definitions as they stand, in the form of index_definitions_format. */
 STATUS_MUST_USE status index_set_format(struct index_set *set, struct buf *out);
 
+/* What there is and how far it is, for people. */
+enum index_progress { INDEX_IS_READY, INDEX_IS_BUILDING, INDEX_IS_WAITING, INDEX_IS_DROPPING };
+struct index_info {
+  enum index_progress progress;
+  str text; /* "orders COLLECTION customer ASC, time DESC", "logs field until: values; TTL" */
+};
+struct index_work_info {
+  bool building, sweeping;
+  uint64_t documents_built, documents_to_build; /* of the walk that is under way */
+};
+const char *index_progress_text(enum index_progress progress); /* "ready" */
+/* The automatic indexes, then each composite index, then each override. The text lives until visit returns.
+ * RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status index_set_visit(struct index_set *set,
+                                       void (*visit)(void *argument, const struct index_info *info),
+                                       void *argument, struct index_work_info *ret);
+
 /* One line for each index and override with its state and progress, for `skerry index list`. */
 STATUS_MUST_USE status index_set_describe(struct index_set *set, struct buf *out);
 

@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 
-enum { STATE_ARENA_BYTES = 128 * 1024 * 1024 };
+enum { LEDGER_ARENA_BYTES = 128 * 1024 * 1024 };
 
 /* ---- Reading ---- */
 
@@ -60,7 +60,7 @@ static status resolve_change(void *argument, struct kv_reader *reader, kv_versio
   buf_clear(&changing->text);
   index_catalog_unref(changing->next);
   changing->next = NULL;
-  arena_init(&arena, NULL, 0, STATE_ARENA_BYTES);
+  arena_init(&arena, NULL, 0, LEDGER_ARENA_BYTES);
   status s = kv_reader_get(reader, KV_SYSTEM, INDEX_LEDGER_KEY, &stored);
   if (status_is_ok(&s) && stored.found)
     s = index_ledger_decode(stored.bytes, &arena, &ledger);
@@ -196,7 +196,7 @@ status index_set_format(struct index_set *set, struct buf *out) {
   struct index_catalog *catalog = index_set_current(set);
   struct arena arena;
   struct index_definitions definitions;
-  arena_init(&arena, NULL, 0, STATE_ARENA_BYTES);
+  arena_init(&arena, NULL, 0, LEDGER_ARENA_BYTES);
   status s = index_ledger_definitions(&catalog->ledger, &arena, &definitions);
   if (status_is_ok(&s))
     s = index_definitions_format(&definitions, out);
@@ -205,8 +205,31 @@ status index_set_format(struct index_set *set, struct buf *out) {
   return s;
 }
 
-static const char *state_text(bool retiring, bool ready, bool blocked) {
-  return retiring ? "dropping" : blocked ? "waiting" : ready ? "ready" : "building";
+const char *index_progress_text(enum index_progress progress) {
+  static const char *const texts[] = {"ready", "building", "waiting", "dropping"};
+  return texts[progress];
+}
+
+static enum index_progress progress_of(bool ready, bool blocked, bool retiring) {
+  return retiring  ? INDEX_IS_DROPPING
+         : blocked ? INDEX_IS_WAITING
+         : ready   ? INDEX_IS_READY
+                   : INDEX_IS_BUILDING;
+}
+
+struct visiting {
+  void (*visit)(void *argument, const struct index_info *info);
+  void *argument;
+  struct buf text;
+  bool failed;
+};
+
+static void visit_text(struct visiting *v, enum index_progress progress) {
+  struct index_info info = {progress, buf_str(&v->text)};
+  v->failed |= v->text.failed;
+  if (!v->failed)
+    v->visit(v->argument, &info);
+  buf_clear(&v->text);
 }
 
 static void put_has(unsigned has, struct buf *out) {
@@ -219,43 +242,64 @@ static void put_has(unsigned has, struct buf *out) {
     buf_append_str(out, STR(" not indexed"));
 }
 
-static void describe_rule(const struct index_ledger_rule *rule, const struct doc_field_path *ttl,
-                          struct arena *arena, struct buf *out) {
-  bool is_ttl = ttl != NULL && doc_field_path_compare(ttl, &rule->field) == 0;
-  buf_printf(out, "%-9s %.*s field ",
-             state_text(rule->retiring != 0, !index_rule_is_building(rule), rule->blocked != 0),
-             STR_ARG(rule->collection_id));
-  buf_append_str(out, rule->field.count == 0 ? STR("*") : doc_field_path_format(&rule->field, arena));
-  buf_append_byte(out, ':');
-  put_has(rule->wanted, out);
-  buf_append_str(out, is_ttl ? STR("; TTL\n") : STR("\n"));
+static void visit_rule(struct visiting *v, const struct index_ledger_rule *rule,
+                       const struct doc_field_path *ttl, struct arena *arena) {
+  buf_append_str(&v->text, rule->collection_id);
+  buf_append_str(&v->text, STR(" field "));
+  buf_append_str(&v->text, rule->field.count == 0 ? STR("*") : doc_field_path_format(&rule->field, arena));
+  buf_append_byte(&v->text, ':');
+  put_has(rule->wanted, &v->text);
+  if (ttl != NULL && doc_field_path_compare(ttl, &rule->field) == 0)
+    buf_append_str(&v->text, STR("; TTL"));
+  visit_text(v, progress_of(!index_rule_is_building(rule), rule->blocked != 0, rule->retiring != 0));
+}
+
+static void visit_catalog(struct visiting *v, const struct index_catalog *catalog, struct arena *arena) {
+  const struct index_ledger *ledger = &catalog->ledger;
+  buf_append_str(&v->text, STR("every field, automatically"));
+  visit_text(v, progress_of(ledger->automatic_ready != INDEX_NOT_READY, false, false));
+  for (size_t i = 0, k = 0; i < ledger->composite_count; i++) {
+    const struct index_ledger_composite *one = &ledger->composites[i];
+    if (one->number == 0)
+      continue; /* nothing on disk */
+    buf_append_str(&v->text, catalog->composites[k++].text);
+    visit_text(v, progress_of(one->ready != INDEX_NOT_READY, false, one->retiring));
+  }
+  for (size_t i = 0; i < ledger->rule_count; i++)
+    visit_rule(v, &ledger->rules[i], index_catalog_ttl(catalog, ledger->rules[i].collection_id), arena);
+}
+
+status index_set_visit(struct index_set *set, void (*visit)(void *argument, const struct index_info *info),
+                       void *argument, struct index_work_info *ret) {
+  struct index_catalog *catalog = index_set_current(set);
+  struct visiting v = {.visit = visit, .argument = argument};
+  struct arena arena;
+  arena_init(&arena, NULL, 0, LEDGER_ARENA_BYTES);
+  visit_catalog(&v, catalog, &arena);
+  uint64_t built = atomic_load(&set->built), to_build = atomic_load(&set->to_build);
+  *ret = (struct index_work_info){.building = index_ledger_is_building(&catalog->ledger),
+                                  .sweeping = catalog->ledger.sweep,
+                                  .documents_built = built,
+                                  .documents_to_build = to_build > built ? to_build : built};
+  arena_fini(&arena);
+  buf_fini(&v.text);
+  index_catalog_unref(catalog);
+  return v.failed ? status_default(STATUS_RESOURCE_EXHAUSTED) : status_ok();
+}
+
+static void put_line(void *argument, const struct index_info *info) {
+  buf_printf(argument, "%-9s ", index_progress_text(info->progress));
+  buf_append_str(argument, info->text);
+  buf_append_byte(argument, '\n');
 }
 
 status index_set_describe(struct index_set *set, struct buf *out) {
-  struct index_catalog *catalog = index_set_current(set);
-  const struct index_ledger *ledger = &catalog->ledger;
-  struct arena arena;
-  arena_init(&arena, NULL, 0, STATE_ARENA_BYTES);
-  buf_printf(out, "%-9s automatic indexes of every field\n",
-             state_text(false, ledger->automatic_ready != INDEX_NOT_READY, false));
-  for (size_t i = 0; i < catalog->composite_count; i++) {
-    const struct index_composite *one = &catalog->composites[i];
-    bool retiring = false;
-    for (size_t k = 0; k < ledger->composite_count; k++)
-      retiring |= ledger->composites[k].number == one->shape.number && ledger->composites[k].retiring;
-    buf_printf(out, "%-9s ", state_text(retiring, one->state == INDEX_READY, false));
-    buf_append_str(out, one->text);
-    buf_append_byte(out, '\n');
-  }
-  for (size_t i = 0; i < ledger->rule_count; i++)
-    describe_rule(&ledger->rules[i], index_catalog_ttl(catalog, ledger->rules[i].collection_id), &arena, out);
-  uint64_t built = atomic_load(&set->built), to_build = atomic_load(&set->to_build);
-  if (index_ledger_is_building(ledger))
-    buf_printf(out, "building: %llu of about %llu documents done\n", (unsigned long long)built,
-               (unsigned long long)(to_build > built ? to_build : built));
-  if (ledger->sweep)
+  struct index_work_info work;
+  STATUS_TRY(index_set_visit(set, put_line, out, &work));
+  if (work.building)
+    buf_printf(out, "building: %llu of about %llu documents done\n", (unsigned long long)work.documents_built,
+               (unsigned long long)work.documents_to_build);
+  if (work.sweeping)
     buf_append_str(out, STR("deleting the entries of indexes that were dropped\n"));
-  arena_fini(&arena);
-  index_catalog_unref(catalog);
   return out->failed ? status_default(STATUS_RESOURCE_EXHAUSTED) : status_ok();
 }
