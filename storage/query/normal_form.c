@@ -169,6 +169,14 @@ struct bits {
 };
 _Static_assert(LIMIT_QUERY_PARTS <= 128, "a filter is a bit");
 
+static struct bits bit(size_t at) {
+  struct bits one = {{0, 0}};
+  one.words[at / 64] = UINT64_C(1) << at % 64;
+  return one;
+}
+static bool bits_meet(struct bits a, struct bits b) {
+  return ((a.words[0] & b.words[0]) | (a.words[1] & b.words[1])) != 0;
+}
 static struct bits bits_union(struct bits a, struct bits b) {
   return (struct bits){{a.words[0] | b.words[0], a.words[1] | b.words[1]}};
 }
@@ -220,7 +228,7 @@ static int compare_fields(const struct query_field *a, const struct query_field 
 static bool same_field_filter(const struct query_filter *a, const struct query_filter *b) {
   if (a->op != b->op || compare_fields(&a->field, &b->field) != 0)
     return false;
-  return a->op == QUERY_IS_NOT_NULL || a->op == QUERY_IS_NOT_NAN || doc_value_equal(&a->operand, &b->operand);
+  return a->op >= QUERY_IS_NULL || doc_value_equal(&a->operand, &b->operand);
 }
 
 static status number(struct former *former, const struct query_filter *filter, struct bits *ret) {
@@ -232,8 +240,7 @@ static status number(struct former *former, const struct query_filter *filter, s
       return query_too_many_parts();
     former->filters[former->count++] = *filter;
   }
-  *ret = (struct bits){{0, 0}};
-  ret->words[at / 64] |= UINT64_C(1) << at % 64;
+  *ret = bit(at);
   return status_ok();
 }
 
@@ -248,10 +255,10 @@ static status form_field_filter(struct former *former, const struct query_filter
   single.op = filter->op == QUERY_IN ? QUERY_EQUAL : QUERY_ARRAY_CONTAINS;
   ret->count = 0;
   for (size_t i = 0; i < filter->operand.as.array.count; i++) {
-    struct bits bit;
+    struct bits one;
     single.operand = filter->operand.as.array.items[i];
-    STATUS_TRY(number(former, &single, &bit));
-    add(ret, bit);
+    STATUS_TRY(number(former, &single, &one));
+    add(ret, one);
   }
   return check_count(ret);
 }
@@ -307,6 +314,39 @@ static size_t count_field_filters(const struct query_filter *filter) {
   return count;
 }
 
+static status check_array_contains(const struct former *former, const struct conjunctions *conjunctions) {
+  for (size_t i = 0; i < conjunctions->count; i++) {
+    size_t count = 0;
+    for (size_t k = 0; k < former->count; k++)
+      count += former->filters[k].op == QUERY_ARRAY_CONTAINS && bits_have(conjunctions->items[i], k);
+    if (count > 1)
+      return status_make(
+          STATUS_INVALID_ARGUMENT,
+          "A maximum of one `array-contains` filter is allowed per disjunction, and none beside "
+          "`array-contains-any`.");
+  }
+  return status_ok();
+}
+
+/* Makes each filter simple; conjunctions with one that is never true fall out. */
+static status settle(struct former *former, struct conjunctions *conjunctions, struct arena *arena) {
+  struct bits nevers = {{0, 0}};
+  for (size_t k = 0; k < former->count; k++) {
+    struct query_filter simple;
+    STATUS_TRY(simplify_field_filter(&former->filters[k], arena, &simple));
+    if (is_never(&simple))
+      nevers = bits_union(nevers, bit(k));
+    else
+      former->filters[k] = simple;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < conjunctions->count; i++)
+    if (!bits_meet(conjunctions->items[i], nevers))
+      conjunctions->items[count++] = conjunctions->items[i];
+  conjunctions->count = count;
+  return status_ok();
+}
+
 static status give(const struct former *former, const struct conjunctions *conjunctions, struct arena *arena,
                    const struct query_conjunction **ret) {
   struct query_conjunction *items = ARENA_NEW_ARRAY(arena, struct query_conjunction, conjunctions->count);
@@ -339,6 +379,8 @@ status query_normal_form(const struct query_filter *where, struct arena *arena,
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   struct conjunctions conjunctions;
   STATUS_TRY(form(&former, where, &conjunctions));
+  STATUS_TRY(check_array_contains(&former, &conjunctions));
+  STATUS_TRY(settle(&former, &conjunctions, arena));
   STATUS_TRY(give(&former, &conjunctions, arena, ret_conjunctions));
   *ret_conjunction_count = conjunctions.count;
   *ret_filter_count = former.count;

@@ -13,10 +13,11 @@
 STATUS_MUST_USE status query_filter_simplify(const struct query_filter *filter, struct arena *arena,
                                              struct query_filter *ret);
 
-/* The disjunctive normal form of a simplified tree. *ret_filter_count is the number of different field
- * filters, each value of a list by itself. INVALID_ARGUMENT: more than LIMIT_QUERY_PARTS of them, or more
- * than LIMIT_QUERY_DISJUNCTIONS conjunctions on the way or in the end. Time is bounded by the number of
- * filters and list values in the tree times LIMIT_QUERY_PARTS comparisons. RESOURCE_EXHAUSTED. */
+/* The disjunctive normal form of a checked tree, as query.h describes it. INVALID_ARGUMENT, as if comparisons
+ * that are never true were like others: more than LIMIT_QUERY_PARTS different field filters, each value of a
+ * list by itself (*ret_filter_count says how many); more than LIMIT_QUERY_DISJUNCTIONS conjunctions, on the
+ * way or in the end; two QUERY_ARRAY_CONTAINS in one. Time is bounded by the number of filters and list
+ * values in the tree times LIMIT_QUERY_PARTS comparisons. RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status query_normal_form(const struct query_filter *where, struct arena *arena,
                                          const struct query_conjunction **ret_conjunctions,
                                          size_t *ret_conjunction_count, size_t *ret_filter_count);

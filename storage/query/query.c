@@ -156,18 +156,6 @@ static status check_where(struct survey *survey) {
   return status_ok();
 }
 
-static status check_conjunctions(const struct query *query) {
-  for (size_t i = 0; i < query->conjunction_count; i++) {
-    size_t count = 0;
-    for (size_t k = 0; k < query->conjunctions[i].filter_count; k++)
-      count += query->conjunctions[i].filters[k]->op == QUERY_ARRAY_CONTAINS;
-    if (count > 1)
-      return refuse("A maximum of one `array-contains` filter is allowed per disjunction, and none beside "
-                    "`array-contains-any`.");
-  }
-  return status_ok();
-}
-
 static status take_where_apart(struct query *query, struct arena *arena) {
   size_t filter_count = 0;
   if (query->where == NULL) {
@@ -178,13 +166,12 @@ static status take_where_apart(struct query *query, struct arena *arena) {
     struct query_filter *simple = ARENA_NEW(arena, struct query_filter);
     if (simple == NULL)
       return status_default(STATUS_RESOURCE_EXHAUSTED);
+    STATUS_TRY(query_normal_form(query->where, arena, &query->conjunctions, &query->conjunction_count,
+                                 &filter_count));
     STATUS_TRY(query_filter_simplify(query->where, arena, simple));
     query->where = simple;
-    STATUS_TRY(
-        query_normal_form(simple, arena, &query->conjunctions, &query->conjunction_count, &filter_count));
-    STATUS_TRY(check_conjunctions(query));
   }
-  size_t parts = filter_count + query->explicit_order_count + (query->parent.segment_count > 0);
+  size_t parts = filter_count + query->order_count + (query->parent.segment_count > 0);
   return parts > LIMIT_QUERY_PARTS ? query_too_many_parts() : status_ok();
 }
 
@@ -214,12 +201,24 @@ static status check_orders(const struct query *query) {
   return status_ok();
 }
 
+/* Whether some document is found by a range or an inequality of the field: not if all of them are in
+ * conjunctions that are never true. */
+static bool is_unequal(const struct query *query, const struct query_field *field) {
+  for (size_t i = 0; i < query->conjunction_count; i++)
+    for (size_t k = 0; k < query->conjunctions[i].filter_count; k++) {
+      const struct query_filter *filter = query->conjunctions[i].filters[k];
+      if ((is_range(filter->op) || is_not_filter(filter->op)) && same_field(&filter->field, field))
+        return true;
+    }
+  return false;
+}
+
 /* The fields that must be ordered and are not, in their order. */
 static size_t missing_orders(const struct survey *survey, const struct query_field **ret) {
   size_t count = 0;
   for (size_t i = 0; i < survey->unequal_count; i++) {
     const struct query_field *field = survey->unequal[i];
-    if (field->is_name || is_ordered(survey->query, field))
+    if (field->is_name || is_ordered(survey->query, field) || !is_unequal(survey->query, field))
       continue;
     size_t at = count++;
     for (; at > 0 && doc_field_path_compare(&ret[at - 1]->path, &field->path) > 0; at--)
@@ -238,6 +237,7 @@ static status complete_orders(struct query *query, const struct survey *survey, 
     return refuse("A query that is ordered by __name__ must be ordered by the fields of its ranges and "
                   "inequalities before.");
   query->explicit_order_count = count;
+  assert(count == 0 || query->orders != NULL);
   if (has_name)
     return status_ok();
   struct query_order *orders = ARENA_NEW_ARRAY(arena, struct query_order, count + missing_count + 1);
@@ -294,8 +294,8 @@ status query_prepare(struct query *query, struct arena *arena) {
   struct survey survey = {.query = query};
   STATUS_TRY(check_where(&survey));
   STATUS_TRY(check_orders(query));
-  STATUS_TRY(complete_orders(query, &survey, arena));
   STATUS_TRY(take_where_apart(query, arena));
+  STATUS_TRY(complete_orders(query, &survey, arena));
   STATUS_TRY(check_cursor(query, &query->start));
   STATUS_TRY(check_cursor(query, &query->end));
   return check_nearest(query);

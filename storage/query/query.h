@@ -121,7 +121,8 @@ struct query {
  * `where` is replaced by an equal tree without what compares with null or NaN in another way than the unary
  * operators do. In a request such a comparison is never true (`== null`, `< NaN`, not-in with a null) or, for
  * `!=` and not-in with NaN, always, for values that are there and not null; SDKs ask with the unary operators
- * instead. So in a prepared query QUERY_EQUAL with null or NaN means that value. */
+ * instead. So in a prepared query QUERY_EQUAL with null or NaN means that value. What is never true counts
+ * for the rules all the same, but a range or an inequality in it does not make its field an order. */
 STATUS_MUST_USE status query_prepare(struct query *query, struct arena *arena);
 
 /* What a listening client may ask for: the same, but find_nearest is refused. */
