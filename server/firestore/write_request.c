@@ -88,6 +88,8 @@ static status parse_transforms(Google__Firestore__V1__DocumentTransform__FieldTr
 enum access_operation write_request_operation(const struct doc_write *write) {
   if (write->kind == DOC_WRITE_DELETE)
     return ACCESS_DELETE;
+  if (write->kind == DOC_WRITE_VERIFY)
+    return ACCESS_GET;
   bool must_be_new = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
   return must_be_new ? ACCESS_CREATE : ACCESS_UPDATE;
 }
@@ -114,6 +116,12 @@ status write_request_parse(struct rpc_call *call, const struct doc_path *databas
     ret->kind = DOC_WRITE_DELETE;
     name = str_from_cstr(wire->delete_);
     break;
+  case OPERATION(VERIFY):
+    ret->kind = DOC_WRITE_VERIFY;
+    if (ret->precondition.kind == DOC_PRECONDITION_NONE)
+      return status_make(STATUS_INVALID_ARGUMENT, "A verify has no current_document to check.");
+    name = str_from_cstr(wire->verify);
+    break;
   case OPERATION(TRANSFORM):
     ret->kind = DOC_WRITE_TRANSFORM;
     if (wire->transform->n_field_transforms == 0)
@@ -124,7 +132,8 @@ status write_request_parse(struct rpc_call *call, const struct doc_path *databas
     break;
   case OPERATION(_NOT_SET):
   default:
-    return status_make(STATUS_INVALID_ARGUMENT, "A write has no operation: set update, delete or transform.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "A write has no operation: set update, delete, transform or verify.");
   }
   if (ret->kind != DOC_WRITE_SET && (wire->update_mask != NULL || wire->n_update_transforms > 0))
     return status_make(STATUS_INVALID_ARGUMENT, "update_mask and update_transforms go with update only.");

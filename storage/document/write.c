@@ -155,6 +155,10 @@ static status new_fields(struct doc_commit *commit, const struct doc_write *writ
 static status apply_write(struct doc_commit *commit, const struct doc_write *write, kv_version version,
                           struct doc_write_state *state, struct doc_write_result *result) {
   STATUS_TRY(check_precondition(write, state));
+  if (write->kind == DOC_WRITE_VERIFY) {
+    result->update_time_us = state->exists ? state->update_us : 0;
+    return status_ok();
+  }
   if (write->kind == DOC_WRITE_DELETE) {
     state->exists = false;
     state->before = (struct doc_record){0}; /* what comes after is another document, equal or not */

@@ -24,6 +24,7 @@ enum doc_write_kind {
   DOC_WRITE_SET,       /* fields, merged into the stored ones if there is a mask; then transforms */
   DOC_WRITE_TRANSFORM, /* transforms alone */
   DOC_WRITE_DELETE,
+  DOC_WRITE_VERIFY, /* changes nothing: its precondition is checked */
 };
 
 struct doc_precondition {

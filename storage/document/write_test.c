@@ -166,6 +166,37 @@ static void assert_code(status result, enum status_code code) {
 
 /* ---- Tests ---- */
 
+static struct doc_write verify(const char *relative, struct doc_precondition precondition) {
+  return (struct doc_write){
+      .kind = DOC_WRITE_VERIFY, .path = path_of(relative), .precondition = precondition};
+}
+
+static struct doc_precondition updated_at(kv_version version) {
+  return (struct doc_precondition){.kind = DOC_PRECONDITION_UPDATE_TIME, .update_time_us = version};
+}
+
+static void test_verify(void **state) {
+  (void)state;
+  kv_version first, version;
+  struct doc_record record;
+  assert_code(COMMIT(&first, set("v/a", 1)), STATUS_OK);
+  assert_code(COMMIT(&version, verify("v/a", updated_at(first)), verify("v/none", exists(false))), STATUS_OK);
+  assert_int_equal(read_n("v/a", &record), 1);
+  assert_int_equal(record.update_us, first);
+  assert_int_equal(read_n("v/none", NULL), -1);
+  assert_code(COMMIT(&version, set("v/b", 1), verify("v/a", updated_at(first - 1))),
+              STATUS_FAILED_PRECONDITION);
+  assert_code(COMMIT(&version, set("v/b", 1), verify("v/none", exists(true))), STATUS_NOT_FOUND);
+  assert_int_equal(read_n("v/b", NULL), -1);
+  /* Beside writes to the same document, before and after. */
+  assert_code(COMMIT(&version, verify("v/a", updated_at(first)), set("v/a", 2), verify("v/a", exists(true))),
+              STATUS_OK);
+  assert_int_equal(read_n("v/a", &record), 2);
+  assert_int_equal(record.update_us, version);
+  assert_code(COMMIT(&version, delete ("v/a"), verify("v/a", exists(false))), STATUS_OK);
+  assert_int_equal(read_n("v/a", NULL), -1);
+}
+
 static void test_set_and_times(void **state) {
   (void)state;
   kv_version first, second, third;
@@ -399,7 +430,7 @@ int main(void) {
       cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_writes_see_each_other),
       cmocka_unit_test(test_results),        cmocka_unit_test(test_mask),
       cmocka_unit_test(test_limits),         cmocka_unit_test(test_empty_document_and_commit),
-      cmocka_unit_test(test_derived),
+      cmocka_unit_test(test_derived),        cmocka_unit_test(test_verify),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
