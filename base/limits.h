@@ -44,7 +44,9 @@ enum {
   LIMIT_QUERY_INEQUALITY_FIELDS = 10, /* different fields with ranges and inequalities */
   LIMIT_QUERY_PARTS = 100,            /* filters, orders and the parent together */
   LIMIT_QUERY_FILTER_DEPTH = 30, /* composite filters in each other: protects our stack; SDKs send a few */
-  LIMIT_NEAREST_RESULTS = 1000,  /* find_nearest.limit */
+  LIMIT_QUERY_PARTITIONS =
+      1024, /* cursors of one PartitionQuery; asked for more, it gives fewer, as allowed */
+  LIMIT_NEAREST_RESULTS = 1000, /* find_nearest.limit */
 
   /* transactions */
   LIMIT_TRANSACTION_MS = 270 * 1000,                /* documented: 270 s in all */

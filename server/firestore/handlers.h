@@ -13,6 +13,12 @@ void firestore_list_documents(struct rpc_call *call,
                               const Google__Firestore__V1__ListDocumentsRequest *request);
 void firestore_list_collection_ids(struct rpc_call *call,
                                    const Google__Firestore__V1__ListCollectionIdsRequest *request);
+/* run_query.c, run_aggregation.c, partition_query.c */
+void firestore_run_query(struct rpc_call *call, const Google__Firestore__V1__RunQueryRequest *request);
+void firestore_run_aggregation_query(struct rpc_call *call,
+                                     const Google__Firestore__V1__RunAggregationQueryRequest *request);
+void firestore_partition_query(struct rpc_call *call,
+                               const Google__Firestore__V1__PartitionQueryRequest *request);
 /* commit.c */
 void firestore_create_document(struct rpc_call *call,
                                const Google__Firestore__V1__CreateDocumentRequest *request);

@@ -47,24 +47,10 @@ static status load_secret(struct firestore_service *service) {
 static void finish_later(struct rpc_call *call, const char *what) {
   rpc_call_finish(call, status_make(STATUS_UNIMPLEMENTED, "This version has no %s yet.", what));
 }
-static void run_query(struct rpc_call *call, const Google__Firestore__V1__RunQueryRequest *request) {
-  (void)request;
-  finish_later(call, "queries");
-}
 static void execute_pipeline(struct rpc_call *call,
                              const Google__Firestore__V1__ExecutePipelineRequest *request) {
   (void)request;
   finish_later(call, "pipelines");
-}
-static void run_aggregation_query(struct rpc_call *call,
-                                  const Google__Firestore__V1__RunAggregationQueryRequest *request) {
-  (void)request;
-  finish_later(call, "aggregation queries");
-}
-static void partition_query(struct rpc_call *call,
-                            const Google__Firestore__V1__PartitionQueryRequest *request) {
-  (void)request;
-  finish_later(call, "queries");
 }
 static void listen_open(struct rpc_call *call) {
   finish_later(call, "live listening");
@@ -87,10 +73,10 @@ static const struct google_firestore_v1_firestore_handlers handlers = {
     .commit = firestore_commit,
     .batch_write = firestore_batch_write,
     .list_collection_ids = firestore_list_collection_ids,
-    .run_query = run_query,
+    .run_query = firestore_run_query,
     .execute_pipeline = execute_pipeline,
-    .run_aggregation_query = run_aggregation_query,
-    .partition_query = partition_query,
+    .run_aggregation_query = firestore_run_aggregation_query,
+    .partition_query = firestore_partition_query,
     .begin_transaction = firestore_begin_transaction,
     .rollback = firestore_rollback,
     .listen = {.open = listen_open, .message = listen_message, .half_close = nothing},

@@ -210,9 +210,8 @@ static bool read_number(str *rest, struct segment *ret) {
   struct segment segment = {.is_number = true,
                             .text = str_make(rest->ptr + 2, digits),
                             .zeros = zeros,
-                            .id_len = digits + zeros + 6};
-  if (rest->ptr[size - 2] != ESCAPE || rest->ptr[size - 1] != END || digits + zeros == 0 ||
-      (digits > 0 && rest->ptr[2] == '0'))
+                            .id_len = digits + zeros == 0 ? DOC_ID_LOWEST.len : digits + zeros + 6};
+  if (rest->ptr[size - 2] != ESCAPE || rest->ptr[size - 1] != END || (digits > 0 && rest->ptr[2] == '0'))
     return false;
   for (size_t i = 0; i < digits; i++)
     if (segment.text.ptr[i] < '0' || segment.text.ptr[i] > '9')
@@ -272,6 +271,10 @@ status doc_key_skip_descendants(str key, struct arena *arena, str *ret) {
 }
 
 static char *put_id(char *at, const struct segment *segment) {
+  if (segment->is_number && segment->text.len + segment->zeros == 0) {
+    memcpy(at, DOC_ID_LOWEST.ptr, DOC_ID_LOWEST.len);
+    return at + DOC_ID_LOWEST.len;
+  }
   if (segment->is_number) {
     memcpy(at, "__id", 4);
     memset(at + 4, '0', segment->zeros);

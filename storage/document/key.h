@@ -4,7 +4,7 @@
  *   segment = 0x02 number 0x00 0x01      a numeric id, `__id[0-9]+__`
  *           | 0x03 text 0x00 0x01        any other id; a byte 0x00 in it is written 0x00 0xFF
  *   number  = count of digits without leading zeros (2 bytes, big-endian), those digits in ASCII,
- *             count of leading zeros (2 bytes)
+ *             count of leading zeros (2 bytes); both counts zero: DOC_ID_LOWEST
  *
  * It is a format on disk, part of the store's format number. What follows from it:
  *   - no segment is the beginning of another, so a key is the beginning of exactly the keys below it:

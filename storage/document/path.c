@@ -30,6 +30,10 @@ bool doc_id_number(str id, struct doc_id_number *ret) {
   if (id.len < sizeof "__id0__" - 1 || id.len > LIMIT_ID_BYTES || !is_reserved(id) ||
       !str_has_prefix(id, STR("__id")))
     return false;
+  if (str_eq(id, DOC_ID_LOWEST)) {
+    *ret = (struct doc_id_number){{NULL, 0}, 0};
+    return true;
+  }
   str digits = str_make(id.ptr + 4, id.len - 6);
   size_t zeros = 0;
   for (size_t i = 0; i < digits.len; i++) {

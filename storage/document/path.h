@@ -2,10 +2,10 @@
  *
  * A parsed path borrows from the name that it was parsed from; parsing copies nothing and needs no memory.
  * What is checked is the whole of the documented limits: ids of 1 to LIMIT_ID_BYTES bytes of UTF-8 without
- * '/', not "." or "..", not `__.*__` (a document may be called `__id[0-9]+__`, a numeric id),
- * LIMIT_PATH_DEPTH collections, LIMIT_NAME_BYTES for the name. Everything that does not hold is
- * INVALID_ARGUMENT with a message that names the part which is wrong. How a path becomes a key of the store:
- * key.h. Any thread. */
+ * '/', not "." or "..", not `__.*__` (a document may be called `__id[0-9]+__`, a numeric id, or
+ * DOC_ID_LOWEST), LIMIT_PATH_DEPTH collections, LIMIT_NAME_BYTES for the name. Everything that does not hold
+ * is INVALID_ARGUMENT with a message that names the part which is wrong. How a path becomes a key of the
+ * store: key.h. Any thread. */
 #ifndef SKERRY_STORAGE_DOCUMENT_PATH_H
 #define SKERRY_STORAGE_DOCUMENT_PATH_H
 
@@ -70,6 +70,9 @@ struct doc_id_number {
   str digits;   /* without leading zeros; none for zero */
   size_t zeros; /* leading zeros: `__id7__` and `__id007__` are two ids */
 };
+/* The lowest id that there is. SDKs begin ranges of names with it (recursiveDelete), and it is the only
+ * negative number; as a doc_id_number it has neither digits nor zeros. */
+#define DOC_ID_LOWEST STR("__id-9223372036854775808__")
 /* False if the id is not a numeric one. */
 bool doc_id_number(str id, struct doc_id_number *ret);
 /* Firestore's order of ids: numeric ones first, by number (of equal numbers the one with fewer leading zeros

@@ -252,6 +252,8 @@ static void test_numeric_ids(void **state) {
   assert_str(number.digits, "");
   assert_false(doc_id_number(STR("__id__"), &number));
   assert_false(doc_id_number(STR("__id-1__"), &number));
+  assert_true(doc_id_number(DOC_ID_LOWEST, &number));
+  assert_true(number.digits.len == 0 && number.zeros == 0);
   assert_false(doc_id_number(STR("__id1_"), &number));
   assert_false(doc_id_number(STR(""), &number));
   /* What cannot be an id is no number either: its digits are counted in two bytes of a key. */
@@ -321,6 +323,7 @@ static void test_order(void **state) {
   const str sorted[] = {STR("projects/a/databases/d/documents/z"),
                         STR(ROOT),
                         STR(ROOT "/a"),
+                        STR(ROOT "/a/__id-9223372036854775808__"),
                         STR(ROOT "/a/__id0__"),
                         STR(ROOT "/a/__id00__"),
                         STR(ROOT "/a/__id2__"),

@@ -2,6 +2,7 @@
 // SKERRY_SEED repeats a run, SKERRY_SEQUENCES makes it longer.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { generator } from './support/random.mjs';
 import { emulatorMissing, isEmulator, startServer } from './support/server.mjs';
 import { Rpc, code, codeName, freshDatabase, timeToMicros, value as v } from './support/rpc.mjs';
 
@@ -70,21 +71,6 @@ const KNOWN = [
 ];
 
 // ---- Random operations ----
-
-function generator(seed) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  const below = (n) => Math.floor(next() * n);
-  const pick = (list) => list[below(list.length)];
-  const some = (most, make) => Array.from({ length: below(most + 1) }, make);
-  return { below, pick, some, chance: (p) => next() < p };
-}
 
 const PATHS = ['c/a', 'c/b', 'c/é', 'c/__id7__', 'c/a/s/1', 'c/m/s/1', 'd/a'];
 const FIELD_PATHS = ['a', 'b', 'a.x', 'a.y', 'a.x.z', '`o.d`', 'list', 'n'];

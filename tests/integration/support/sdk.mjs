@@ -3,7 +3,7 @@ import { firestore } from './packages.mjs';
 
 process.env.METADATA_SERVER_DETECTION = 'none'; // nothing leaves this machine
 
-export const { Firestore, FieldPath, FieldValue, GeoPoint, Timestamp, DocumentReference } = firestore;
+export const { AggregateField, DocumentReference, FieldPath, FieldValue, Filter, Firestore, GeoPoint, Timestamp } = firestore;
 
 let projects = 0;
 const open = [];
