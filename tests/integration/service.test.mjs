@@ -112,11 +112,6 @@ test('methods that this version does not have', { skip: skerryOnly }, async (t) 
     stream.write({ database: db.name, add_target: { target_id: 1, documents: { documents: [db.doc('c/x')] } } });
     await fails(ended(stream), code.UNIMPLEMENTED, /this version/i);
   });
-  await t.test('Write: UNAVAILABLE, or SDKs would throw away what they queued', async () => {
-    const stream = rpc.open('Write');
-    stream.write({ database: db.name });
-    await fails(ended(stream), code.UNAVAILABLE, /this version/i);
-  });
 });
 
 test('deadlines', async () => {
