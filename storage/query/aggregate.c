@@ -41,6 +41,16 @@ static size_t field_number(const struct query_aggregation *a, const struct doc_f
   return at;
 }
 
+/* In lexicographic order, as they become orders. */
+static void add_field(struct query_aggregation *a, const struct doc_field_path *field) {
+  if (field_number(a, field) < a->field_count)
+    return;
+  size_t at = a->field_count++;
+  for (; at > 0 && doc_field_path_compare(a->fields[at - 1], field) > 0; at--)
+    a->fields[at] = a->fields[at - 1];
+  a->fields[at] = field;
+}
+
 static void add_name(struct query_aggregation *a, str name) {
   size_t at = 0;
   while (at < a->name_count && str_cmp(a->names[at], name) < 0)
@@ -62,8 +72,7 @@ static void gather(struct query_aggregation *a) {
       max = (uint64_t)one->up_to > max ? (uint64_t)one->up_to : max;
       continue;
     }
-    if (field_number(a, &one->field) == a->field_count)
-      a->fields[a->field_count++] = &one->field;
+    add_field(a, &one->field);
     add_name(a, one->field.segments[0]);
   }
   a->max = bounded ? max : UINT64_MAX;
@@ -80,7 +89,7 @@ static bool is_order(const struct query *query, const struct doc_field_path *fie
 static bool orders_are_fixed(const struct query *query) {
   bool positions = query->has_limit || query->offset > 0 || query->start.count > 0 || query->end.count > 0;
   bool ends_with_name = query->explicit_order_count == query->order_count;
-  return query->nearest != NULL || query->collection_id.len == 0 || (ends_with_name && positions);
+  return query->nearest != NULL || (ends_with_name && positions);
 }
 
 static status add_orders(struct query_aggregation *a, struct arena *arena) {

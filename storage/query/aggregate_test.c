@@ -185,7 +185,7 @@ static struct query with_orders(const struct query *query, const struct query_ag
                                 size_t count) {
   struct query_order orders[16];
   struct query_order name = query->orders[query->order_count - 1];
-  size_t order_count = query->order_count - 1;
+  size_t order_count = query->order_count - 1, first = order_count;
   memcpy(orders, query->orders, order_count * sizeof *orders);
   for (size_t i = 0; i < count; i++) {
     bool there = wanted[i].op == QUERY_COUNT;
@@ -195,6 +195,13 @@ static struct query with_orders(const struct query *query, const struct query_ag
       orders[order_count++] =
           (struct query_order){.field.path = wanted[i].field, .descending = name.descending};
   }
+  for (size_t i = first; i < order_count; i++)
+    for (size_t k = i + 1; k < order_count; k++)
+      if (doc_field_path_compare(&orders[k].field.path, &orders[i].field.path) < 0) {
+        struct query_order swapped = orders[i];
+        orders[i] = orders[k];
+        orders[k] = swapped;
+      }
   orders[order_count++] = name;
   struct query result = *query;
   result.orders = build_copy(orders, order_count * sizeof *orders);
@@ -249,7 +256,7 @@ static void fill(struct run_store *filled, struct random_source *r, struct world
  * orders. */
 static bool orders_are_fixed(const struct query *query) {
   bool positions = query->has_limit || query->offset > 0 || query->start.count > 0 || query->end.count > 0;
-  return query->collection_id.len == 0 || (query->explicit_order_count == query->order_count && positions);
+  return query->explicit_order_count == query->order_count && positions;
 }
 
 static void check_random(struct run_store *filled, struct random_source *r, const struct world *world,

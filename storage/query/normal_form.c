@@ -56,13 +56,43 @@ static status simplify_list(const struct doc_value *list, struct arena *arena, s
   return status_ok();
 }
 
+bool query_filter_is_never(const struct query_filter *filter) {
+  const struct doc_value *operand = &filter->operand;
+  switch (filter->op) {
+  case QUERY_EQUAL:
+  case QUERY_LESS:
+  case QUERY_LESS_OR_EQUAL:
+  case QUERY_GREATER:
+  case QUERY_GREATER_OR_EQUAL:
+  case QUERY_ARRAY_CONTAINS:
+    return is_unequal_to_all(operand);
+  case QUERY_NOT_EQUAL:
+    return operand->type == DOC_NULL;
+  case QUERY_IN:
+  case QUERY_ARRAY_CONTAINS_ANY:
+    for (size_t i = 0; i < operand->as.array.count; i++)
+      if (!is_unequal_to_all(&operand->as.array.items[i]))
+        return false;
+    return true;
+  case QUERY_NOT_IN:
+    for (size_t i = 0; i < operand->as.array.count; i++)
+      if (operand->as.array.items[i].type == DOC_NULL)
+        return true;
+    return false;
+  case QUERY_IS_NULL:
+  case QUERY_IS_NOT_NULL:
+  case QUERY_IS_NAN:
+  case QUERY_IS_NOT_NAN:
+    return false;
+  }
+  return false;
+}
+
 static status simplify_any_of(const struct query_filter *filter, enum query_op single, struct arena *arena,
                               struct query_filter *ret) {
   *ret = *filter;
   STATUS_TRY(simplify_list(&filter->operand, arena, &ret->operand));
-  if (ret->operand.as.array.count == 0) {
-    *ret = never();
-  } else if (ret->operand.as.array.count == 1) {
+  if (ret->operand.as.array.count == 1) {
     ret->op = single;
     ret->operand = ret->operand.as.array.items[0];
   }
@@ -71,11 +101,6 @@ static status simplify_any_of(const struct query_filter *filter, enum query_op s
 
 static status simplify_not_in(const struct query_filter *filter, struct arena *arena,
                               struct query_filter *ret) {
-  for (size_t i = 0; i < filter->operand.as.array.count; i++)
-    if (filter->operand.as.array.items[i].type == DOC_NULL) {
-      *ret = never();
-      return status_ok();
-    }
   *ret = *filter;
   STATUS_TRY(simplify_list(&filter->operand, arena, &ret->operand));
   if (ret->operand.as.array.count == 0)
@@ -86,20 +111,13 @@ static status simplify_not_in(const struct query_filter *filter, struct arena *a
 static status simplify_field_filter(const struct query_filter *filter, struct arena *arena,
                                     struct query_filter *ret) {
   *ret = *filter;
+  if (query_filter_is_never(filter)) {
+    *ret = never();
+    return status_ok();
+  }
   switch (filter->op) {
-  case QUERY_EQUAL:
-  case QUERY_LESS:
-  case QUERY_LESS_OR_EQUAL:
-  case QUERY_GREATER:
-  case QUERY_GREATER_OR_EQUAL:
-  case QUERY_ARRAY_CONTAINS:
-    if (is_unequal_to_all(&filter->operand))
-      *ret = never();
-    break;
   case QUERY_NOT_EQUAL:
-    if (filter->operand.type == DOC_NULL)
-      *ret = never();
-    else if (is_nan(&filter->operand))
+    if (is_nan(&filter->operand))
       ret->op = QUERY_IS_NOT_NULL;
     break;
   case QUERY_IN:
@@ -116,6 +134,12 @@ static status simplify_field_filter(const struct query_filter *filter, struct ar
     ret->op = QUERY_EQUAL;
     ret->operand = (struct doc_value){.type = DOC_DOUBLE, .as.number = (double)NAN};
     break;
+  case QUERY_EQUAL:
+  case QUERY_LESS:
+  case QUERY_LESS_OR_EQUAL:
+  case QUERY_GREATER:
+  case QUERY_GREATER_OR_EQUAL:
+  case QUERY_ARRAY_CONTAINS:
   case QUERY_IS_NOT_NULL:
   case QUERY_IS_NOT_NAN:
     break;

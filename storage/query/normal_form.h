@@ -13,6 +13,9 @@
 STATUS_MUST_USE status query_filter_simplify(const struct query_filter *filter, struct arena *arena,
                                              struct query_filter *ret);
 
+/* Whether a field filter of a request matches nothing because it compares with null or NaN. */
+bool query_filter_is_never(const struct query_filter *filter);
+
 /* The disjunctive normal form of a checked tree, as query.h describes it. INVALID_ARGUMENT, as if comparisons
  * that are never true were like others: more than LIMIT_QUERY_PARTS different field filters, each value of a
  * list by itself (*ret_filter_count says how many); more than LIMIT_QUERY_DISJUNCTIONS conjunctions, on the

@@ -109,6 +109,16 @@ static status note_unequal(struct survey *survey, const struct query_field *fiel
   return status_ok();
 }
 
+/* What is never true does not make its field an order; but not-in with more than null does. */
+static bool asks_no_order(const struct query_filter *filter) {
+  if (filter->op != QUERY_NOT_IN)
+    return query_filter_is_never(filter);
+  for (size_t i = 0; i < filter->operand.as.array.count; i++)
+    if (filter->operand.as.array.items[i].type != DOC_NULL)
+      return false;
+  return true;
+}
+
 static status check_field_filter(struct survey *survey, const struct query_filter *filter) {
   if (takes_list(filter->op))
     STATUS_TRY(check_list(filter));
@@ -119,7 +129,7 @@ static status check_field_filter(struct survey *survey, const struct query_filte
     STATUS_TRY(check_name_filter(survey->query, filter));
   else if (survey->query->collection_id.len == 0)
     return refuse("A query over collections of any id can have filters on __name__ only.");
-  if (is_not_filter(filter->op) || is_range(filter->op))
+  if ((is_not_filter(filter->op) || is_range(filter->op)) && !asks_no_order(filter))
     STATUS_TRY(note_unequal(survey, &filter->field));
   if (is_not_filter(filter->op))
     survey->not_filters++;
@@ -201,24 +211,12 @@ static status check_orders(const struct query *query) {
   return status_ok();
 }
 
-/* Whether some document is found by a range or an inequality of the field: not if all of them are in
- * conjunctions that are never true. */
-static bool is_unequal(const struct query *query, const struct query_field *field) {
-  for (size_t i = 0; i < query->conjunction_count; i++)
-    for (size_t k = 0; k < query->conjunctions[i].filter_count; k++) {
-      const struct query_filter *filter = query->conjunctions[i].filters[k];
-      if ((is_range(filter->op) || is_not_filter(filter->op)) && same_field(&filter->field, field))
-        return true;
-    }
-  return false;
-}
-
 /* The fields that must be ordered and are not, in their order. */
 static size_t missing_orders(const struct survey *survey, const struct query_field **ret) {
   size_t count = 0;
   for (size_t i = 0; i < survey->unequal_count; i++) {
     const struct query_field *field = survey->unequal[i];
-    if (field->is_name || is_ordered(survey->query, field) || !is_unequal(survey->query, field))
+    if (field->is_name || is_ordered(survey->query, field))
       continue;
     size_t at = count++;
     for (; at > 0 && doc_field_path_compare(&ret[at - 1]->path, &field->path) > 0; at--)
