@@ -328,6 +328,7 @@ status plan_choose(struct planner *planner, const struct plan_part *part, struct
   if (part->order_count > 0 && part->equality_count > 0) {
     struct plan_part by_name = *part;
     by_name.order_count = 0;
+    by_name.name_descending = false; /* what is sorted is read forwards */
     STATUS_TRY(best_choice(planner, &by_name, 0, &joined));
     if (joined.covered != 0) {
       *ret_covered = joined.covered;

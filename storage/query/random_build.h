@@ -258,6 +258,22 @@ static struct query_cursor random_cursor(struct random_source *r, const struct q
   return build_cursor(random_chance(r, 50), count, values);
 }
 
+/* For a query that is prepared. */
+static UNUSED_OK const struct query_nearest *random_nearest(struct random_source *r) {
+  struct doc_value vector =
+      BUILD_VECTOR((double)random_below(r, 9), (double)random_below(r, 9) - 4, (double)random_below(r, 2));
+  struct query_nearest nearest = {
+      .field = build_field_path("v"),
+      .vector = random_chance(r, 90) ? BUILD_VECTOR(1, (double)random_below(r, 5) - 2) : vector,
+      .measure = (enum query_distance)random_below(r, 3),
+      .limit = 1 + (int32_t)random_below(r, 8),
+      .has_threshold = random_chance(r, 30),
+      .threshold = (double)random_below(r, 8) / 2};
+  if (random_chance(r, 50))
+    nearest.result_field = build_field_path(random_chance(r, 50) ? "a" : "m.far.away");
+  return build_copy(&nearest, sizeof nearest);
+}
+
 /* Prepared; false if it is one that is refused. */
 static UNUSED_OK bool random_query(struct random_source *r, struct query *ret) {
   static const char *const parents[] = {"", "", "", "", "c/1", "c/2", "d/1"};

@@ -141,11 +141,17 @@ static void context_init(struct query_run *run, const struct query_run_options *
       .rows_wanted = has_few ? (uint64_t)(query->offset + query->limit) : UINT64_MAX,
       .budget = options->budget,
       .memory_max = options->memory_bytes_max > 0 ? options->memory_bytes_max : MEMORY_MAX_BYTES,
+      .sorters = run->plan->sorts && query->nearest != NULL ? 2 : 1,
       .spill_directory = options->spill_directory,
       .spill_max = options->spill_bytes_max > 0 ? options->spill_bytes_max : SPILL_MAX_BYTES,
   };
   if (options->reads != NULL)
     run->context.reads = *options->reads;
+}
+
+/* Whether the order decides what is in the answer. */
+static bool order_matters(const struct query *query) {
+  return query->has_limit || query->offset > 0 || query->start.count > 0 || query->end.count > 0;
 }
 
 static status run_open(const struct query *query, const struct query_run_options *options, bool any_order,
@@ -178,7 +184,7 @@ static status run_open(const struct query *query, const struct query_run_options
 status query_run_open(const struct query *query, const struct query_run_options *options, struct arena *arena,
                       struct query_run **ret) {
   struct query_run *run;
-  STATUS_TRY(run_open(query, options, false, arena, &run));
+  STATUS_TRY(run_open(query, options, query->nearest != NULL && !order_matters(query), arena, &run));
   status result = open_streams(run, NULL, !query->names_only);
   if (!status_is_ok(&result)) {
     query_run_close(run);
@@ -255,10 +261,8 @@ static status open_values(struct query_run *run, const struct doc_field_path *co
 status query_run_open_values(const struct query *query, const struct doc_field_path *const *fields,
                              size_t field_count, const struct query_run_options *options, struct arena *arena,
                              struct query_run **ret, bool *ret_covered) {
-  bool any_order = !query->has_limit && query->offset == 0 && query->start.count == 0 &&
-                   query->end.count == 0 && query->nearest == NULL;
   struct query_run *run;
-  STATUS_TRY(run_open(query, options, any_order, arena, &run));
+  STATUS_TRY(run_open(query, options, !order_matters(query), arena, &run));
   status result = open_values(run, fields, field_count, arena, ret_covered);
   if (!status_is_ok(&result)) {
     query_run_close(run);

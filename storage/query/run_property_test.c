@@ -9,6 +9,7 @@
 #include "storage/query/match.h"
 #include "storage/query/plan.h"
 #include "storage/query/random_build.h"
+#include "storage/query/run_internal.h"
 #include "storage/query/run_support.h"
 
 enum { DOCUMENTS = 160, CHANGES = 60, QUERIES = 250 };
@@ -63,7 +64,28 @@ static int compare(const void *a, const void *b) {
                        &sort_world->documents[k].path, sort_world->documents[k].fields);
 }
 
-static str naive(const struct query *query, const struct world *world) {
+static int compare_distances(const void *a, const void *b) {
+  size_t i = *(const size_t *)a, k = *(const size_t *)b;
+  const struct query_nearest *nearest = sort_query->nearest;
+  double x = 0, y = 0;
+  query_distance_to(nearest, sort_world->documents[i].fields, &x);
+  query_distance_to(nearest, sort_world->documents[k].fields, &y);
+  int order = query_distance_compare(nearest->measure, x, y);
+  return order != 0 ? order
+                    : doc_path_compare(&sort_world->documents[i].path, &sort_world->documents[k].path);
+}
+
+static size_t keep_nearest(size_t *found, size_t count) {
+  size_t kept = 0;
+  double distance;
+  for (size_t i = 0; i < count; i++)
+    if (query_distance_to(sort_query->nearest, sort_world->documents[found[i]].fields, &distance))
+      found[kept++] = found[i];
+  qsort(found, kept, sizeof *found, compare_distances);
+  return kept < (size_t)sort_query->nearest->limit ? kept : (size_t)sort_query->nearest->limit;
+}
+
+static str naive(const struct query *query, const struct world *world, size_t *ret_count) {
   size_t found[DOCUMENTS + CHANGES], count = 0;
   for (size_t i = 0; i < world->count; i++)
     if (query_matches(query, &world->documents[i].path, world->documents[i].fields) &&
@@ -72,42 +94,118 @@ static str naive(const struct query *query, const struct world *world) {
   sort_query = query;
   sort_world = world;
   qsort(found, count, sizeof *found, compare);
+  size_t offset = (size_t)query->offset < count ? (size_t)query->offset : count;
+  memmove(found, found + offset, (count - offset) * sizeof *found);
+  count -= offset;
+  if (query->has_limit && count > (size_t)query->limit)
+    count = (size_t)query->limit;
+  if (query->nearest != NULL)
+    count = keep_nearest(found, count);
   struct buf names = {0};
-  for (size_t i = (size_t)query->offset;
-       i < count && (!query->has_limit || i < (size_t)(query->offset + query->limit)); i++) {
+  for (size_t i = 0; i < count; i++) {
     buf_append_str(&names, world->documents[found[i]].path.name);
     buf_append_byte(&names, '\n');
   }
   str copy = arena_str_copy(&query_arena, buf_str(&names));
   buf_fini(&names);
+  *ret_count = count;
   return copy;
+}
+
+/* ---- What a transaction would remember ---- */
+
+struct seen {
+  struct kv_key keys[4096];
+  struct kv_range ranges[256];
+  size_t key_count, range_count;
+};
+
+static void see_range(void *argument, enum kv_space space, str lower, str upper) {
+  struct seen *seen = argument;
+  assert_true(seen->range_count < UNIT_COUNT(seen->ranges));
+  seen->ranges[seen->range_count++] =
+      (struct kv_range){space, arena_str_copy(&query_arena, lower), arena_str_copy(&query_arena, upper)};
+}
+
+static void see_document(void *argument, str key) {
+  struct seen *seen = argument;
+  assert_true(seen->key_count < UNIT_COUNT(seen->keys));
+  seen->keys[seen->key_count++] = (struct kv_key){KV_DOCUMENTS, arena_str_copy(&query_arena, key)};
+}
+
+static status touch(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+  (void)argument, (void)reader, (void)version;
+  kv_batch_put(batch, KV_SYSTEM, STR("test"), STR("x"));
+  return status_ok();
+}
+
+/* Whether a transaction that read this at `version` could commit now. */
+static bool could_commit(struct run_store *store, const struct seen *seen, kv_version version) {
+  struct kv_txn txn = {.read_version = version,
+                       .keys = seen->keys,
+                       .key_count = seen->key_count,
+                       .ranges = seen->ranges,
+                       .range_count = seen->range_count,
+                       .resolve = touch};
+  kv_version committed;
+  status result = kv_commit_wait(store->store, &txn, &committed);
+  if (result.code != STATUS_ABORTED)
+    assert_status_ok(result);
+  return result.code == STATUS_OK;
 }
 
 /* ---- The comparison ---- */
 
+static void fail_with(const struct query *query, const struct query_run_options *options, const char *what,
+                      str wanted, str got) {
+  struct query_plan *plan;
+  struct plan_options plan_options = {options->catalog, options->snapshot.version, QUERY_AUTO, false};
+  str text, plan_text;
+  assert_status_ok(query_format(query, &query_arena, &text));
+  assert_status_ok(query_plan_make(query, &plan_options, &query_arena, &plan));
+  assert_status_ok(query_plan_format(plan, &query_arena, &plan_text));
+  fail_msg("%s: memory %zu: %.*s\nplan: %.*s\nwanted:\n%.*sgot:\n%.*s", what, options->memory_bytes_max,
+           STR_ARG(text), STR_ARG(plan_text), STR_ARG(wanted), STR_ARG(got));
+}
+
+/* Counting goes another way, in any order where none matters. */
+static void check_count(const struct query *query, const struct query_run_options *options, size_t wanted) {
+  struct query_run *run;
+  bool covered, done = false;
+  uint64_t total = 0, count;
+  assert_status_ok(query_run_open_values(query, NULL, 0, options, &query_arena, &run, &covered));
+  while (!done) {
+    assert_status_ok(query_run_count(run, 7, &count, &done));
+    total += count;
+  }
+  query_run_close(run);
+  if (total != wanted)
+    fail_with(query, options, "count", str_make("", 0), str_make("", 0));
+}
+
 static void check(struct run_store *store, const struct query *query, const struct world *world,
-                  struct random_source *r, uint64_t seed, size_t at, size_t *ret_rows) {
+                  const struct world *newer, struct random_source *r, const char *what, size_t *ret_rows) {
+  struct seen *seen = calloc(1, sizeof *seen);
+  struct query_reads reads = {see_range, see_document, seen};
   struct query_run_options options = run_store_options(store);
   struct query_stats stats;
-  str got, wanted = naive(query, world), text = {0}, plan_text = {0};
+  size_t count, newer_count;
+  str got, wanted = naive(query, world, &count);
   bool pauses = random_chance(r, 40);
+  options.reads = &reads;
   if (random_chance(r, 40))
-    options.memory_bytes_max = 4000; /* a few documents */
+    options.memory_bytes_max = 6000; /* a few documents */
   assert_status_ok(kv_snapshot_at(store->store, world->version, &options.snapshot));
-  status result = run_collect(query, &options, pauses, &query_arena, &got, &stats);
-  if (result.code != STATUS_OK || !str_eq(got, wanted)) {
-    struct query_plan *plan;
-    struct plan_options plan_options = {options.catalog, world->version, QUERY_AUTO, false};
-    assert_status_ok(query_format(query, &query_arena, &text));
-    assert_status_ok(query_plan_make(query, &plan_options, &query_arena, &plan));
-    assert_status_ok(query_plan_format(plan, &query_arena, &plan_text));
-    fprintf(stderr, "seed %llu, query %zu%s, memory %zu: %s\nplan: %.*s\nwanted:\n%.*sgot (%s):\n%.*s",
-            (unsigned long long)seed, at, pauses ? ", pauses" : "", options.memory_bytes_max, text.ptr,
-            STR_ARG(plan_text), STR_ARG(wanted), result.message, STR_ARG(got));
-    fail();
-  }
+  assert_status_ok(run_collect(query, &options, pauses, &query_arena, &got, &stats));
+  if (!str_eq(got, wanted))
+    fail_with(query, &options, what, wanted, got);
+  if (!str_eq(naive(query, newer, &newer_count), wanted) && could_commit(store, seen, world->version))
+    fail_with(query, &options, "a change of the answer was not seen", wanted, got);
+  options.reads = NULL;
+  check_count(query, &options, count);
   *ret_rows += stats.rows;
   index_catalog_unref(options.catalog);
+  free(seen);
 }
 
 static void round_of(uint64_t seed, size_t *ret_rows) {
@@ -119,9 +217,14 @@ static void round_of(uint64_t seed, size_t *ret_rows) {
   *after = *before;
   change(&store, &r, after, CHANGES, 40);
   struct query query;
-  for (size_t i = 0; i < QUERIES; i++)
-    if (random_query(&r, &query))
-      check(&store, &query, random_chance(&r, 30) ? before : after, &r, seed, i, ret_rows);
+  for (size_t i = 0; i < QUERIES; i++) {
+    if (!random_query(&r, &query))
+      continue;
+    if (random_chance(&r, 10))
+      query.nearest = random_nearest(&r);
+    check(&store, &query, random_chance(&r, 40) ? before : after, after, &r,
+          arena_printf(&query_arena, "seed %llu, query %zu", (unsigned long long)seed, i).ptr, ret_rows);
+  }
   run_store_close(&store);
   free(before);
   free(after);

@@ -64,8 +64,13 @@ status sorter_new(struct stream_context *context, uint64_t best, struct sorter *
 
 /* ---- Memory ---- */
 
+/* Each sorter of a run has the same share, so that the last one finds something. */
+static size_t memory_left(const struct sorter *sorter) {
+  return sorter->context->memory_max / sorter->context->sorters - sorter->taken_bytes;
+}
+
 static bool take(struct sorter *sorter, size_t bytes) {
-  if (!stream_memory_take(sorter->context, bytes))
+  if (bytes > memory_left(sorter) || !stream_memory_take(sorter->context, bytes))
     return false;
   sorter->taken_bytes += bytes;
   return true;
@@ -89,7 +94,7 @@ static struct item *item_new(struct sorter *sorter, size_t len) {
   size_t size = (sizeof(struct item) + len + 7) & ~(size_t)7;
   if (sorter->blocks == NULL || sorter->blocks->capacity - sorter->blocks->len < size) {
     size_t capacity = size > BLOCK_BYTES ? size : BLOCK_BYTES;
-    size_t left = sorter->context->memory_max - sorter->context->memory_used;
+    size_t left = memory_left(sorter);
     if (capacity > left / 4 && size < capacity) /* little is left, or there never was much */
       capacity = left / 4 > size ? left / 4 : size;
     if (!take(sorter, sizeof(struct block) + capacity))
@@ -224,7 +229,7 @@ status sorter_finish(struct sorter *sorter) {
   }
   if (sorter->count > 0)
     STATUS_TRY(spill_items(sorter));
-  return spill_merge(sorter->spill, sorter->context->memory_max / 2);
+  return spill_merge(sorter->spill, memory_left(sorter) / 2);
 }
 
 static status next_merged(struct sorter *sorter, bool *ret_any, struct sorter_item *ret) {

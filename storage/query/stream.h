@@ -33,6 +33,7 @@ struct stream_context {
 
   struct memory_budget *budget; /* or NULL */
   size_t memory_used, memory_max;
+  unsigned sorters; /* 1, or 2 if nearest comes after a sort */
   const char *spill_directory;
   uint64_t spill_max;
 
