@@ -22,6 +22,7 @@ static const char usage[] =
     "  --fields N           of a document (1), texts and numbers by turns\n"
     "  --writes N           writes, or documents, of one call (1)\n"
     "  --unique FIRST       commit: names never used before, from this number on\n"
+    "  --collection ID      items\n"
     "  --database NAME      projects/demo-bench/databases/(default)\n"
     "  --authorization TEXT the header (\"Bearer owner\" for the emulator)\n"
     "  --label TEXT         for the output\n";
@@ -38,7 +39,7 @@ struct option_rule {
 };
 
 struct arguments {
-  const char *target, *database, *authorization, *label;
+  const char *target, *collection, *database, *authorization, *label;
   double connections, in_flight, seconds, warm_up, documents, bytes, fields, writes, unique;
 };
 
@@ -75,6 +76,7 @@ static bool parse_option(const struct option_rule *rules, size_t count, const ch
 static bool parse(int argc, char **argv, struct arguments *to) {
   const struct option_rule rules[] = {
       {.name = "target", .text = &to->target},
+      {.name = "collection", .text = &to->collection},
       {.name = "database", .text = &to->database},
       {.name = "authorization", .text = &to->authorization},
       {.name = "label", .text = &to->label},
@@ -156,6 +158,7 @@ int bench_command(int argc, char **argv) {
   load.in_flight = (unsigned)arguments.in_flight;
   load.measure_s = arguments.seconds;
   load.warm_up_s = arguments.warm_up;
+  load.request.collection = arguments.collection;
   load.request.database = arguments.database;
   load.request.documents = (uint64_t)arguments.documents;
   load.request.bytes = (uint32_t)arguments.bytes;

@@ -55,6 +55,10 @@ MEASURES = [
     ("skerry commit new", "Skerry, Commit of one new document, 256 in flight"),
     ("emulator commit", "emulator, Commit of one document, 256 in flight"),
     ("postgres commit", "PostgreSQL, one-row upsert, 64 clients"),
+    ("skerry change, none indexed", "Skerry, Commit that changes ten fields, none indexed"),
+    ("skerry change, ten indexed", "Skerry, Commit that changes ten indexed fields"),
+    ("skerry new, none indexed", "Skerry, Commit of a new document of ten fields, none indexed"),
+    ("skerry new, ten indexed", "Skerry, Commit of a new document of ten indexed fields"),
     ("echo alone", "bare echo, one at a time"),
     ("skerry get alone", "Skerry, GetDocument, one at a time"),
     ("skerry alone", "Skerry, Commit of one document, one at a time"),
@@ -95,6 +99,11 @@ def goals(results):
         least("Commit against the emulator, 256 in flight", results.ratio("skerry commit", "emulator commit"), 8),
         least("Commit, 256 in flight, against PostgreSQL's upsert, 64 clients",
               results.ratio("skerry commit", "postgres commit"), 1.2),
+        *[most(f"a Commit that {what} against one without indexes, {figure_text}",
+               results.ratio(*[f"skerry {kind}, {name} indexed" for name in order], figure), 3, "times")
+          for kind, what in [("change", "changes ten indexed fields"), ("new", "makes a document of ten indexed fields")]
+          for figure, figure_text, order in [("per_s", "256 in flight", ("none", "ten")),
+                                             ("cpu_us", "CPU of the server", ("ten", "none"))]],
         most("a Commit alone (p50) over one fdatasync (p50)", over_sync, 150, "us"),
         most("resident, idle", mb("resident idle"), 24, "MB"),
         most(f"resident, {number(results.get('fill', 'documents'))} documents of 300 bytes read at random", mb("resident loaded"), 96, "MB"),

@@ -74,9 +74,13 @@ static str random_text(struct arena *arena, uint64_t *random, size_t len) {
   return str_make(text, len);
 }
 
+static const char *collection_of(const struct request_options *options) {
+  return options->collection == NULL ? "items" : options->collection;
+}
+
 static str name_of(const struct request_options *options, const char *prefix, uint64_t number,
                    struct arena *arena) {
-  return arena_printf(arena, "%s/documents/items/%s%010llu", options->database, prefix,
+  return arena_printf(arena, "%s/documents/%s/%s%010llu", options->database, collection_of(options), prefix,
                       (unsigned long long)number);
 }
 
@@ -140,8 +144,7 @@ static const void *make_list(const struct request_options *options, struct arena
     return NULL;
   google__firestore__v1__list_documents_request__init(request);
   request->parent = text_of(arena_printf(arena, "%s/documents", options->database));
-  static char items[] = "items";
-  request->collection_id = items;
+  request->collection_id = (char *)(uintptr_t)collection_of(options); /* nobody writes it */
   request->page_size = (int32_t)options->writes;
   return request->parent == NULL ? NULL : request;
 }

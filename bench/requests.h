@@ -21,7 +21,8 @@ extern const char *const load_mode_names[LOAD_MODES];
 
 struct request_options {
   enum load_mode mode;
-  const char *database; /* "projects/demo-bench/databases/(default)" */
+  const char *database;   /* "projects/demo-bench/databases/(default)" */
+  const char *collection; /* where the documents are; NULL: "items" */
   uint64_t documents;
   uint32_t bytes;  /* of the fields of a document, or of an echo */
   uint32_t fields; /* of a document: 1, a text; or so many, texts and numbers by turns */

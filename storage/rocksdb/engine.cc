@@ -260,6 +260,9 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     /* Entries are only scanned, never asked for by key: filters would only cost. */
     options.memtable_prefix_bloom_size_ratio = 0;
     options.memtable_whole_key_filtering = false;
+    /* Ten times as many entries as documents: merging them less often saves a tenth of a commit's time, and
+     * costs a scan two more places to look into. */
+    options.level0_file_num_compaction_trigger = 6;
   }
   if (family == ENGINE_CHANGES) {
     /* Only appended to and dropped from the front, by whole files: small ones follow the limit closer. */
