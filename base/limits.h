@@ -48,6 +48,16 @@ enum {
       1024, /* cursors of one PartitionQuery; asked for more, it gives fewer, as allowed */
   LIMIT_NEAREST_RESULTS = 1000, /* find_nearest.limit */
 
+  /* listening */
+  LIMIT_LISTEN_TARGETS = 2000,        /* of one stream: SDKs have one stream, apps hundreds of listeners */
+  LIMIT_LISTEN_DOCUMENTS = 1000,      /* of one target: SDKs ask for one */
+  LIMIT_LISTEN_INBOX = 64,            /* messages of one stream that wait for their turn */
+  LIMIT_LISTEN_QUEUE_EVENTS = 4096,   /* of one stream that reads slowly; past it, it catches up by the log */
+  LIMIT_LISTEN_QUEUE_BYTES = 2097152, /* documents in that queue; they are shared with other streams */
+  LIMIT_LISTEN_HEARTBEAT_MS =
+      30000, /* between snapshots of a stream without news, so that it resumes cheaply */
+  LIMIT_LISTEN_MEMORY_BYTES = 67108864, /* targets, queues and evaluations of all: 30,000 targets */
+
   /* transactions */
   LIMIT_TRANSACTION_MS = 270 * 1000,                /* documented: 270 s in all */
   LIMIT_TRANSACTION_IDLE_MS = 60 * 1000,            /* documented: 60 s idle */

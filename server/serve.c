@@ -289,6 +289,7 @@ struct drain {
 static void *drain_thread(void *argument) {
   struct drain *drain = argument;
   listener_stop_accepting(drain->server->listener);
+  firestore_service_stop(drain->server->firestore);
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
   listener_stop_accepting(drain->server->admin_listener);
   rpc_server_drain(drain->server->admin_rpc, drain->deadline_us);
@@ -392,6 +393,8 @@ int command_serve(int argc, char **argv) {
   status result = start(&server, argc, argv);
   if (!status_is_ok(&result)) {
     fprintf(stderr, "skerry serve: %s\n", result.message);
+    if (server.firestore != NULL)
+      firestore_service_stop(server.firestore);
     if (server.rpc != NULL) {
       int64_t now = server.port->monotonic_us(server.port);
       rpc_server_drain(server.rpc, now);

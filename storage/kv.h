@@ -170,8 +170,8 @@ status kv_changes_status(const struct kv_changes *changes);
 void kv_changes_close(struct kv_changes *changes);
 
 /* Has `published(argument, version)` called on a thread of the store's each time that newer commits became
- * visible, `version` being the newest. It must not block. At most one subscriber, set before the first
- * commit. */
+ * visible, `version` being the newest. It must not block. At most one subscriber; NULL ends it, and when this
+ * returns it is not called any more. */
 void kv_subscribe(struct kv_store *store, void (*published)(void *argument, kv_version version),
                   void *argument);
 

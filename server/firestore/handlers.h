@@ -28,6 +28,10 @@ void firestore_delete_document(struct rpc_call *call,
                                const Google__Firestore__V1__DeleteDocumentRequest *request);
 void firestore_commit(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request);
 void firestore_batch_write(struct rpc_call *call, const Google__Firestore__V1__BatchWriteRequest *request);
+/* listen.c */
+void firestore_listen_open(struct rpc_call *call);
+void firestore_listen_message(struct rpc_call *call, const Google__Firestore__V1__ListenRequest *message);
+void firestore_listen_half_close(struct rpc_call *call);
 /* write_stream.c */
 void firestore_write_open(struct rpc_call *call);
 void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request);

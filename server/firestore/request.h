@@ -17,6 +17,7 @@ enum { FIRESTORE_SECRET_BYTES = 32 };
 struct firestore_service {
   struct firestore_options options;
   struct transactions *transactions;
+  struct listen_service *listen;
   struct doc_derive derive;               /* what every commit has: index entries */
   uint8_t secret[FIRESTORE_SECRET_BYTES]; /* signs page tokens and ids of transactions */
 };

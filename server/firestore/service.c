@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "ports/port.h"
 #include "server/firestore/handlers.h"
+#include "server/firestore/listen.h"
 #include "server/firestore/request.h"
 #include "storage/index/derive.h"
 
@@ -52,17 +53,6 @@ static void execute_pipeline(struct rpc_call *call,
   (void)request;
   finish_later(call, "pipelines");
 }
-static void listen_open(struct rpc_call *call) {
-  finish_later(call, "live listening");
-}
-static void listen_message(struct rpc_call *call, const Google__Firestore__V1__ListenRequest *request) {
-  (void)call;
-  (void)request;
-}
-static void nothing(struct rpc_call *call) {
-  (void)call;
-}
-
 static const struct google_firestore_v1_firestore_handlers handlers = {
     .get_document = firestore_get_document,
     .list_documents = firestore_list_documents,
@@ -79,7 +69,9 @@ static const struct google_firestore_v1_firestore_handlers handlers = {
     .partition_query = firestore_partition_query,
     .begin_transaction = firestore_begin_transaction,
     .rollback = firestore_rollback,
-    .listen = {.open = listen_open, .message = listen_message, .half_close = nothing},
+    .listen = {.open = firestore_listen_open,
+               .message = firestore_listen_message,
+               .half_close = firestore_listen_half_close},
     .write = {.open = firestore_write_open,
               .message = firestore_write_message,
               .half_close = firestore_write_half_close},
@@ -98,11 +90,19 @@ status firestore_service_new(const struct firestore_options *options, struct fir
   if (status_is_ok(&result))
     result = transactions_new(options->store, service->options.port,
                               str_make(service->secret, sizeof service->secret), &service->transactions);
+  if (status_is_ok(&result)) {
+    size_t memory = options->listen_memory_bytes_max;
+    result = listen_service_new(service, memory > 0 ? memory : LIMIT_LISTEN_MEMORY_BYTES, &service->listen);
+  }
   if (status_is_ok(&result))
     *ret = service;
   else
-    free(service);
+    firestore_service_free(service);
   return result;
+}
+
+void firestore_service_stop(struct firestore_service *service) {
+  listen_service_stop(service->listen);
 }
 
 status firestore_service_register(struct firestore_service *service, struct rpc_server *server) {
@@ -120,6 +120,7 @@ size_t firestore_service_transactions_open(struct firestore_service *service) {
 void firestore_service_free(struct firestore_service *service) {
   if (service == NULL)
     return;
+  listen_service_free(service->listen);
   transactions_free(service->transactions);
   free(service);
 }

@@ -36,6 +36,7 @@ struct firestore_options {
   size_t project_count;
   bool any_project; /* --dev */
   struct doc_limits limits;
+  size_t listen_memory_bytes_max; /* for live targets and their queues; 0: LIMIT_LISTEN_MEMORY_BYTES */
 };
 
 /* Reads (or makes, once for a store) the secret that page tokens are signed with. Blocks for that. */
@@ -45,6 +46,8 @@ STATUS_MUST_USE status firestore_service_register(struct firestore_service *serv
                                                   struct rpc_server *server);
 /* Work that waits for time to pass: to be called about once a second. */
 void firestore_service_tick(struct firestore_service *service);
+/* The server begins to stop: streams that would stay open end with UNAVAILABLE. Any thread. */
+void firestore_service_stop(struct firestore_service *service);
 size_t firestore_service_transactions_open(struct firestore_service *service);
 void firestore_service_free(
     struct firestore_service *service); /* after the server is drained; NULL allowed */

@@ -611,8 +611,8 @@ static void group_run(struct pipeline *p, struct group *g) {
 
 static void group_answer(struct pipeline *p, struct group *g) {
   static const status fine = {STATUS_OK, ""};
-  if (g->has_published && p->store->published != NULL)
-    p->store->published(p->store->published_argument, atomic_load(&p->store->newest));
+  if (g->has_published)
+    rocks_publish(p->store);
   for (size_t i = 0; i < g->member_count; i++) {
     struct member *m = &g->members[i];
     const status *failure = m->failure;

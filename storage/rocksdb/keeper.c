@@ -98,8 +98,7 @@ static void reopen(struct rocks_store *store) {
   if (status_is_ok(&s)) {
     rocks_health_set(store, KV_HEALTHY, "");
     gate_open(&store->gate);
-    if (store->published != NULL)
-      store->published(store->published_argument, atomic_load(&store->newest));
+    rocks_publish(store);
     return;
   }
   enum kv_health health = s.code == STATUS_RESOURCE_EXHAUSTED ? KV_NO_SPACE

@@ -164,8 +164,17 @@ static void rocks_clock_trust(struct kv_store *base) {
 static void rocks_subscribe(struct kv_store *base, void (*published)(void *argument, kv_version version),
                             void *argument) {
   struct rocks_store *store = rocks_of(base);
+  pthread_mutex_lock(&store->subscriber_lock);
   store->published_argument = argument;
   store->published = published;
+  pthread_mutex_unlock(&store->subscriber_lock);
+}
+
+void rocks_publish(struct rocks_store *store) {
+  pthread_mutex_lock(&store->subscriber_lock);
+  if (store->published != NULL)
+    store->published(store->published_argument, atomic_load(&store->newest));
+  pthread_mutex_unlock(&store->subscriber_lock);
 }
 
 /* ---- Reading ---- */
@@ -550,6 +559,7 @@ static void store_free(struct rocks_store *store) {
   pthread_mutex_destroy(&store->round_lock);
   pthread_mutex_destroy(&store->state_lock);
   pthread_mutex_destroy(&store->clock_lock);
+  pthread_mutex_destroy(&store->subscriber_lock);
   layout_unlock(&store->layout);
   free(store->directory);
   free(store);
@@ -564,6 +574,7 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   store->base.driver = &rocks_driver;
   store->directory = strdup(options->directory);
   pthread_mutex_init(&store->clock_lock, NULL);
+  pthread_mutex_init(&store->subscriber_lock, NULL);
   pthread_mutex_init(&store->state_lock, NULL);
   pthread_mutex_init(&store->round_lock, NULL);
   pthread_cond_init(&store->keeper_wakes, NULL);

@@ -48,6 +48,8 @@ struct rocks_store {
   int64_t history_limit;      /* what RocksDB was told */
 
   struct pipeline *pipeline; /* NULL if read-only */
+  pthread_mutex_t
+      subscriber_lock; /* of the two below; held during the call, so who unsubscribed is not called */
   void (*published)(void *argument, kv_version version);
   void *published_argument;
 };
@@ -65,6 +67,7 @@ status rocks_enter(struct rocks_store *store);
 void rocks_leave(struct rocks_store *store);
 /* To be called with every failure of the engine that a reader meets: remembers damage. */
 void rocks_saw(struct rocks_store *store, const status *failure);
+void rocks_publish(struct rocks_store *store); /* tells the subscriber */
 /* A write or a background job failed: no more writes until the keeper has opened the store again. Any thread,
  * any lock. */
 void rocks_engine_failed(struct rocks_store *store, const status *failure);

@@ -102,16 +102,6 @@ test('methods that nobody has', async () => {
 test('methods that this version does not have', { skip: skerryOnly }, async (t) => {
   const db = freshDatabase();
   await t.test('ExecutePipeline', () => fails(rpc.collect('ExecutePipeline', { database: db.name }), code.UNIMPLEMENTED, /this version/i));
-  const ended = (stream) => new Promise((resolve, reject) => {
-    stream.on('error', reject);
-    stream.on('data', () => {});
-    stream.on('end', () => resolve('OK'));
-  });
-  await t.test('Listen', async () => {
-    const stream = rpc.open('Listen');
-    stream.write({ database: db.name, add_target: { target_id: 1, documents: { documents: [db.doc('c/x')] } } });
-    await fails(ended(stream), code.UNIMPLEMENTED, /this version/i);
-  });
 });
 
 test('deadlines', async () => {

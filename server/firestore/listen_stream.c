@@ -1,0 +1,431 @@
+/* What a worker does with a stream: steps, each of which sends at most one message.
+ *
+ * In this order: what could not be sent before; the inbox; the evaluation under way, or the next target that
+ * has to catch up; the next event. So nothing of an event is sent before the evaluation that came before it
+ * is complete, and CHANGE_SNAPSHOT finds the client complete up to its version: it becomes the global
+ * snapshot. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/firestore/listen.h"
+#include "server/firestore/listen_message.h"
+#include "server/firestore/resume_token.h"
+
+enum {
+  TURN_STEPS = 64,
+  MERGED_MAX = 64,              /* targets in one DocumentChange */
+  FIRST_SERVER_ID = 0x40000000, /* SDKs count from 1 or 2 */
+};
+
+enum step { STEP_AGAIN, STEP_IDLE, STEP_BLOCKED, STEP_ENDED };
+
+/* ---- Sending ---- */
+
+static status no_memory(void) {
+  return status_make(STATUS_RESOURCE_EXHAUSTED, "The server is out of memory. Please try again later.");
+}
+
+/* Takes the message. It waits in `unsent` if the client is slow. */
+static enum step send_message(struct listen_stream *stream, rpc_message *message) {
+  assert(!stream->has_unsent);
+  enum rpc_send sent = rpc_call_send(stream->call, message);
+  if (sent == RPC_SEND_OK)
+    return STEP_AGAIN;
+  stream->unsent = *message; /* if closed: `cancelled` wakes the stream */
+  stream->has_unsent = true;
+  return STEP_BLOCKED;
+}
+
+static enum step send_unsent(struct listen_stream *stream) {
+  rpc_message message = stream->unsent;
+  stream->has_unsent = false;
+  return send_message(stream, &message);
+}
+
+static status send_news(struct listen_stream *stream, const struct listen_target_news *news, enum step *ret) {
+  rpc_message message;
+  if (!listen_message_target(news, &message))
+    return no_memory();
+  *ret = send_message(stream, &message);
+  return status_ok();
+}
+
+static str token_of(const struct listen_stream *stream, kv_version version,
+                    uint8_t room[RESUME_TOKEN_BYTES]) {
+  const struct firestore_service *service = stream->all->service;
+  resume_token_encode(str_make(service->secret, sizeof service->secret),
+                      request_database_name(&stream->database), version, room);
+  return str_make(room, RESUME_TOKEN_BYTES);
+}
+
+/* ---- Targets ---- */
+
+static size_t find_target(const struct listen_stream *stream, int32_t id) {
+  size_t at = 0;
+  while (at < stream->target_count && stream->targets[at]->id != id)
+    at++;
+  return at;
+}
+
+static void end_evaluation(struct listen_stream *stream) {
+  listen_evaluation_end(&stream->evaluation);
+  listen_give_place(stream);
+}
+
+static void drop_target(struct listen_stream *stream, size_t at) {
+  struct listen_target *target = stream->targets[at];
+  if (stream->evaluation.target == target)
+    end_evaluation(stream);
+  change_target_remove(&target->watch);
+  stream->once_over -= target->over;
+  if (stream->once_due > stream->once_over)
+    stream->once_due = stream->once_over;
+  /* Those that still have to catch up stay in front. */
+  if (at < stream->to_catch_up) {
+    stream->to_catch_up--;
+    stream->targets[at] = stream->targets[stream->to_catch_up];
+    at = stream->to_catch_up;
+  }
+  stream->targets[at] = stream->targets[--stream->target_count];
+  listen_target_free(target);
+}
+
+/* Verdicts on a target end it alone; everything else is the server's condition and ends the stream, or SDKs
+ * would show their users an error where waiting helps. */
+static bool is_verdict(const status *why) {
+  return why->code == STATUS_INVALID_ARGUMENT || why->code == STATUS_PERMISSION_DENIED ||
+         why->code == STATUS_NOT_FOUND || why->code == STATUS_FAILED_PRECONDITION ||
+         why->code == STATUS_UNIMPLEMENTED || why->code == STATUS_UNAUTHENTICATED;
+}
+
+static status remove_with_cause(struct listen_stream *stream, int32_t id, const status *why, enum step *ret) {
+  size_t at = find_target(stream, id);
+  if (at < stream->target_count)
+    drop_target(stream, at);
+  struct listen_target_news news = {.type = LISTEN_REMOVE, .target_id = id, .cause = why};
+  return send_news(stream, &news, ret);
+}
+
+static bool make_room(struct listen_stream *stream) {
+  if (stream->target_count < stream->target_capacity)
+    return true;
+  size_t capacity = stream->target_capacity == 0 ? 4 : stream->target_capacity * 2;
+  struct listen_target **targets = realloc(stream->targets, capacity * sizeof *targets);
+  if (targets == NULL)
+    return false;
+  stream->targets = targets;
+  stream->target_capacity = capacity;
+  return true;
+}
+
+static void choose_id(struct listen_stream *stream, struct listen_target *target) {
+  if (stream->next_id < FIRST_SERVER_ID)
+    stream->next_id = FIRST_SERVER_ID;
+  do
+    target->id = stream->next_id = stream->next_id == INT32_MAX ? FIRST_SERVER_ID : stream->next_id + 1;
+  while (find_target(stream, target->id) < stream->target_count);
+}
+
+/* Takes the target. */
+static status add_target(struct listen_stream *stream, struct listen_target *target, enum step *ret) {
+  status why = status_ok();
+  if (target->id != 0 && find_target(stream, target->id) < stream->target_count)
+    why = status_make(STATUS_INVALID_ARGUMENT, "The target id %d is in use on this stream.", (int)target->id);
+  else if (stream->target_count >= LIMIT_LISTEN_TARGETS)
+    why = status_make(STATUS_FAILED_PRECONDITION, "A stream has at most %d targets.", LIMIT_LISTEN_TARGETS);
+  if (!status_is_ok(&why)) {
+    int32_t id = target->id;
+    listen_target_free(target);
+    return remove_with_cause(stream, id, &why, ret);
+  }
+  if (!make_room(stream)) {
+    listen_target_free(target);
+    return no_memory();
+  }
+  if (target->id == 0)
+    choose_id(stream, target);
+  stream->targets[stream->target_count++] = target;
+  STATUS_TRY(change_target_add(&stream->listener, &target->watch));
+  struct listen_target_news news = {.type = LISTEN_ADD, .target_id = target->id};
+  return send_news(stream, &news, ret);
+}
+
+/* Also of one that is not there: the client may have sent this before it heard that the target is gone. */
+static status remove_target(struct listen_stream *stream, int32_t id, enum step *ret) {
+  size_t at = find_target(stream, id);
+  if (at < stream->target_count)
+    drop_target(stream, at);
+  struct listen_target_news news = {.type = LISTEN_REMOVE, .target_id = id};
+  return send_news(stream, &news, ret);
+}
+
+/* ---- Evaluations ---- */
+
+static status begin_evaluation(struct listen_stream *stream, struct listen_target *target, kv_version version,
+                               bool is_added, enum step *ret) {
+  stream->evaluates_added = is_added;
+  status result = listen_evaluation_begin(&stream->evaluation, stream->all->service, &stream->all->budget,
+                                          target, version);
+  if (result.code == STATUS_FAILED_PRECONDITION)
+    result = status_make(STATUS_UNAVAILABLE, "The client was too slow for the history that is kept.");
+  *ret = STEP_AGAIN;
+  return result;
+}
+
+static status evaluated(struct listen_stream *stream, enum step *ret) {
+  struct listen_target *target = stream->evaluation.target;
+  kv_version version = stream->evaluation.version;
+  bool tell = stream->evaluates_added || stream->evaluation.sent_reset;
+  end_evaluation(stream);
+  target->evaluated = true;
+  target->known = version;
+  *ret = STEP_AGAIN;
+  if (!tell)
+    return status_ok();
+  if (target->once && !target->over) {
+    target->over = true;
+    stream->once_over++;
+  }
+  uint8_t token[RESUME_TOKEN_BYTES];
+  struct listen_target_news news = {.type = LISTEN_CURRENT,
+                                    .target_id = target->id,
+                                    .token = token_of(stream, version, token),
+                                    .read_us = version};
+  return send_news(stream, &news, ret);
+}
+
+static status step_evaluation(struct listen_stream *stream, enum step *ret) {
+  if (!listen_may_evaluate(stream)) {
+    listen_evaluation_pause(&stream->evaluation);
+    *ret = STEP_BLOCKED;
+    return status_ok();
+  }
+  enum listen_step step;
+  rpc_message message;
+  status result = listen_evaluation_step(&stream->evaluation, &step, &message);
+  if (!status_is_ok(&result)) {
+    int32_t id = stream->evaluation.target->id;
+    return is_verdict(&result) ? remove_with_cause(stream, id, &result, ret) : result;
+  }
+  if (step == LISTEN_END)
+    return evaluated(stream, ret);
+  *ret = step == LISTEN_MESSAGE ? send_message(stream, &message) : STEP_AGAIN;
+  return status_ok();
+}
+
+/* After CHANGE_LOST: what a target's client has is the answer as of the last snapshot, and some of what came
+ * later. */
+static status catch_up(struct listen_stream *stream, enum step *ret) {
+  struct listen_target *target = stream->targets[--stream->to_catch_up];
+  if (target->evaluated && target->known < stream->read_version)
+    target->known = stream->read_version;
+  return begin_evaluation(stream, target, stream->catch_up_version, !target->evaluated, ret);
+}
+
+static status lost(struct listen_stream *stream, enum step *ret) {
+  stream->catch_up_version = change_listener_recover(&stream->listener);
+  stream->to_catch_up = stream->target_count;
+  *ret = STEP_AGAIN;
+  return status_ok();
+}
+
+/* ---- Events ---- */
+
+/* One document's news for all targets of the stream: the matcher puts them next to each other. Takes the
+ * event. */
+static status send_document(struct listen_stream *stream, struct change_event *event, enum step *ret) {
+  int32_t in[MERGED_MAX], out[MERGED_MAX];
+  struct listen_ids ids = {in, 0}, removed = {out, 0};
+  struct change_document *document = event->document;
+  const struct listen_target *first = (const struct listen_target *)event->target;
+  const struct doc_mask *mask = first->request.mask;
+  kv_version version = event->version;
+  do {
+    const struct listen_target *target = (const struct listen_target *)event->target;
+    if (event->kind == CHANGE_MATCHED)
+      in[ids.count++] = target->id;
+    else
+      out[removed.count++] = target->id;
+  } while (mask == NULL && ids.count + removed.count < MERGED_MAX &&
+           change_listener_take_same(&stream->listener, document, event));
+  struct doc_record record = document->record;
+  struct arena arena;
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = ids.count > 0 ? request_project(&record, mask, &arena) : status_ok();
+  rpc_message message;
+  bool made = false;
+  if (status_is_ok(&result))
+    made = ids.count > 0 ? listen_message_change(document->name, &record, ids, removed, &message)
+                         : listen_message_gone(document->name, document->exists, removed, version, &message);
+  arena_fini(&arena);
+  change_document_release(document);
+  STATUS_TRY(result);
+  if (!made)
+    return no_memory();
+  *ret = send_message(stream, &message);
+  return status_ok();
+}
+
+/* A target that was asked for once and is current. */
+static status remove_over(struct listen_stream *stream, enum step *ret) {
+  size_t at = 0;
+  while (!stream->targets[at]->over)
+    at++;
+  return remove_target(stream, stream->targets[at]->id, ret);
+}
+
+static status snapshot(struct listen_stream *stream, kv_version version, enum step *ret) {
+  assert(version >= stream->read_version);
+  *ret = STEP_AGAIN;
+  if (change_listener_is_next_added(&stream->listener))
+    return status_ok(); /* more targets are on their way: one snapshot for all */
+  stream->read_version = version;
+  stream->once_due = stream->once_over;
+  uint8_t token[RESUME_TOKEN_BYTES];
+  struct listen_target_news news = {
+      .type = LISTEN_NO_CHANGE, .token = token_of(stream, version, token), .read_us = version};
+  return send_news(stream, &news, ret);
+}
+
+static status step_event(struct listen_stream *stream, enum step *ret) {
+  struct change_event event;
+  *ret = STEP_IDLE;
+  if (!change_listener_take(&stream->listener, &event))
+    return status_ok();
+  struct listen_target *target = (struct listen_target *)event.target;
+  status result;
+  switch (event.kind) {
+  case CHANGE_ADDED:
+    result = begin_evaluation(stream, target, event.version, true, ret);
+    break;
+  case CHANGE_TOUCHED:
+    result = begin_evaluation(stream, target, event.version, false, ret);
+    break;
+  case CHANGE_MATCHED:
+  case CHANGE_LEFT:
+    result = send_document(stream, &event, ret);
+    break;
+  case CHANGE_SNAPSHOT:
+    result = snapshot(stream, event.version, ret);
+    break;
+  case CHANGE_LOST:
+  default:
+    result = lost(stream, ret);
+    break;
+  }
+  return result;
+}
+
+/* ---- The inbox ---- */
+
+void listen_request_free(struct listen_request *request) {
+  if (request == NULL)
+    return;
+  listen_target_free(request->target);
+  free(request);
+}
+
+static struct listen_request *take_request(struct listen_stream *stream) {
+  pthread_mutex_lock(&stream->mutex);
+  struct listen_request *request = stream->inbox;
+  bool receive = false;
+  if (request != NULL) {
+    stream->inbox = request->next;
+    if (stream->inbox == NULL)
+      stream->inbox_end = &stream->inbox;
+    stream->inbox_count--;
+    receive = !stream->is_receiving && !stream->half_closed && !stream->has_end &&
+              stream->inbox_count < LIMIT_LISTEN_INBOX / 2;
+    stream->is_receiving = stream->is_receiving || receive;
+  }
+  pthread_mutex_unlock(&stream->mutex);
+  if (receive)
+    rpc_call_receive_next(stream->call);
+  return request;
+}
+
+static status step_request(struct listen_stream *stream, struct listen_request *request, enum step *ret) {
+  struct listen_target *target = request->target;
+  status result;
+  request->target = NULL;
+  if (request->kind == LISTEN_REQUEST_ADD)
+    result = add_target(stream, target, ret);
+  else if (request->kind == LISTEN_REQUEST_REMOVE)
+    result = remove_target(stream, request->id, ret);
+  else
+    result = remove_with_cause(stream, request->id, &request->why, ret);
+  listen_request_free(request);
+  return result;
+}
+
+/* ---- A turn ---- */
+
+static status step(struct listen_stream *stream, enum step *ret) {
+  if (stream->has_unsent) {
+    *ret = send_unsent(stream);
+    return status_ok();
+  }
+  struct listen_request *request = take_request(stream);
+  if (request != NULL)
+    return step_request(stream, request, ret);
+  if (stream->once_due > 0)
+    return remove_over(stream, ret);
+  if (stream->evaluation.target != NULL)
+    return step_evaluation(stream, ret);
+  if (stream->to_catch_up > 0)
+    return catch_up(stream, ret);
+  return step_event(stream, ret);
+}
+
+/* Whether the stream is to end now: the client is gone, or all that it sent is answered. */
+static bool is_ended(struct listen_stream *stream, bool idle, status *ret) {
+  pthread_mutex_lock(&stream->mutex);
+  bool answered = stream->inbox == NULL;
+  bool ended =
+      stream->cancelled || (stream->has_end && answered) || (stream->half_closed && answered && idle);
+  *ret = stream->cancelled ? status_default(STATUS_CANCELLED) : stream->has_end ? stream->end : status_ok();
+  pthread_mutex_unlock(&stream->mutex);
+  return ended;
+}
+
+/* What SDKs shall try again, they hear as such. */
+static status stream_status(status result) {
+  if (result.code != STATUS_OK && result.code != STATUS_CANCELLED && result.code != STATUS_INVALID_ARGUMENT &&
+      result.code != STATUS_RESOURCE_EXHAUSTED && result.code != STATUS_NOT_FOUND &&
+      result.code != STATUS_PERMISSION_DENIED)
+    result.code = STATUS_UNAVAILABLE;
+  return result;
+}
+
+enum listen_turn listen_stream_run(struct listen_stream *stream, status *ret_end) {
+  enum step last = STEP_AGAIN;
+  for (unsigned i = 0; i < TURN_STEPS && last == STEP_AGAIN; i++) {
+    if (is_ended(stream, false, ret_end))
+      return LISTEN_FINISH;
+    status result = step(stream, &last);
+    if (!status_is_ok(&result)) {
+      *ret_end = stream_status(result);
+      return LISTEN_FINISH;
+    }
+  }
+  if (last == STEP_IDLE && is_ended(stream, true, ret_end))
+    return LISTEN_FINISH;
+  if (stream->evaluation.target != NULL)
+    listen_evaluation_pause(&stream->evaluation);
+  if (last == STEP_BLOCKED && stream->has_unsent)
+    listen_give_place(stream);
+  return last == STEP_AGAIN ? LISTEN_MORE : LISTEN_REST;
+}
+
+void listen_stream_fini(struct listen_stream *stream) {
+  if (stream->evaluation.target != NULL)
+    end_evaluation(stream);
+  while (stream->target_count > 0)
+    drop_target(stream, stream->target_count - 1);
+  free(stream->targets);
+  stream->targets = NULL;
+  if (stream->has_unsent)
+    rpc_message_discard(&stream->unsent);
+  stream->has_unsent = false;
+  change_listener_fini(&stream->listener);
+}

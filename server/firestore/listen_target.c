@@ -1,0 +1,197 @@
+#include "server/firestore/listen_target.h"
+
+#include <stdlib.h>
+
+#include "server/firestore/resume_token.h"
+#include "storage/document/key.h"
+
+enum { SCRATCH_BYTES = 16 * 1024 };
+
+static status no_memory(void) {
+  return status_make(STATUS_RESOURCE_EXHAUSTED, "Too many targets are listened to. Please try again later.");
+}
+
+/* ---- Messages that stay ---- */
+
+static void *unpack_alloc(void *arena, size_t size) {
+  return arena_alloc(arena, size);
+}
+static void unpack_free(void *arena, void *pointer) {
+  (void)arena;
+  (void)pointer;
+}
+
+/* The message's own memory ends with the handler, so its query is packed and unpacked into the target's. */
+static const Google__Firestore__V1__StructuredQuery *
+copy_query(const Google__Firestore__V1__StructuredQuery *wire, struct arena *arena) {
+  size_t size = protobuf_c_message_get_packed_size(&wire->base);
+  uint8_t *bytes = malloc(size + 1);
+  if (bytes == NULL)
+    return NULL;
+  protobuf_c_message_pack(&wire->base, bytes);
+  ProtobufCAllocator allocator = {unpack_alloc, unpack_free, arena};
+  const Google__Firestore__V1__StructuredQuery *copy =
+      google__firestore__v1__structured_query__unpack(&allocator, size, bytes);
+  free(bytes);
+  return copy;
+}
+
+/* ---- Parsing ---- */
+
+#define TARGET(name) GOOGLE__FIRESTORE__V1__TARGET__TARGET_TYPE_##name
+#define QUERY_TARGET(name) GOOGLE__FIRESTORE__V1__TARGET__QUERY_TARGET__QUERY_TYPE_##name
+
+static status parse_documents(struct rpc_call *call, const struct doc_path *database,
+                              const Google__Firestore__V1__Target__DocumentsTarget *wire, struct arena *arena,
+                              struct listen_target *ret) {
+  size_t count = wire->n_documents;
+  if (count == 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "The target has no documents.");
+  if (count > LIMIT_LISTEN_DOCUMENTS)
+    return status_make(STATUS_INVALID_ARGUMENT, "A target has at most %d documents.", LIMIT_LISTEN_DOCUMENTS);
+  str *names = ARENA_NEW_ARRAY(arena, str, count), *keys = ARENA_NEW_ARRAY(arena, str, count);
+  if (names == NULL || keys == NULL)
+    return no_memory();
+  for (size_t i = 0; i < count; i++) {
+    struct doc_path path;
+    names[i] = arena_str_copy(arena, str_from_cstr(wire->documents[i]));
+    if (names[i].ptr == NULL)
+      return no_memory();
+    STATUS_TRY(request_document_in(database, names[i], &path));
+    STATUS_TRY(access_check(&request_service(call)->options.access, call, ACCESS_GET, names[i]));
+    STATUS_TRY(doc_key_from_path(&path, arena, &keys[i]));
+  }
+  ret->names = names;
+  ret->watch.keys = keys;
+  ret->watch.key_count = count;
+  return status_ok();
+}
+
+static status parse_query(struct rpc_call *call, const struct doc_path *database,
+                          const Google__Firestore__V1__Target__QueryTarget *wire, struct arena *arena,
+                          struct listen_target *ret) {
+  if (wire->query_type_case != QUERY_TARGET(STRUCTURED_QUERY) || wire->structured_query == NULL)
+    return status_make(STATUS_INVALID_ARGUMENT, "The target has no structured_query.");
+  const struct firestore_service *service = request_service(call);
+  str name = arena_str_copy(arena, str_from_cstr(wire->parent));
+  const Google__Firestore__V1__StructuredQuery *query = copy_query(wire->structured_query, arena);
+  if (name.ptr == NULL || query == NULL)
+    return no_memory();
+  struct doc_path parent;
+  STATUS_TRY(request_parent(service, name.ptr, REQUEST_READS, &parent));
+  if (!doc_path_same_database(database, &parent))
+    return status_make(STATUS_INVALID_ARGUMENT, "The query is not in the stream's database.");
+  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, name));
+  STATUS_TRY(query_request_parse(&parent, query, arena, &ret->request));
+  STATUS_TRY(query_check_listen(&ret->request.query));
+  ret->watch.query = &ret->request.query;
+  ret->watch.alone = ret->request.mask != NULL;
+  return status_ok();
+}
+
+static status parse(struct rpc_call *call, const struct doc_path *database,
+                    const Google__Firestore__V1__Target *wire, struct arena *arena,
+                    struct listen_target *ret) {
+  status result;
+  switch (wire->target_type_case) {
+  case TARGET(DOCUMENTS):
+    result = parse_documents(call, database, wire->documents, arena, ret);
+    break;
+  case TARGET(QUERY):
+    result = parse_query(call, database, wire->query, arena, ret);
+    break;
+  case TARGET(_NOT_SET):
+  default:
+    return status_make(STATUS_INVALID_ARGUMENT, "The target has neither a query nor documents.");
+  }
+  return result;
+}
+
+kv_version listen_target_resume(const struct firestore_service *service, const struct doc_path *database,
+                                const Google__Firestore__V1__Target *wire) {
+  int64_t version = 0;
+  switch (wire->resume_type_case) {
+  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_RESUME_TOKEN:
+    if (!resume_token_decode(str_make(service->secret, sizeof service->secret),
+                             request_database_name(database),
+                             str_make(wire->resume_token.data, wire->resume_token.len), &version))
+      version = 0;
+    break;
+  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_READ_TIME: {
+    status result = request_timestamp(wire->read_time, "read_time", &version);
+    if (!status_is_ok(&result) || version < 0)
+      version = 0;
+    break;
+  }
+  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE__NOT_SET:
+  default:
+    break;
+  }
+  return version;
+}
+
+/* ---- Memory: first how much, then as much ---- */
+
+static struct listen_target *new_target(size_t first_bytes, struct memory_budget *budget, size_t cap_bytes) {
+  first_bytes = (first_bytes + _Alignof(max_align_t) - 1) / _Alignof(max_align_t) * _Alignof(max_align_t);
+  size_t size = sizeof(struct listen_target) + first_bytes;
+  if (!memory_budget_take(budget, size))
+    return NULL;
+  struct listen_target *target = calloc(1, size);
+  if (target == NULL) {
+    memory_budget_give(budget, size);
+    return NULL;
+  }
+  target->budget = budget;
+  target->charged_bytes = size;
+  arena_init(&target->arena, target->first_block, first_bytes, cap_bytes);
+  target->arena.budget = budget;
+  return target;
+}
+
+status listen_target_new(struct rpc_call *call, const struct doc_path *database,
+                         const Google__Firestore__V1__Target *wire, struct memory_budget *budget,
+                         struct listen_target **ret) {
+  _Alignas(max_align_t) char scratch_block[SCRATCH_BYTES];
+  struct listen_target scratch = {0};
+  struct arena arena;
+  size_t cap_bytes = rpc_call_arena(call)->cap_bytes;
+  arena_init(&arena, scratch_block, sizeof scratch_block, cap_bytes);
+  status result = parse(call, database, wire, &arena, &scratch);
+  /* What went past the scratch goes past the first block too; such targets are rare. */
+  size_t used = arena.blocks != NULL ? 0 : (size_t)(arena.at - arena.first);
+  arena_fini(&arena);
+  STATUS_TRY(result);
+  struct listen_target *target = new_target(used, budget, cap_bytes);
+  if (target == NULL)
+    return no_memory();
+  result = parse(call, database, wire, &target->arena, target);
+  if (!status_is_ok(&result)) {
+    listen_target_free(target);
+    return result;
+  }
+  target->id = wire->target_id;
+  target->once = wire->once;
+  target->known = listen_target_resume(request_service(call), database, wire);
+  target->has_expected = wire->expected_count != NULL && target->known > 0;
+  *ret = target;
+  return status_ok();
+}
+
+void listen_target_set_members(struct listen_target *target, struct listen_members *members) {
+  if (target->members != NULL)
+    memory_budget_give(target->budget, target->members->size_bytes);
+  free(target->members);
+  target->members = members;
+  if (members != NULL)
+    memory_budget_charge(target->budget, members->size_bytes);
+}
+
+void listen_target_free(struct listen_target *target) {
+  if (target == NULL)
+    return;
+  listen_target_set_members(target, NULL);
+  arena_fini(&target->arena);
+  memory_budget_give(target->budget, target->charged_bytes);
+  free(target);
+}
