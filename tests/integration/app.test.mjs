@@ -131,7 +131,7 @@ test('a server that is killed and comes back: listeners resume, nothing is lost'
   const shown = follow(fs.query(fs.collection(b.db, 'c'), fs.orderBy('n')));
   await Promise.all(ids(0, 10).map((id) => fs.setDoc(fs.doc(a.db, `c/${id}`), { n: Number(id) })));
   await shown.shows(ids(0, 10).join());
-  for (let round = 1; round <= 3; round++) {
+  for (let round = 1; round <= 2; round++) {
     const writes = ids(round * 10, round * 10 + 10).map((id) => fs.setDoc(fs.doc(a.db, `c/${id}`), { n: Number(id) }));
     if (round === 2) await own.stop();
     else await own.kill();

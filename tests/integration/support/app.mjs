@@ -27,7 +27,7 @@ export async function switchAllOff() {
 }
 
 /** Waits until `condition()` holds, looking at each event of `what` and now and then. */
-export async function until(condition, text = 'condition', ms = 15_000) {
+export async function until(condition, text = 'condition', ms = 60_000) {
   const deadline = Date.now() + ms;
   for (;;) {
     const result = await condition();
