@@ -9,11 +9,14 @@
 //   - that token is the newest acknowledged one, or one that was sent later (sent, not yet answered, may be there or not);
 //   - each counter lies between the commits acknowledged and those sent, and equals the number of created documents;
 //   - no created document of an acknowledged commit is missing, and each holds its own token.
-// At the end `skerry verify` must find no damage.
+// In each round other index definitions are applied, so that the kill falls into the building or the dropping of indexes.
+// After each kill `skerry verify` must find no damage: the engine's, and between documents and index entries.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Rpc, value as v } from '../integration/support/rpc.mjs';
-import { runSkerry, Server } from '../integration/support/server.mjs';
+import { makeTempDir, removeDir, runSkerry, Server } from '../integration/support/server.mjs';
 
 const ROUNDS = Number(process.argv[2] ?? process.env.ROUNDS ?? 20);
 const SEED = Number(process.argv[3] ?? process.env.SEED ?? Date.now() % 1_000_000_000);
@@ -22,6 +25,19 @@ const CONNECTIONS = 4;
 const SETS = 3; // of documents, a writer
 const SET_SIZE = 5;
 const KILL_AFTER_MS = [20, 400];
+
+const column = (fieldPath, order = 'ASCENDING') => ({ fieldPath, order });
+const composite = (collectionGroup, ...fields) => ({ collectionGroup, queryScope: 'COLLECTION', fields });
+const created = Array.from({ length: WRITERS }, (_, id) => composite(`created-${id}`, column('tags.a'), column('token', 'DESCENDING')));
+const inArrays = Array.from({ length: WRITERS }, (_, id) => composite(`created-${id}`, { fieldPath: 'list', arrayConfig: 'CONTAINS' }, column('token')));
+const exempt = { collectionGroup: 'set', fieldPath: 'padding', indexes: [] };
+const inGroups = { collectionGroup: 'set', fieldPath: 'token', indexes: [{ queryScope: 'COLLECTION_GROUP', order: 'ASCENDING' }] };
+const DEFINITIONS = [
+  { indexes: created, fieldOverrides: [exempt] },
+  { indexes: [composite('set', column('token'), column('padding')), ...inArrays], fieldOverrides: [] },
+  { indexes: [...created, ...inArrays], fieldOverrides: [inGroups] },
+  { indexes: [], fieldOverrides: [exempt, inGroups] },
+];
 
 let state = SEED >>> 0;
 function random(below) {
@@ -52,9 +68,10 @@ class Writer {
 
   commit(number, set) {
     const token = { token: v.int(number), padding: v.string('x'.repeat(random(2000))) };
+    const fields = { token: v.int(number), tags: v.map({ a: v.string(`t${number % 10}`) }), list: v.array(v.int(number % 7), v.int(number % 5), v.string('x')) };
     const writes = this.setPaths(set).map((path) => ({ update: { name: nameOf(path), fields: token } }));
     writes.push({ update: { name: nameOf(this.counterPath()) }, update_mask: { field_paths: [] }, update_transforms: [{ field_path: 'n', increment: v.int(1) }] });
-    writes.push({ update: { name: nameOf(this.createdPath(number)), fields: { token: v.int(number) } }, current_document: { exists: false } });
+    writes.push({ update: { name: nameOf(this.createdPath(number)), fields }, current_document: { exists: false } });
     return { database, writes };
   }
 
@@ -116,12 +133,29 @@ async function readAll(rpc, paths) {
   return new Map(responses.filter((one) => one.found).map(({ found }) => [found.name.slice(prefix), found]));
 }
 
-async function round(server, writers) {
+function index(server, ...words) {
+  const { code, stdout, stderr } = runSkerry(['index', ...words, '--data', server.dataDir], { timeout: 30_000 });
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+function verify(server) {
+  const { code, stdout, stderr } = runSkerry(['verify', '--data', server.dataDir], { timeout: 60_000 });
+  assert.equal(code, 0, stdout + stderr);
+  return stdout.trim();
+}
+
+let cutShort = 0; // kills while indexes were being built or dropped
+
+async function round(server, writers, number) {
   await server.start();
+  if (/^(building|waiting|dropping)/m.test(index(server, 'list'))) cutShort++;
   const rpcs = Array.from({ length: CONNECTIONS }, () => new Rpc(server.address));
   try {
     await Promise.all(writers.map((writer) => writer.check(rpcs[writer.id % CONNECTIONS])));
     const runs = Promise.all(writers.map((writer) => writer.run(rpcs[writer.id % CONNECTIONS])));
+    fs.writeFileSync(definitionsFile, JSON.stringify(DEFINITIONS[number % DEFINITIONS.length]));
+    index(server, 'apply', definitionsFile);
     const [least, most] = KILL_AFTER_MS;
     await Promise.race([sleep(least + random(most - least)), runs]);
     assert.ok(server.running && (await Promise.race([server.ended, null])) === null, 'the server ended by itself');
@@ -130,23 +164,26 @@ async function round(server, writers) {
   } finally {
     for (const rpc of rpcs) rpc.close();
   }
+  verify(server);
 }
 
 console.log(`crash test: ${ROUNDS} rounds, seed ${SEED}`);
+const directory = makeTempDir();
+const definitionsFile = path.join(directory, 'firestore.indexes.json');
 const server = new Server({ args: ['--dev', '--listen', '127.0.0.1:0', '--log-level', 'warn'] });
 const writers = Array.from({ length: WRITERS }, (_, id) => new Writer(id));
 let failed = true;
 try {
-  for (let i = 0; i < ROUNDS; i++) await round(server, writers);
+  for (let i = 0; i < ROUNDS; i++) await round(server, writers, i);
   await server.start();
   const rpc = new Rpc(server.address);
   for (const writer of writers) await writer.check(rpc);
   rpc.close();
   await server.kill();
-  const verify = runSkerry(['verify', '--data', server.dataDir], { timeout: 60_000 });
-  assert.equal(verify.code, 0, verify.stdout + verify.stderr);
+  const verified = verify(server);
   const commits = writers.reduce((sum, writer) => sum + writer.acknowledged.size, 0);
-  console.log(`${commits} commits of ${SET_SIZE + 2} documents are there, whole. ${verify.stdout.trim()}`);
+  console.log(`${commits} commits of ${SET_SIZE + 2} documents are there, whole; ${cutShort} kills fell into work on indexes. ${verified}`);
+  assert.ok(ROUNDS < 10 || cutShort > 0, 'no kill fell into work on indexes');
   failed = false;
 } catch (error) {
   console.log(`FAILED with seed ${SEED}; the data is kept in ${server.dataDir}`);
@@ -155,5 +192,6 @@ try {
 } finally {
   server.ownsDataDir = !failed;
   server.discard();
+  removeDir(directory);
 }
 process.exit(failed ? 1 : 0);
