@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "ports/port.h"
 #include "server/firestore/turns.h"
+#include "storage/index/catalog.h"
 
 enum {
   BUCKETS = 4096,          /* a power of two */
@@ -441,8 +442,17 @@ status transaction_status(const struct transaction *t) {
 
 /* ---- The end ---- */
 
+/* Whoever has read through indexes relies on commits to keep them up: the ledger changes before an index that
+ * is dropped is no longer kept up (storage/index/catalog.h). */
+static bool has_read_indexes(const struct transaction *t) {
+  for (const struct read *read = t->reads; read != NULL; read = read->next)
+    if (read->space == KV_INDEX)
+      return true;
+  return false;
+}
+
 static status fill(const struct transaction *t, struct arena *arena, struct kv_txn *txn) {
-  struct kv_key *keys = ARENA_NEW_ARRAY(arena, struct kv_key, t->key_count);
+  struct kv_key *keys = ARENA_NEW_ARRAY(arena, struct kv_key, t->key_count + 1);
   struct kv_range *ranges = ARENA_NEW_ARRAY(arena, struct kv_range, t->range_count);
   if (keys == NULL || ranges == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -453,6 +463,8 @@ static status fill(const struct transaction *t, struct arena *arena, struct kv_t
     else
       keys[key++] = (struct kv_key){read->space, read->lower};
   assert(key == t->key_count && range == t->range_count);
+  if (has_read_indexes(t))
+    keys[key++] = (struct kv_key){KV_SYSTEM, INDEX_LEDGER_KEY};
   txn->read_version = t->has_read ? t->snapshot.version : KV_LATEST;
   txn->keys = keys;
   txn->key_count = key;

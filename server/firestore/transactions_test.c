@@ -291,7 +291,7 @@ static void test_take(void **state) {
   assert_status_code(transaction_read_document(t, STR("late")), STATUS_INVALID_ARGUMENT);
   transaction_release(t);
   assert_int_equal(txn.read_version, before);
-  assert_int_equal(txn.key_count, 2);
+  assert_int_equal(txn.key_count, 3);
   assert_str_is(txn.keys[0].key, "e");
   assert_str_is(txn.keys[1].key, "a");
   assert_int_equal(txn.range_count, 2);
@@ -300,6 +300,8 @@ static void test_take(void **state) {
   assert_str_is(txn.ranges[1].upper, "c");
   assert_str_is(txn.ranges[0].lower, "d");
   assert_int_equal(txn.ranges[0].upper.len, 0);
+  assert_int_equal(txn.keys[2].space, KV_SYSTEM); /* since it read through an index: */
+  assert_true(str_eq(txn.keys[2].key, INDEX_LEDGER_KEY));
   transaction_release(taken);
   arena_fini(&arena);
 }
