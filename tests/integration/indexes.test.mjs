@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { Server, makeTempDir, removeDir, runSkerry, skerryOnly } from './support/server.mjs';
-import { Rpc, freshDatabase, value as v } from './support/rpc.mjs';
+import { Rpc, code, fails, freshDatabase, value as v } from './support/rpc.mjs';
 
 const composite = { collectionGroup: 'orders', queryScope: 'COLLECTION', fields: [{ fieldPath: 'customer', order: 'ASCENDING' }, { fieldPath: 'time', order: 'DESCENDING' }] };
 const ttl = { collectionGroup: 'orders', fieldPath: 'until', ttl: true, indexes: [] };
@@ -83,6 +83,39 @@ test('mistakes are told with their place and change nothing', { skip: skerryOnly
     assert.equal(index('list', '--json').stdout.trim(), JSON.stringify({ indexes: [], fieldOverrides: [] }, null, 2));
     assert.match(index('suggest').stderr, /No query has missed/);
   }));
+
+const wanting = (customer) => ({
+  from: [{ collection_id: 'orders' }],
+  where: { field_filter: { field: { field_path: 'customer' }, op: 'EQUAL', value: v.string(customer) } },
+  order_by: [{ field: { field_path: 'time' }, direction: 'DESCENDING' }],
+});
+
+test('auto serves a query without its index and suggests it; strict refuses until it is there', { skip: skerryOnly }, async () => {
+  const query = (rpc, db, customer) => rpc.collect('RunQuery', { parent: db.root, structured_query: wanting(customer) });
+  const names = (responses) => responses.filter((one) => one.document).map(({ document }) => document.name.split('/').at(-1));
+  const fields = (i) => ({ customer: v.string(`c${i % 7}`), time: v.int(i) });
+  const expected = Array.from({ length: 100 }, (_, i) => i).filter((i) => i % 7 === 3).reverse().map((i) => `o${i}`);
+  let suggested;
+  await withServer({}, async ({ server, index }) => {
+    const { rpc, db } = await write(server, 100, fields);
+    for (let i = 0; i < 3; i++) assert.deepEqual(names(await query(rpc, db, 'c3')), expected);
+    rpc.close();
+    const { stdout, stderr } = index('suggest');
+    suggested = stdout;
+    assert.match(stderr, /^wanted by 3 queries, [0-9.]+ ms each: /m);
+    assert.deepEqual(JSON.parse(stdout).indexes, [composite]);
+    assert.match(server.log, /a composite index would help/);
+  });
+  await withServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--index-mode', 'strict'] }, async ({ server, index, file }) => {
+    const { rpc, db } = await write(server, 100, fields);
+    await fails(query(rpc, db, 'c3'), code.FAILED_PRECONDITION, /index/);
+    assert.equal(index('apply', file(suggested)).code, 0);
+    await until('the index is built', () => /^ready +orders COLLECTION/m.test(index('list').stdout));
+    assert.deepEqual(names(await query(rpc, db, 'c3')), expected);
+    assert.match(index('suggest').stderr, /No query has missed/);
+    rpc.close();
+  });
+});
 
 test('the setting `indexes` holds at each start; TTL deletes what is due', { skip: skerryOnly }, async () => {
   const directory = makeTempDir();
