@@ -117,7 +117,9 @@ static status pack(struct run_query *q, Google__Firestore__V1__RunQueryResponse 
   time.seconds = t.seconds;
   time.nanos = t.nanos;
   response->read_time = with_time ? &time : NULL;
-  return rpc_message_pack(&response->base, &q->message) ? status_ok() : no_memory();
+  bool packed = rpc_message_pack(&response->base, &q->message);
+  response->read_time = NULL;
+  return packed ? status_ok() : no_memory();
 }
 
 /* The id of a new transaction comes alone and first (google/firestore/v1/firestore.proto). */
