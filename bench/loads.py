@@ -51,6 +51,28 @@ def generator(system, mode, seconds, may_fail=False, **options):
     return with_cpu(system, measure)
 
 
+# ---- Contended transactions ----
+
+
+def contention(system, seconds, may_fail=False, clients=64, documents=8):
+    """Fails if an update was lost."""
+    command = [os.path.join(BIN, "bench", "skerry-contention"), system.target, str(seconds), str(clients), str(documents)]
+    if system.authorization:
+        command.append(system.authorization)
+
+    def measure():
+        done = run(command, seconds + 60)
+        if not done.stdout or "lost" in done.stderr:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        result = json.loads(done.stdout)
+        if result["failed"] and not may_fail:
+            raise RuntimeError(f"{result['failed']} transactions failed: {done.stderr.strip()}")
+        result["calls"] = result["ok"]
+        return result
+
+    return with_cpu(system, measure)
+
+
 # ---- h2load ----
 
 

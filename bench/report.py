@@ -63,6 +63,8 @@ MEASURES = [
     ("skerry get alone", "Skerry, GetDocument, one at a time"),
     ("skerry alone", "Skerry, Commit of one document, one at a time"),
     ("postgres alone", "PostgreSQL, one-row upsert, one client"),
+    ("skerry transactions", "Skerry, transactions of 64 clients on 8 documents"),
+    ("emulator transactions", "emulator, transactions of 64 clients on 8 documents"),
 ]
 
 
@@ -104,6 +106,7 @@ def goals(results):
           for kind, what in [("change", "changes ten indexed fields"), ("new", "makes a document of ten indexed fields")]
           for figure, figure_text, order in [("per_s", "256 in flight", ("none", "ten")),
                                              ("cpu_us", "CPU of the server", ("ten", "none"))]],
+        least("contended transactions against the emulator", results.ratio("skerry transactions", "emulator transactions"), 5),
         most("a Commit alone (p50) over one fdatasync (p50)", over_sync, 150, "us"),
         most("resident, idle", mb("resident idle"), 24, "MB"),
         most(f"resident, {number(results.get('fill', 'documents'))} documents of 300 bytes read at random", mb("resident loaded"), 96, "MB"),
