@@ -365,6 +365,43 @@ test('runTransaction: read-only', async () => {
   }, { readOnly: true });
 });
 
+test('runTransaction: queries and aggregations in it', async () => {
+  const firestore = connect(server);
+  const seats = firestore.collection('seats');
+  await Promise.all([1, 2, 3].map((n) => seats.doc(`s${n}`).set({ n, free: n !== 2 })));
+  await firestore.runTransaction(async (transaction) => {
+    const free = await transaction.get(seats.where('free', '==', true).orderBy('n').limit(1));
+    const { count } = (await transaction.get(seats.where('free', '==', true).count())).data();
+    assert.deepEqual([free.docs.map((one) => one.id), count], [['s1'], 2]);
+    transaction.update(free.docs[0].ref, { free: false });
+  });
+  assert.equal((await seats.where('free', '==', true).get()).size, 1);
+  const counted = await firestore.runTransaction(async (transaction) => (await transaction.get(seats.count())).data().count, { readOnly: true });
+  assert.equal(counted, 3);
+});
+
+for (const [what, read] of Object.entries({
+  query: async (transaction, free) => (await transaction.get(free)).size,
+  'query that finds nothing': async (transaction, free) => (await transaction.get(free.where('n', '>', 5))).size,
+  count: async (transaction, free) => (await transaction.get(free.count())).data().count,
+}))
+  test(`runTransaction: a phantom in a ${what} is a conflict`, { skip: skerryOnly }, async () => {
+    const firestore = connect(server);
+    const seats = firestore.collection('seats'), result = firestore.doc('results/r');
+    await seats.doc('s1').set({ n: 1, free: true });
+    const seen = [];
+    await firestore.runTransaction(async (transaction) => {
+      seen.push(await read(transaction, seats.where('free', '==', true)));
+      if (seen.length === 1) {
+        await seats.doc('taken').set({ n: 6, free: false }); // not in what was read
+        await seats.doc('s6').set({ n: 6, free: true });
+      }
+      transaction.set(result, { seen: seen.at(-1) });
+    });
+    assert.equal(seen.length, 2);
+    assert.equal((await result.get()).get('seen'), seen[0] + 1);
+  });
+
 test('runTransaction: 16 at once that increment one document', async () => {
   const firestore = connect(server);
   const document = firestore.doc('counters/one');
