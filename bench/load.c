@@ -195,7 +195,7 @@ static status open_channels(struct load *load, struct channel **channels) {
 
 static void time_load(struct load *load) {
   const struct load_options *options = load->options;
-  bool fills = options->request.mode == LOAD_FILL;
+  bool fills = request_mode_fills(options->request.mode);
   load->measure_from_us = load->last_us = now_us() + (fills ? 0 : (int64_t)(options->warm_up_s * 1e6));
   load->end_us = load->measure_from_us + (int64_t)(options->measure_s * 1e6);
 }
@@ -218,7 +218,7 @@ status load_run(const struct load_options *options, struct load_result *ret) {
   if (slots != NULL) {
     time_load(&load);
     run(&load, epoll, channels, slots, count);
-    int64_t end_us = options->request.mode == LOAD_FILL ? load.last_us : load.end_us;
+    int64_t end_us = request_mode_fills(options->request.mode) ? load.last_us : load.end_us;
     ret->seconds = (double)(end_us - load.measure_from_us) * 1e-6;
     ret->next = load.next;
   }

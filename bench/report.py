@@ -5,6 +5,8 @@ import platform
 import statistics
 import time
 
+import queries
+
 
 class Results:
     """Each measure's slices (rounds). A figure of a measure is the median of its slices."""
@@ -65,6 +67,7 @@ MEASURES = [
     ("postgres alone", "PostgreSQL, one-row upsert, one client"),
     ("skerry transactions", "Skerry, transactions of 64 clients on 8 documents"),
     ("emulator transactions", "emulator, transactions of 64 clients on 8 documents"),
+    *queries.MEASURES,
 ]
 
 
@@ -114,6 +117,8 @@ def goals(results):
         most("start to serving after a kill", ms("start killed"), 1000, "ms"),
         most(f"start to serving after a kill, {number((results.get('start killed, long log', 'log_bytes') or 0) / 1e6)} MB of "
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
+        *[least(what, value, goal) if at_least else most(what, value, goal, unit)
+          for what, value, goal, at_least, unit in queries.goals(results)],
     ]
 
 

@@ -1,10 +1,26 @@
 #include "bench/requests.h"
 
 #include "base/wire.h"
+#include "bench/query_requests.h"
 #include "google/firestore/v1/firestore.skerry.h"
 
-const char *const load_mode_names[LOAD_MODES] = {"echo", "get",      "commit", "fill",
-                                                 "list", "batchget", "stream"};
+const char *const load_mode_names[LOAD_MODES] = {"echo",
+                                                 "get",
+                                                 "commit",
+                                                 "fill",
+                                                 "list",
+                                                 "batchget",
+                                                 "stream",
+                                                 "query-fill",
+                                                 "query-fill-leaves",
+                                                 "query-batchget",
+                                                 "query-equal",
+                                                 "query-join",
+                                                 "query-range",
+                                                 "query-contains",
+                                                 "query-or",
+                                                 "query-group",
+                                                 "query-count"};
 
 /* google.firestore.v1 field numbers. */
 enum {
@@ -45,13 +61,25 @@ const struct rpc_method *request_method(enum load_mode mode) {
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_GET_DOCUMENT];
   case LOAD_COMMIT:
   case LOAD_FILL:
+  case LOAD_QUERY_FILL:
+  case LOAD_QUERY_FILL_LEAVES:
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_COMMIT];
   case LOAD_LIST:
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_LIST_DOCUMENTS];
   case LOAD_BATCH_GET:
+  case LOAD_QUERY_BATCH_GET:
     return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_BATCH_GET_DOCUMENTS];
   case LOAD_STREAM:
     return &stream_method;
+  case LOAD_QUERY_EQUAL:
+  case LOAD_QUERY_JOIN:
+  case LOAD_QUERY_RANGE:
+  case LOAD_QUERY_CONTAINS:
+  case LOAD_QUERY_OR:
+  case LOAD_QUERY_GROUP:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_RUN_QUERY];
+  case LOAD_QUERY_COUNT:
+    return &methods[GOOGLE_FIRESTORE_V1_FIRESTORE_RUN_AGGREGATION_QUERY];
   case LOAD_ECHO:
   case LOAD_MODES:
     break;
@@ -61,7 +89,7 @@ const struct rpc_method *request_method(enum load_mode mode) {
 
 /* ---- Documents ---- */
 
-static str random_text(struct arena *arena, uint64_t *random, size_t len) {
+str random_text(struct arena *arena, uint64_t *random, size_t len) {
   static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
   char *text = arena_alloc(arena, len);
   if (text == NULL)
@@ -82,6 +110,19 @@ static str name_of(const struct request_options *options, const char *prefix, ui
                    struct arena *arena) {
   return arena_printf(arena, "%s/documents/%s/%s%010llu", options->database, collection_of(options), prefix,
                       (unsigned long long)number);
+}
+
+/* A document of fields that can be queried. */
+static ProtobufCBinaryData make_query_document(const struct request_options *options, uint64_t number,
+                                               uint64_t *random, struct arena *arena) {
+  str name = query_document_name(options, number, options->mode == LOAD_QUERY_FILL_LEAVES, arena);
+  str fields = query_document_fields(number, options->bytes, random, arena);
+  size_t size = wire_bytes_field_size(DOCUMENT_NAME, name.len) + fields.len;
+  uint8_t *document = arena_alloc(arena, size);
+  if (document == NULL || name.ptr == NULL || fields.ptr == NULL)
+    return (ProtobufCBinaryData){0};
+  memcpy(wire_put_bytes(document, DOCUMENT_NAME, name), fields.ptr, fields.len);
+  return (ProtobufCBinaryData){size, document};
 }
 
 /* One field in a document: {name: value}. */
@@ -159,8 +200,11 @@ static const void *make_batch_get(const struct request_options *options, uint64_
   request->database = database_of(options);
   request->n_documents = options->writes;
   request->documents = names;
+  uint64_t first = random_number(options, random) / options->writes * options->writes;
   for (uint32_t i = 0; i < options->writes; i++) {
-    names[i] = text_of(name_of(options, "", random_number(options, random), arena));
+    names[i] = text_of(options->mode == LOAD_QUERY_BATCH_GET
+                           ? query_document_name(options, first + i, false, arena)
+                           : name_of(options, "", random_number(options, random), arena));
     if (names[i] == NULL)
       return NULL;
   }
@@ -168,10 +212,12 @@ static const void *make_batch_get(const struct request_options *options, uint64_
 }
 
 static const void *make_commit(const struct request_options *options, uint64_t *random, struct arena *arena) {
-  bool counts = options->mode == LOAD_FILL || options->unique;
+  bool queried = options->mode == LOAD_QUERY_FILL || options->mode == LOAD_QUERY_FILL_LEAVES;
+  bool fills = request_mode_fills(options->mode);
+  bool counts = fills || options->unique;
   uint64_t first = counts ? *options->next : 0;
   uint64_t count = options->writes;
-  if (options->mode == LOAD_FILL) {
+  if (fills) {
     if (first >= options->documents)
       return NULL;
     if (count > options->documents - first)
@@ -194,7 +240,8 @@ static const void *make_commit(const struct request_options *options, uint64_t *
     pointers[i] = &writes[i];
     google__firestore__v1__write__init(&writes[i]);
     writes[i].operation_case = GOOGLE__FIRESTORE__V1__WRITE__OPERATION_UPDATE;
-    writes[i].update = make_document(options, name, random, arena);
+    writes[i].update = queried ? make_query_document(options, number, random, arena)
+                               : make_document(options, name, random, arena);
     if (writes[i].update.data == NULL)
       return NULL;
   }
@@ -227,13 +274,24 @@ const void *request_make(const struct request_options *options, uint64_t *random
     return make_get(options, random, arena);
   case LOAD_COMMIT:
   case LOAD_FILL:
+  case LOAD_QUERY_FILL:
+  case LOAD_QUERY_FILL_LEAVES:
     return make_commit(options, random, arena);
   case LOAD_LIST:
     return make_list(options, arena);
   case LOAD_BATCH_GET:
+  case LOAD_QUERY_BATCH_GET:
     return make_batch_get(options, random, arena);
   case LOAD_STREAM:
     return make_stream(options, random, arena);
+  case LOAD_QUERY_EQUAL:
+  case LOAD_QUERY_JOIN:
+  case LOAD_QUERY_RANGE:
+  case LOAD_QUERY_CONTAINS:
+  case LOAD_QUERY_OR:
+  case LOAD_QUERY_GROUP:
+  case LOAD_QUERY_COUNT:
+    return query_request_make(options, random, arena);
   case LOAD_ECHO:
   case LOAD_MODES:
     break;
