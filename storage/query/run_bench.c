@@ -35,9 +35,8 @@ static char filler[200];
 
 /* Scattered, so that the documents of a group do not lie together. */
 static const char *document_path(size_t i) {
-  return arena_printf(&query_arena, "orders/%016llx",
-                      (unsigned long long)((uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15)))
-      .ptr;
+  unsigned long long scattered = ((unsigned long long)i + 1) * 0x9E3779B97F4A7C15ULL;
+  return arena_printf(&query_arena, "orders/%016llx", scattered).ptr;
 }
 
 static void load(struct run_store *store, size_t count) {
@@ -213,6 +212,8 @@ int main(int argc, char **argv) {
   size_t count = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 100000;
   only = argc > 2 ? argv[2] : NULL;
   count -= count % WRITE_AT_ONCE;
+  if (count == 0)
+    count = WRITE_AT_ONCE;
   struct run_store store;
   query_build_init(NULL);
   run_store_open(&store, NULL);

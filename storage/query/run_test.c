@@ -330,6 +330,7 @@ static void nearest_puts_the_distance_into_the_record(void **state) {
     if (step != QUERY_ROW)
       continue;
     struct doc_map fields;
+    assert_true(rows < UNIT_COUNT(wanted));
     assert_status_ok(doc_decode_fields(row.record.fields, &query_arena, &fields));
     const struct doc_value *distance = query_field_get(fields, &nearest.result_field);
     assert_non_null(distance);
