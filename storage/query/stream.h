@@ -63,6 +63,13 @@ static inline void stream_close(struct stream *stream) {
     stream->type->close(stream);
 }
 
+/* Counts work for this turn: one entry or document of so many bytes. What is large is looked through for
+ * long. */
+static inline void stream_work(struct stream_context *context, size_t bytes) {
+  size_t work = 1 + bytes / 4096;
+  context->work_left -= (unsigned)(work < context->work_left ? work : context->work_left);
+}
+
 /* Memory of the run: false past its maximum or the budget. */
 bool stream_memory_take(struct stream_context *context, size_t bytes);
 void stream_memory_give(struct stream_context *context, size_t bytes);

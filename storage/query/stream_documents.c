@@ -29,11 +29,11 @@ static struct documents_stream *self_of(struct stream *stream) {
 static status moved(struct documents_stream *self, bool on_entry) {
   struct stream_context *context = self->context;
   self->on_entry = on_entry;
-  context->work_left -= context->work_left > 0;
   if (!on_entry) {
     self->ended = true;
     return kv_iter_status(self->iter);
   }
+  stream_work(context, kv_iter_value(self->iter).len);
   context->stats.documents++;
   return status_ok();
 }

@@ -8,6 +8,9 @@
 
 enum {
   BATCH = 16,
+  /* A batch is pinned at once: a run begins with few, and goes on with few where they are large. */
+  FIRST_BATCH = 4,
+  BATCH_BYTES = 512 * 1024,
   SCRATCH_FIRST_BYTES = 8 * 1024,
   SCRATCH_MAX_BYTES = 32 * 1024 * 1024, /* the largest document as a tree */
 };
@@ -20,6 +23,7 @@ struct fetch_stream {
   bool sorts, input_ended;
 
   /* The batch: keys (and sort keys) one after the other in `bytes`. Loaded: values[at..count) are read. */
+  size_t batch_max;
   struct buf bytes;
   size_t key_ends[BATCH], sort_key_ends[BATCH];
   struct kv_value values[BATCH];
@@ -107,7 +111,14 @@ static status load(struct fetch_stream *self) {
   STATUS_TRY(kv_get_many(context->snapshot, KV_DOCUMENTS, count, keys, self->values + self->at));
   self->loaded = true;
   context->stats.documents += count;
-  context->work_left -= (unsigned)(count < context->work_left ? count : context->work_left);
+  size_t total = 0;
+  for (size_t i = 0; i < count; i++) {
+    stream_work(context, self->values[self->at + i].bytes.len);
+    total += self->values[self->at + i].bytes.len;
+  }
+  self->batch_max = BATCH_BYTES / (total / count + 1);
+  if (self->batch_max > BATCH)
+    self->batch_max = BATCH;
   if (context->reads.document != NULL)
     for (size_t i = 0; i < count; i++)
       context->reads.document(context->reads.argument, keys[i]);
@@ -129,8 +140,8 @@ static void batch_add(struct fetch_stream *self, const struct stream_item *item)
 
 /* Gathers the keys of the next batch. *ret_turn: the input has no more for this turn. */
 static status gather(struct fetch_stream *self, bool *ret_turn) {
-  bool is_few = !self->sorts && self->context->rows_wanted < BATCH;
-  size_t wanted = is_few ? (size_t)self->context->rows_wanted : BATCH;
+  bool is_few = !self->sorts && self->context->rows_wanted < self->batch_max;
+  size_t wanted = is_few ? (size_t)self->context->rows_wanted : self->batch_max;
   batch_clear(self);
   *ret_turn = false;
   while (self->count < (wanted > 0 ? wanted : 1) && !self->input_ended && !*ret_turn) {
@@ -257,6 +268,7 @@ status stream_fetch_open(struct stream_context *context, struct stream *input,
   self->input = input;
   self->branch = branch;
   self->sorts = sorts;
+  self->batch_max = FIRST_BATCH;
   arena_init(&self->scratch, self->first, sizeof self->first, SCRATCH_MAX_BYTES);
   self->scratch.budget = context->budget;
   *ret = &self->base;

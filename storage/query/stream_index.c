@@ -93,7 +93,7 @@ static status scan_open(struct index_stream *self, struct scan *scan) {
 /* The end of a move: whether the scan stands on an entry. */
 static status moved(struct index_stream *self, struct scan *scan, bool on_entry) {
   struct stream_context *context = self->context;
-  context->work_left -= context->work_left > 0;
+  stream_work(context, 0);
   scan->ended = !on_entry;
   if (!on_entry)
     return kv_iter_status(scan->iter);
