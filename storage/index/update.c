@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "storage/document/codec.h"
+#include "storage/document/wire_read.h"
 #include "storage/index/catalog.h"
 #include "storage/index/entry_parts.h"
 #include "storage/index/entry_writer.h"
@@ -131,6 +132,55 @@ static bool make_elements(struct update *u, unsigned which, const struct doc_val
   return true;
 }
 
+/* Equal, and of one type in their flags. */
+static bool same_element(const struct doc_value *a, const struct doc_value *b) {
+  return a->type == b->type && doc_value_equal(a, b);
+}
+
+/* A small change of a large array, as arrayUnion and arrayRemove make them: only the elements that are not
+ * the same in both, from the front or from the end, become items. *ret is false where that does not do,
+ * because they are many, or one of them may have its entry for another element too. */
+static bool make_few_elements(struct update *u, const struct doc_value *old, const struct doc_value *new,
+                              struct index_items items[2], bool *ret) {
+  enum { FEW = 16 };
+  *ret = false;
+  if (old == NULL || new == NULL || old->type != DOC_ARRAY || new->type != DOC_ARRAY)
+    return true;
+  struct doc_array arrays[2] = {old->as.array, new->as.array};
+  size_t least = arrays[OLD].count < arrays[NEW].count ? arrays[OLD].count : arrays[NEW].count, front = 0,
+         end = 0;
+  while (front < least && same_element(&arrays[OLD].items[front], &arrays[NEW].items[front]))
+    front++;
+  while (end < least - front && same_element(&arrays[OLD].items[arrays[OLD].count - 1 - end],
+                                             &arrays[NEW].items[arrays[NEW].count - 1 - end]))
+    end++;
+  if (arrays[OLD].count - front - end + arrays[NEW].count - front - end > FEW)
+    return true;
+  const struct doc_array all = arrays[NEW];
+  for (unsigned which = 0; which < 2; which++) {
+    struct doc_array few = {.count = arrays[which].count - front - end};
+    items[which] = (struct index_items){0};
+    if (few.count == 0)
+      continue;
+    few.items = arrays[which].items + front;
+    for (size_t i = 0; i < few.count; i++)
+      for (size_t at = 0; at < front + end; at++)
+        if (doc_value_equal(&few.items[i], &all.items[at < front ? at : all.count - 1 - (at - front)]))
+          return true;
+    struct doc_value *array = arena_alloc(&u->arena, sizeof *array);
+    if (array == NULL)
+      return out_of_memory(u);
+    *array = (struct doc_value){.type = DOC_ARRAY, .as.array = few};
+    if (!make_elements(u, which, array, DOC_ASCENDING, &items[which]))
+      return false;
+    for (size_t i = 0; i < items[which].count; i++)
+      if ((items[which].items[i].flags & INDEX_TRUNCATED) != 0)
+        return true;
+  }
+  *ret = true;
+  return true;
+}
+
 /* ---- Single fields ---- */
 
 static bool change_kind(struct update *u, enum index_kind kind, bool elements, struct index_items olds,
@@ -168,9 +218,15 @@ static bool change_field(struct update *u, const struct doc_value *old, const st
       return false;
   }
   if ((has & (INDEX_HAS_ELEMENTS | INDEX_HAS_GROUP_ELEMENTS)) != 0) {
-    if (!make_elements(u, OLD, old, DOC_ASCENDING, &olds) ||
-        !make_elements(u, NEW, new, DOC_ASCENDING, &news))
+    struct index_items few[2];
+    bool are_few;
+    if (!make_few_elements(u, old, new, few, &are_few))
       return false;
+    if (!are_few && (!make_elements(u, OLD, old, DOC_ASCENDING, &few[OLD]) ||
+                     !make_elements(u, NEW, new, DOC_ASCENDING, &few[NEW])))
+      return false;
+    olds = few[OLD];
+    news = few[NEW];
     if ((has & INDEX_HAS_ELEMENTS) != 0 && !change_kind(u, INDEX_FIELD, true, olds, news))
       return false;
     if ((has & INDEX_HAS_GROUP_ELEMENTS) != 0 && !change_kind(u, INDEX_GROUP_FIELD, true, olds, news))
@@ -448,23 +504,45 @@ struct bound {
   uint64_t entries, bytes;
 };
 
-/* Of one field in one scope; `around` is what the document's place and name take in a key. An element takes 4
- * bytes of a stored array, a field 8 of a map, and a stored byte at most 4 of an encoding (value_order.h). */
-static void bound_field(const struct top_field *field, uint64_t around, struct bound *bound) {
-  enum { SMALL = 32 }; /* of an encoding that is no text */
+/* The elements of a stored array; of what is damaged more than there can be. */
+static uint64_t count_elements(str wire) {
+  struct wire_reader in = wire_reader_make(wire);
+  struct wire_field field;
+  uint64_t count = 0;
+  if (wire_read_field(&in, &field) != WIRE_READ_FIELD || field.type != WIRE_BYTES)
+    return wire.len;
+  in = wire_reader_make(field.bytes);
+  while (wire_read_field(&in, &field) == WIRE_READ_FIELD)
+    count++;
+  return in.at == in.end ? count : wire.len;
+}
+
+enum { SCOPES = 2 }; /* a collection's and a group's */
+
+/* Of one field; `around` is what the document's place and name take in a key. A field takes 8 bytes of a
+ * stored map, and a stored byte at most 4 of an encoding (value_order.h). */
+static void bound_field(const struct update *u, const struct top_field *field, uint64_t around,
+                        struct bound *bound) {
+  enum { SMALL = 32 /* an encoding that is no text */, COUNTED_BYTES = 8192 };
   str wire = field->wire[NEW];
   uint64_t len = wire.len, each = around + 2 * field->name.len + SMALL;
   if (wire.len > 0 && (uint8_t)wire.ptr[0] == WIRE_ARRAY) {
-    bound->entries += len / 4 + 1;
-    bound->bytes += (len / 4 + 1) * each + 4 * len + DOC_ORDER_MAX_BYTES;
+    const struct doc_field_path path = {&field->name, 1};
+    unsigned has = index_catalog_field_maintained(u->catalog, u->writer.collection_id, &path);
+    uint64_t scopes =
+        ((has & INDEX_HAS_ELEMENTS) != 0 ? 1 : 0) + ((has & INDEX_HAS_GROUP_ELEMENTS) != 0 ? 1 : 0);
+    uint64_t elements = len < COUNTED_BYTES ? len / 4 + 1 : count_elements(wire);
+    bound->entries += SCOPES + scopes * elements;
+    bound->bytes += SCOPES * (each + DOC_ORDER_MAX_BYTES) + scopes * (elements * each + 4 * len);
   } else if (wire.len > 0 && (uint8_t)wire.ptr[0] == WIRE_MAP) {
     uint64_t path = 2 * len < 2 * LIMIT_ID_BYTES ? 2 * len : 2 * LIMIT_ID_BYTES;
     uint64_t value = 4 * LIMIT_VALUE_DEPTH * len; /* once in each map around it */
-    bound->entries += len / 8 + 1;
-    bound->bytes += (len / 8 + 1) * (each + path) + value + DOC_ORDER_MAX_BYTES;
+    uint64_t entries = 2 * (len / 8 + 1); /* arrays in it: as values, and each element takes 4 bytes */
+    bound->entries += SCOPES * entries;
+    bound->bytes += SCOPES * (entries * (each + path) + value + DOC_ORDER_MAX_BYTES);
   } else {
-    bound->entries += 1;
-    bound->bytes += each + (2 * len < DOC_ORDER_MAX_BYTES ? 2 * len : DOC_ORDER_MAX_BYTES);
+    bound->entries += SCOPES;
+    bound->bytes += SCOPES * (each + (2 * len < DOC_ORDER_MAX_BYTES ? 2 * len : DOC_ORDER_MAX_BYTES));
   }
 }
 
@@ -484,15 +562,12 @@ static void bound_composites(const struct update *u, size_t fields_len, uint64_t
 }
 
 static bool may_pass_limits(const struct update *u, str fields) {
-  enum { SCOPES = 2 }; /* a collection's and a group's */
   const struct doc_path *document = u->writer.document;
   uint64_t around = 2 * document->name.len + 3 * document->segment_count + 16;
   struct bound bound = {.entries = 1, .bytes = around};
   for (size_t i = 0; i < u->field_count; i++)
     if (u->fields[i].wire[NEW].ptr != NULL)
-      bound_field(&u->fields[i], around, &bound);
-  bound.entries *= SCOPES;
-  bound.bytes *= SCOPES;
+      bound_field(u, &u->fields[i], around, &bound);
   bound_composites(u, fields.len, around, &bound);
   return bound.entries > LIMIT_INDEX_ENTRIES || bound.bytes > LIMIT_INDEX_ENTRIES_BYTES;
 }
