@@ -215,6 +215,7 @@ void list_ordered(struct rpc_call *call, const struct doc_path *parent, str coll
   o->query.has_limit = true;
   o->query.limit = (int64_t)page->items_max + 1; /* one more tells whether there are more */
   arena_init(&o->scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  o->scratch.budget = rpc_call_arena(call)->budget;
   status result = set_orders(&o->query, orders, order_count, rpc_call_arena(call));
   if (status_is_ok(&result))
     result = open_run(call, selector, o);

@@ -315,6 +315,7 @@ static status parse(struct rpc_call *call, const Google__Firestore__V1__RunQuery
   if (memory == NULL)
     return no_memory();
   arena_init(&q->scratch, memory, q->request.mask == NULL ? 0 : SCRATCH_BYTES, LIMIT_CALL_ARENA_BYTES);
+  q->scratch.budget = arena->budget;
   return status_ok();
 }
 

@@ -347,6 +347,48 @@ test('PartitionQuery', { skip: skerryOnly }, async (t) => {
   for (const [name, more, query] of refused) await t.test(`refused: ${name}`, () => fails(partition(more, query), code.INVALID_ARGUMENT));
 });
 
+// ---- Work in turns ----
+
+test('unary calls that take several turns', { skip: skerryOnly }, async (t) => {
+  const large = freshDatabase();
+  const count = 5000;
+  for (let i = 0; i < count; i += 500)
+    await rpc.call('Commit', { database: large.name, writes: Array.from({ length: 500 }, (_, j) => ({ update: { name: large.doc(`t/${String(i + j).padStart(5, '0')}`), fields: { m: v.int((i + j) % 7), n: v.int(i + j) } } })) });
+  const list = { parent: large.root, collection_id: 't', order_by: 'm, n desc' };
+  const group = { parent: large.root, partition_count: '9', structured_query: { from: [{ collection_id: 't', all_descendants: true }], order_by: [order('__name__')] } };
+  await t.test('a list that has to be sorted', async () => {
+    const seen = [];
+    for (let page_token = ''; ;) {
+      const page = await rpc.call('ListDocuments', { ...list, page_size: 1500, page_token });
+      seen.push(...page.documents.map((one) => Number(one.fields.n.integer_value)));
+      if (!(page_token = page.next_page_token)) break;
+    }
+    const wanted = Array.from({ length: count }, (_, i) => i).sort((a, b) => (a % 7) - (b % 7) || b - a);
+    assert.deepEqual(seen, wanted);
+  });
+  await t.test('partitions of about the same size', async () => {
+    const { partitions } = await rpc.call('PartitionQuery', group);
+    const starts = [0, ...partitions.map((one) => Number(one.values[0].reference_value.slice(-5))), count];
+    const sizes = starts.slice(1).map((end, i) => end - starts[i]);
+    assert.equal(sizes.length, 10);
+    assert.ok(Math.min(...sizes) > count / 10 / 2 && Math.max(...sizes) < (count / 10) * 1.5, sizes.join(' '));
+  });
+  await t.test('cancelled midway', async () => {
+    const cancelled = [['ListDocuments', list], ['PartitionQuery', group]].flatMap(([method, request]) =>
+      Array.from({ length: 30 }, (_, i) => rpc.call(method, request, { onCall: (call) => setTimeout(() => call.cancel(), i % 10) }).catch((error) => error)));
+    const answers = await Promise.all(cancelled);
+    assert.ok(answers.some((one) => one.code === code.CANCELLED));
+    const [{ result }] = await rpc.collect('RunAggregationQuery', { parent: large.root, structured_aggregation_query: { structured_query: { from: [{ collection_id: 't' }], where: filter('m', 'EQUAL', v.int(3)) }, aggregations: [{ count: {}, alias: 'n' }] } });
+    assert.deepEqual(result.aggregate_fields, { n: v.int(Math.ceil((count - 3) / 7)) });
+  });
+  await t.test('a query whose offset takes several turns tells what it skipped', async () => {
+    const responses = await rpc.collect('RunQuery', { parent: large.root, structured_query: { from: [{ collection_id: 't' }], offset: 4990 } });
+    assert.equal(responses.reduce((sum, one) => sum + (one.skipped_results ?? 0), 0), 4990);
+    assert.ok(responses.length > 11, 'progress on the way');
+    assert.equal(responses.filter((one) => one.document).length, 10);
+  });
+});
+
 // ---- Readers ----
 
 test('a slow reader of a large result', { skip: skerryOnly }, async () => {
