@@ -19,7 +19,8 @@
 
 enum {
   TTL_INTERVAL_MS = 60 * 1000,
-  RETRY_MS = 5000, /* after a failure: a full disk, a store that opens again */
+  RETRY_MS = 5000,      /* after a failure: a full disk, a store that opens again */
+  FAILURES_A_LINE = 24, /* in the log, while it lasts */
   PAUSE_MAX_MS = 1000,
 };
 
@@ -183,18 +184,19 @@ static void pause_after(struct index_worker *worker, int64_t took_us, uint64_t b
 }
 
 static void *worker_main(void *argument) {
-  static struct log_limiter limiter;
   struct index_worker *worker = argument;
   struct port *port = worker->options.port;
+  unsigned failures = 0; /* one after the other */
   while (!is_stopped(worker)) {
     int64_t began = port->monotonic_us(port);
     uint64_t built = worker->walk.built;
     bool idle;
     status s = work_step(worker, &idle);
     int64_t now = port->monotonic_us(port);
-    uint32_t suppressed;
+    if (status_is_ok(&s))
+      failures = 0;
     if (!status_is_ok(&s)) {
-      if (log_limiter_pass(&limiter, 1, &suppressed))
+      if (failures++ % FAILURES_A_LINE == 0)
         log_event(LOG_LEVEL_WARN, "the work on indexes waits", LOG_CSTR("reason", s.message));
       sleep_ms(worker, RETRY_MS, true);
     } else if (idle) {

@@ -124,8 +124,9 @@ status index_place_parse(str key, const struct index_catalog *catalog, struct ar
     ret->shape = known->shape;
   }
   str from = rest;
-  if (!doc_key_take_segment(&rest, &ignored) || !doc_key_take_segment(&rest, &ignored))
-    return damaged();
+  for (unsigned i = 0; i < 2; i++)
+    if (!doc_key_take_segment(&rest, &ignored))
+      return damaged();
   ret->database = str_make(from.ptr, from.len - rest.len);
   if (ret->shape.kind == INDEX_GROUP_FIELD || ret->shape.kind == INDEX_GROUP_NAMES) {
     if (!doc_key_take_segment(&rest, &ignored))

@@ -343,7 +343,7 @@ static status copy_text(const json_t *json, struct arena *arena, str *ret) {
 }
 
 static status decode_rule(const json_t *json, struct arena *arena, struct index_ledger_rule *ret) {
-  str field;
+  str field = {NULL, 0};
   STATUS_TRY(copy_text(json_object_get(json, "collection"), arena, &ret->collection_id));
   STATUS_TRY(copy_text(json_object_get(json, "field"), arena, &field));
   if (!str_eq(field, STR("*"))) {
@@ -388,7 +388,7 @@ static status decode_root(const json_t *root, struct arena *arena, struct index_
   ret->generation = (uint64_t)generation;
   ret->last_number = (uint32_t)last_number;
   ret->sweep = json_is_true(json_object_get(root, "sweep"));
-  str text;
+  str text = {NULL, 0};
   STATUS_TRY(copy_text(json_object_get(root, "definitions"), arena, &text));
   struct index_definitions definitions;
   status parsed = index_definitions_parse_stored(text, arena, &definitions);

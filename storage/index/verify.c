@@ -117,6 +117,7 @@ static status check_document(struct verifying *v, str key, str stored) {
   v->document = &path;
   if (status_is_ok(&s))
     s = index_visit(v->catalog, NULL, &path, record.fields, &v->arena, look_up, v);
+  v->document = NULL;
   if (!is_of_document(&s))
     return s;
   v->result.unreadable++;
