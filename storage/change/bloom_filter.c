@@ -1,6 +1,8 @@
 #include "storage/change/bloom_filter.h"
 
-enum { BITS_PER_NAME = 15, HASHES = 10 }; /* 0.1% of other names pass: n bits each, n * ln 2 hashes */
+/* 0.1% of other names pass: n bits a name, n * ln 2 hashes. A few more, since small filters are worse than
+ * that. */
+enum { BITS_PER_NAME = 15, HASHES = 10, BITS_MORE = 128 };
 
 struct bloom_digest bloom_digest_of(str name) {
   struct bloom_digest digest;
@@ -9,7 +11,9 @@ struct bloom_digest bloom_digest_of(str name) {
 }
 
 struct bloom_filter bloom_filter_for(size_t count) {
-  return (struct bloom_filter){.bit_count = count * BITS_PER_NAME, .hash_count = count == 0 ? 0 : HASHES};
+  return count == 0
+             ? (struct bloom_filter){0}
+             : (struct bloom_filter){.bit_count = count * BITS_PER_NAME + BITS_MORE, .hash_count = HASHES};
 }
 
 static uint64_t little_endian(const uint8_t bytes[8]) {
