@@ -105,6 +105,7 @@ static status load(struct fetch_stream *self) {
   str keys[BATCH];
   struct stream_context *context = self->context;
   size_t count = self->count - self->at;
+  assert(count > 0);
   for (size_t i = 0; i < count; i++)
     keys[i] = batch_key(self, self->at + i);
   self->released = self->at;
