@@ -8,6 +8,7 @@
 #include "server/firestore/handlers.h"
 #include "server/firestore/list_order.h"
 #include "server/firestore/list_page.h"
+#include "server/firestore/order_by.h"
 #include "storage/document/codec.h"
 #include "storage/document/key.h"
 
@@ -187,7 +188,7 @@ static status add_document(struct listing *l, struct arena *scratch, str group, 
 
 /* By names alone it is a scan; by anything else it is a query. */
 static status list_order(const Google__Firestore__V1__ListDocumentsRequest *request, struct listing *l) {
-  STATUS_TRY(list_order_parse(str_from_cstr(request->order_by), l->page.arena, &l->orders, &l->order_count));
+  STATUS_TRY(order_by_parse(str_from_cstr(request->order_by), l->page.arena, &l->orders, &l->order_count));
   if (l->order_count > 0 && request->show_missing)
     return status_make(STATUS_INVALID_ARGUMENT, "show_missing does not go with order_by.");
   if (l->order_count == 1 && l->orders[0].field.is_name) {

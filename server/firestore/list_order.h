@@ -1,13 +1,8 @@
-/* ListDocuments in an order: order_by, and lists that are queries. */
+/* ListDocuments in an order of fields: a list that is a query. */
 #ifndef SKERRY_SERVER_FIRESTORE_LIST_ORDER_H
 #define SKERRY_SERVER_FIRESTORE_LIST_ORDER_H
 
 #include "server/firestore/list_page.h"
-
-/* "priority desc, __name__ desc": field paths, each with a direction or without (asc). Commas and spaces
- * within back quotes belong to the path. Empty gives no order. INVALID_ARGUMENT. */
-STATUS_MUST_USE status list_order_parse(str order_by, struct arena *arena, struct query_order **ret,
-                                        size_t *ret_count);
 
 /* The rest of a ListDocuments that is ordered by fields: finishes the call, now or later. The page has its
  * size, its mask and what its tokens are bound to. Everything in the arena. */
