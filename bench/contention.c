@@ -221,12 +221,12 @@ static int measure(struct bench *bench, struct client *clients, int count, doubl
 }
 
 int main(int argc, char **argv) {
-  int count = argc > 3 ? atoi(argv[3]) : 0, documents = argc > 4 ? atoi(argv[4]) : 0;
-  if (argc < 5 || count < 1 || count > CLIENTS_MAX || documents < 1) {
+  long count = argc > 3 ? strtol(argv[3], NULL, 10) : 0, documents = argc > 4 ? strtol(argv[4], NULL, 10) : 0;
+  if (argc < 5 || count < 1 || count > CLIENTS_MAX || documents < 1 || documents > 1000000) {
     fprintf(stderr, "usage: %s TARGET SECONDS CLIENTS DOCUMENTS [AUTHORIZATION]\n", argv[0]);
     return 2;
   }
-  struct bench bench = {.documents = documents, .options.timeout_us = 5000000};
+  struct bench bench = {.documents = (int)documents, .options.timeout_us = 5000000};
   if (argc > 5) {
     bench.header = (struct rpc_client_header){"authorization", str_from_cstr(argv[5])};
     bench.options.headers = &bench.header;
@@ -248,7 +248,7 @@ int main(int argc, char **argv) {
       return 1;
     }
   }
-  int code = measure(&bench, clients, count, atof(argv[2]));
+  int code = measure(&bench, clients, (int)count, strtod(argv[2], NULL));
   for (int i = 0; i < count; i += CLIENTS_A_CONNECTION)
     rpc_client_close(clients[i].connection);
   free(clients);
