@@ -42,6 +42,8 @@ struct port *port_linux(void);
 void port_memory_configure(void);
 /* Gives free heap memory back to the system now. */
 void port_memory_trim(void);
+/* What is free in the heap, given back or not. Takes up to some milliseconds. */
+uint64_t port_memory_free_bytes(void);
 
 /* Tells a service manager (systemd's NOTIFY_SOCKET) about a change, e.g. "READY=1"; nothing without one. */
 void port_notify(const char *state);

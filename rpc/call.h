@@ -91,7 +91,8 @@ enum rpc_send {
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message);
 /* For a handler or an event, of a unary call or a stream of responses, that has more to do than others should
  * wait for: it returns after this, and `drained` is called once more when the other calls of the queue had
- * their turn. Not again before that, nor after a send that found the queue full. From the queue's thread. */
+ * their turn. Not again before that, nor after a send that found the queue full. From
+ * the queue's thread; of a call that others cannot finish meanwhile, from any. */
 void rpc_call_yield(struct rpc_call *call);
 /* Bytes that wait in the queue now. */
 size_t rpc_call_send_queue_bytes(const struct rpc_call *call);

@@ -26,10 +26,12 @@
 #include "storage/rocksdb/store.h"
 
 enum {
-  ADMIN_SOCKET_PATH_MAX = 4096,   /* and of the directory for queries */
-  TRIM_INTERVAL_S = 2,            /* between two walks through the heap */
-  TRIM_TIMES = 3,                 /* after each growth */
-  TRIM_GROWTH_BYTES = 512 * 1024, /* that are worth one */
+  ADMIN_SOCKET_PATH_MAX = 4096,      /* and of the directory for queries */
+  TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
+  TRIM_TIMES = 3,                    /* after each growth */
+  TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
+  TRIM_FREE_BYTES = 2 * 1024 * 1024, /* likewise: what has become free in the heap since the last */
+  TRIM_FREE_INTERVAL_S = 5,          /* between two looks for that */
 };
 
 struct server {
@@ -330,8 +332,8 @@ static void drain(struct server *server, const sigset_t *signals) {
  * So after the process has grown, free memory is given back to the system, a few times, because the first
  * time may be in the middle of what made it grow. Each costs some milliseconds. */
 struct given_back {
-  uint64_t resident_bytes;
-  unsigned seconds_ago, times_left;
+  uint64_t resident_bytes, free_bytes;
+  unsigned seconds_ago, looked_ago, times_left;
 };
 
 static void give_memory_back(struct server *server, struct given_back *last) {
@@ -340,10 +342,19 @@ static void give_memory_back(struct server *server, struct given_back *last) {
     last->times_left = TRIM_TIMES;
   if (resident < last->resident_bytes)
     last->resident_bytes = resident;
+  if (++last->looked_ago >= TRIM_FREE_INTERVAL_S) {
+    last->looked_ago = 0;
+    uint64_t free_bytes = port_memory_free_bytes(); /* thousands of streams went: nothing grows then */
+    if (free_bytes > last->free_bytes + TRIM_FREE_BYTES && last->times_left == 0)
+      last->times_left = 1;
+    if (free_bytes < last->free_bytes)
+      last->free_bytes = free_bytes;
+  }
   if (++last->seconds_ago < TRIM_INTERVAL_S || last->times_left == 0)
     return;
   port_memory_trim();
   last->resident_bytes = server->port->memory(server->port).resident_bytes;
+  last->free_bytes = port_memory_free_bytes();
   last->seconds_ago = 0;
   last->times_left--;
 }

@@ -27,3 +27,8 @@ void port_memory_configure(void) {
 void port_memory_trim(void) {
   malloc_trim(TOP_PAD_BYTES);
 }
+
+uint64_t port_memory_free_bytes(void) {
+  struct mallinfo2 info = mallinfo2();
+  return (uint64_t)info.fordblks;
+}

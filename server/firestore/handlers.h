@@ -36,6 +36,8 @@ void firestore_listen_half_close(struct rpc_call *call);
 void firestore_write_open(struct rpc_call *call);
 void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request);
 void firestore_write_half_close(struct rpc_call *call);
+struct write_streams;
+void firestore_write_stop(struct write_streams *streams); /* ends them with UNAVAILABLE */
 /* transaction.c */
 void firestore_begin_transaction(struct rpc_call *call,
                                  const Google__Firestore__V1__BeginTransactionRequest *request);

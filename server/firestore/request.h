@@ -3,6 +3,8 @@
 #ifndef SKERRY_SERVER_FIRESTORE_REQUEST_H
 #define SKERRY_SERVER_FIRESTORE_REQUEST_H
 
+#include <pthread.h>
+
 #include "base/limits.h"
 #include "google/firestore/v1/firestore.skerry.h"
 #include "server/firestore/service.h"
@@ -14,10 +16,18 @@
 
 enum { FIRESTORE_SECRET_BYTES = 32 };
 
+/* Write streams that are open, so that a server that stops can end them. */
+struct write_streams {
+  pthread_mutex_t mutex;
+  struct write_stream *first;
+  bool stopping;
+};
+
 struct firestore_service {
   struct firestore_options options;
   struct transactions *transactions;
   struct listen_service *listen;
+  struct write_streams write_streams;
   struct doc_derive derive;               /* what every commit has: index entries */
   uint8_t secret[FIRESTORE_SECRET_BYTES]; /* signs page tokens and ids of transactions */
 };

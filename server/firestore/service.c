@@ -83,6 +83,7 @@ status firestore_service_new(const struct firestore_options *options, struct fir
   if (service == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   service->options = *options;
+  pthread_mutex_init(&service->write_streams.mutex, NULL);
   service->derive = index_derive(options->indexes);
   if (service->options.port == NULL)
     service->options.port = port_linux();
@@ -103,6 +104,7 @@ status firestore_service_new(const struct firestore_options *options, struct fir
 
 void firestore_service_stop(struct firestore_service *service) {
   listen_service_stop(service->listen);
+  firestore_write_stop(&service->write_streams);
 }
 
 status firestore_service_register(struct firestore_service *service, struct rpc_server *server) {
@@ -122,5 +124,6 @@ void firestore_service_free(struct firestore_service *service) {
     return;
   listen_service_free(service->listen);
   transactions_free(service->transactions);
+  pthread_mutex_destroy(&service->write_streams.mutex);
   free(service);
 }

@@ -36,7 +36,8 @@ enum write_state { WRITE_GREETING, WRITE_READY, WRITE_COMMITTING, WRITE_BLOCKED,
 
 struct write_stream {
   struct rpc_call *call;
-  pthread_mutex_t mutex; /* state, cancelled */
+  struct write_stream *next, **link; /* all open ones; with the mutex of the list */
+  pthread_mutex_t mutex;             /* state, cancelled */
   enum write_state state;
   bool cancelled; /* while committing */
   uint8_t nonce[NONCE_BYTES];
@@ -58,8 +59,34 @@ static void released(void *state) {
   free(stream);
 }
 
+/* False: the server stops. */
+static bool enter_list(struct write_stream *stream) {
+  struct write_streams *all = &request_service(stream->call)->write_streams;
+  pthread_mutex_lock(&all->mutex);
+  bool entered = !all->stopping;
+  if (entered) {
+    stream->next = all->first;
+    stream->link = &all->first;
+    if (stream->next != NULL)
+      stream->next->link = &stream->next;
+    all->first = stream;
+  }
+  pthread_mutex_unlock(&all->mutex);
+  return entered;
+}
+
+static void leave_list(struct write_stream *stream) {
+  struct write_streams *all = &request_service(stream->call)->write_streams;
+  pthread_mutex_lock(&all->mutex);
+  *stream->link = stream->next;
+  if (stream->next != NULL)
+    stream->next->link = stream->link;
+  pthread_mutex_unlock(&all->mutex);
+}
+
 /* From the one that owns the call: the queue's thread, or the commit's end while committing. */
 static void end(struct write_stream *stream, status result) {
+  leave_list(stream);
   pthread_mutex_lock(&stream->mutex);
   assert(stream->state != WRITE_OVER);
   stream->state = WRITE_OVER;
@@ -125,13 +152,31 @@ static status make_answer(struct write_stream *stream, kv_version version, rpc_m
   return result;
 }
 
+static status stopping(void) {
+  return status_make(STATUS_UNAVAILABLE, "The server is stopping. Please connect again.");
+}
+
+static bool is_stopping(const struct write_stream *stream) {
+  struct write_streams *all = &request_service(stream->call)->write_streams;
+  pthread_mutex_lock(&all->mutex);
+  bool is = all->stopping;
+  pthread_mutex_unlock(&all->mutex);
+  return is;
+}
+
 /* The client has read what was sent before: the answer that waited goes out, and the next message may come.
- */
+ * Or the server stops: then a stream that rests ends, unless it would take an answer along that is still to
+ * be sent. */
 static void drained(struct rpc_call *call, void *state) {
   struct write_stream *stream = state;
   pthread_mutex_lock(&stream->mutex);
   bool blocked = stream->state == WRITE_BLOCKED;
+  bool rests = stream->state == WRITE_GREETING || stream->state == WRITE_READY;
   pthread_mutex_unlock(&stream->mutex);
+  if (rests && is_stopping(stream) && rpc_call_send_queue_bytes(call) == 0) {
+    end(stream, stopping());
+    return;
+  }
   if (!blocked || rpc_call_send(call, &stream->answer) != RPC_SEND_OK)
     return; /* full again: drained comes again; closed: cancelled comes */
   pthread_mutex_lock(&stream->mutex);
@@ -225,6 +270,10 @@ void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1_
   if (state == WRITE_OVER)
     return;
   assert(state == WRITE_GREETING || state == WRITE_READY);
+  if (is_stopping(stream)) {
+    end(stream, stopping());
+    return;
+  }
   status result = state == WRITE_GREETING ? greet(stream, request) : prepare(stream, request);
   if (!status_is_ok(&result)) {
     end(stream, result);
@@ -257,4 +306,19 @@ void firestore_write_open(struct rpc_call *call) {
   arena_init(&stream->arena, NULL, 0, rpc_call_arena(call)->cap_bytes);
   stream->arena.budget = rpc_call_arena(call)->budget;
   rpc_call_watch(call, &events, stream);
+  if (enter_list(stream))
+    return;
+  stream->state = WRITE_OVER;
+  rpc_call_finish(call, stopping());
+}
+
+/* `drained` is called on the stream's own thread, and ends it there. One that commits just now answers first,
+ * and ends with its next message. */
+void firestore_write_stop(struct write_streams *all) {
+  pthread_mutex_lock(&all->mutex);
+  bool again = all->stopping;
+  all->stopping = true;
+  for (struct write_stream *stream = all->first; stream != NULL && !again; stream = stream->next)
+    rpc_call_yield(stream->call);
+  pthread_mutex_unlock(&all->mutex);
 }

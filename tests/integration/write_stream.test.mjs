@@ -210,3 +210,20 @@ test('by hand: half-closed at once, left alone, and gone in the middle', async (
   assert.ok((await left.next()).commit_time);
   left.stream.cancel();
 });
+
+test('a server that stops ends idle streams, so that it need not wait for them', { skip: skerryOnly }, async () => {
+  const own = await startServer(), one = new Rpc(own.address), database = freshDatabase();
+  const streams = ['Write', 'Listen', 'Write'].map((method) => one.open(method));
+  const ended = streams.map((stream) => new Promise((resolve) => stream.on('error', resolve)));
+  const greeted_ = new Promise((resolve) => streams[0].once('data', resolve));
+  streams[0].write({ database: database.name });
+  streams[1].write({ database: database.name, add_target: { target_id: 1, documents: { documents: [database.doc('c/a')] } } });
+  for (const stream of streams) stream.on('data', () => {});
+  await greeted_;
+  const start = Date.now();
+  await own.stop();
+  assert.ok(Date.now() - start < 5000, `it took ${Date.now() - start} ms`);
+  for (const error of await Promise.all(ended)) assert.equal(codeName(error.code), 'UNAVAILABLE');
+  one.close();
+  own.discard();
+});
