@@ -217,7 +217,7 @@ bool channel_start(struct channel *channel, struct channel_call *call) {
 }
 
 static bool read_all(struct channel *channel) {
-  static _Thread_local uint8_t bytes[READ_BYTES];
+  uint8_t bytes[READ_BYTES]; /* on the stack: as a thread-local it would cost every thread of `skerry` */
   for (;;) {
     ssize_t count = recv(channel->fd, bytes, sizeof bytes, 0);
     if (count < 0)
