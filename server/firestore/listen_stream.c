@@ -60,6 +60,10 @@ static str token_of(const struct listen_stream *stream, kv_version version,
 
 /* ---- Targets ---- */
 
+static struct listen_target *target_of(const struct change_event *event) {
+  return (struct listen_target *)(void *)event->target; /* its first member */
+}
+
 static size_t find_target(const struct listen_stream *stream, int32_t id) {
   size_t at = 0;
   while (at < stream->target_count && stream->targets[at]->id != id)
@@ -237,11 +241,11 @@ static status send_document(struct listen_stream *stream, struct change_event *e
   int32_t in[MERGED_MAX], out[MERGED_MAX];
   struct listen_ids ids = {in, 0}, removed = {out, 0};
   struct change_document *document = event->document;
-  const struct listen_target *first = (const struct listen_target *)event->target;
+  const struct listen_target *first = target_of(event);
   const struct doc_mask *mask = first->request.mask;
   kv_version version = event->version;
   do {
-    const struct listen_target *target = (const struct listen_target *)event->target;
+    const struct listen_target *target = target_of(event);
     if (event->kind == CHANGE_MATCHED)
       in[ids.count++] = target->id;
     else
@@ -292,7 +296,7 @@ static status step_event(struct listen_stream *stream, enum step *ret) {
   *ret = STEP_IDLE;
   if (!change_listener_take(&stream->listener, &event))
     return status_ok();
-  struct listen_target *target = (struct listen_target *)event.target;
+  struct listen_target *target = target_of(&event);
   status result;
   switch (event.kind) {
   case CHANGE_ADDED:
