@@ -15,7 +15,7 @@ export class Listener {
     this.stream = rpc.open('Listen', { deadlineMs });
     this.stream.on('data', (response) => this.#take(response));
     this.stream.on('error', (error) => this.#end(codeName(error.code), error.details));
-    this.stream.on('status', (status) => status.code === 0 && this.#end('OK', ''));
+    this.stream.on('end', () => this.#end('OK', '')); // after all responses, which `status` is not
   }
 
   #end(code, details) {
