@@ -29,6 +29,7 @@ class History {
   put(name, time, fields) {
     if (!this.docs.has(name)) this.docs.set(name, []);
     this.docs.get(name).push({ time, fields });
+    this.docs.get(name).sort((x, y) => (x.time < y.time ? -1 : 1));
   }
   at(time) {
     const found = [];
@@ -137,7 +138,7 @@ test(`at each snapshot every listener has the answer of its query (seed ${SEED},
     for (let step = 0; step < STEPS; step++) {
       const phone = phones[random(phones.length)], what = random(100);
       if (what < 60) {
-        await commit();
+        await Promise.all(Array.from({ length: random(3) ? 1 : 6 }, commit));
       } else if (what < 78) {
         const id = phone.nextId++, meaning = randomTarget(random, database);
         phone.meanings.set(`${id}`, meaning);
