@@ -78,6 +78,7 @@ static void end_evaluation(struct listen_stream *stream) {
 
 static void drop_target(struct listen_stream *stream, size_t at) {
   struct listen_target *target = stream->targets[at];
+  assert(target != NULL);
   if (stream->evaluation.target == target)
     end_evaluation(stream);
   change_target_remove(&target->watch);

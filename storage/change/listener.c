@@ -175,8 +175,8 @@ void change_listener_init(struct change_listener *listener, struct change_matche
   pthread_mutex_unlock(&matcher->mutex);
 }
 
-static void detach(struct change_target *target) {
-  change_index_remove(&target->listener->matcher->index, target);
+static void detach(struct change_listener *listener, struct change_target *target) {
+  change_index_remove(&listener->matcher->index, target);
   *target->link = target->next;
   if (target->next != NULL)
     target->next->link = target->link;
@@ -189,7 +189,7 @@ void change_listener_fini(struct change_listener *listener) {
     return;
   pthread_mutex_lock(&matcher->mutex);
   while (listener->targets != NULL)
-    detach(listener->targets);
+    detach(listener, listener->targets);
   empty(listener);
   untouch(listener);
   *listener->link = listener->next;
@@ -286,7 +286,7 @@ void change_target_remove(struct change_target *target) {
   if (listener == NULL)
     return;
   pthread_mutex_lock(&listener->matcher->mutex);
-  detach(target);
+  detach(listener, target);
   change_forget(listener, target);
   pthread_mutex_unlock(&listener->matcher->mutex);
 }
