@@ -163,6 +163,58 @@ static void test_batches(void **state) {
   kv_close(store);
 }
 
+/* Numbered keys read at once, in both orders and with gaps: a large value, a missing key, one that was
+ * written often and many that were deleted lie between. */
+static void test_neighbours(void **state) {
+  (void)state;
+  enum {
+    COUNT = 300,
+    LARGE = 70,
+    MISSING = 15,
+    OFTEN = 17,
+    DELETED = 100,
+    TIMES = 100,
+    LARGE_BYTES = 100000
+  };
+  struct kv_store *store = open_store(++test_number);
+  char names[COUNT][24];
+  static struct write writes[COUNT];
+  for (size_t i = 0; i < COUNT; i++) {
+    snprintf(names[i], sizeof names[i], "things/%010zu", i * 10);
+    writes[i] = (struct write){KV_DOCUMENTS, str_from_cstr(names[i]), i == MISSING, str_from_cstr(names[i])};
+  }
+  char *large = malloc(LARGE_BYTES);
+  memset(large, 'l', LARGE_BYTES);
+  writes[LARGE].value = str_make(large, LARGE_BYTES);
+  kv_version first = write_all(store, writes, COUNT);
+  for (int i = 0; i < TIMES; i++)
+    put(store, KV_DOCUMENTS, writes[OFTEN].key, STR("again"));
+  for (size_t i = DELETED; i < COUNT; i++)
+    writes[i].deleted = true;
+  write_all(store, writes + DELETED, COUNT - DELETED - 1);
+  for (size_t stride = 1; stride < COUNT / 4; stride += stride / 2 + 1) {
+    for (int way = 0; way < 4; way++) {
+      bool is_old = way >= 2, reverse = way % 2 == 1;
+      str keys[COUNT];
+      struct kv_value got[COUNT];
+      size_t count = (COUNT - 1) / stride + 1;
+      for (size_t i = 0; i < count; i++)
+        keys[reverse ? count - 1 - i : i] = writes[i * stride].key;
+      assert_ok(kv_get_many(at(store, is_old ? first : KV_LATEST), KV_DOCUMENTS, count, keys, got));
+      for (size_t i = 0; i < count; i++) {
+        struct kv_value one;
+        assert_ok(kv_get(at(store, is_old ? first : KV_LATEST), KV_DOCUMENTS, keys[i], &one));
+        assert_int_equal(got[i].found, one.found);
+        assert_true(str_eq(got[i].bytes, one.bytes) && got[i].version == one.version);
+        kv_value_release(&one);
+        kv_value_release(&got[i]);
+      }
+    }
+  }
+  free(large);
+  kv_close(store);
+}
+
 /* Resolve sees the state before its own commit, also after it has written. */
 static status alternating_resolve(void *argument, struct kv_reader *reader, kv_version version,
                                   struct kv_batch *batch) {
@@ -651,6 +703,23 @@ static void model_check_gets(struct model *m) {
     check_value(model_get(m, space, i * 7 % MODEL_KEYS, version), &many[i]);
 }
 
+/* Keys in order, up or down: a driver may read neighbours together. */
+static void model_check_neighbours(struct model *m) {
+  kv_version version = any_version(m);
+  unsigned space = pick(m, KV_SPACE_COUNT);
+  size_t stride = 1 + pick(m, 4), start = pick(m, MODEL_KEYS), count = 0, at_keys[MODEL_KEYS];
+  bool reverse = pick(m, 2) == 0;
+  str keys[MODEL_KEYS];
+  struct kv_value many[MODEL_KEYS];
+  for (size_t i = start; i < MODEL_KEYS; i += stride)
+    at_keys[count++] = reverse ? MODEL_KEYS - 1 - i : i;
+  for (size_t i = 0; i < count; i++)
+    keys[i] = m->keys[at_keys[i]];
+  assert_ok(kv_get_many(at(m->store, version), (enum kv_space)space, count, keys, many));
+  for (size_t i = 0; i < count; i++)
+    check_value(model_get(m, space, at_keys[i], version), &many[i]);
+}
+
 static str any_bound(struct model *m) {
   return pick(m, 4) == 0 ? (str){0} : m->keys[pick(m, MODEL_KEYS)];
 }
@@ -779,8 +848,10 @@ static void life(uint64_t seed) {
     unsigned what = pick(m, 100);
     if (what < 40)
       model_commit(m);
-    else if (what < 55)
+    else if (what < 50)
       model_check_gets(m);
+    else if (what < 55)
+      model_check_neighbours(m);
     else if (what < 75)
       model_check_scan(m);
     else if (what < 82)
@@ -820,10 +891,11 @@ static void test_random(void **state) {
 
 int kv_conformance_run(const struct kv_conformance *conformance) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_basics),    cmocka_unit_test(test_reads_between_writes),
-      cmocka_unit_test(test_batches),   cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_conflicts), cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_phantoms),  cmocka_unit_test(test_random),
+      cmocka_unit_test(test_basics),   cmocka_unit_test(test_reads_between_writes),
+      cmocka_unit_test(test_batches),  cmocka_unit_test(test_neighbours),
+      cmocka_unit_test(test_refusals), cmocka_unit_test(test_conflicts),
+      cmocka_unit_test(test_threads),  cmocka_unit_test(test_phantoms),
+      cmocka_unit_test(test_random),
   };
   suite = conformance;
   test_number = 0;
