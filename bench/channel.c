@@ -76,11 +76,13 @@ static ssize_t read_request(nghttp2_session *session, int32_t stream_id, uint8_t
   (void)user;
   struct channel_call *call = source->ptr;
   size_t count = call->message.len - call->sent;
+  if (count == 0 && call->stays_open)
+    return NGHTTP2_ERR_DEFERRED;
   if (count > length)
     count = length;
   memcpy(to, call->message.ptr + call->sent, count);
   call->sent += count;
-  if (call->sent == call->message.len)
+  if (call->sent == call->message.len && !call->stays_open)
     *flags |= NGHTTP2_DATA_FLAG_EOF;
   return (ssize_t)count;
 }
@@ -108,11 +110,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
                    size_t len, void *user) {
   (void)flags;
-  (void)data;
-  (void)user;
+  const struct channel *channel = user;
   struct channel_call *call = nghttp2_session_get_stream_user_data(session, stream_id);
-  if (call != NULL)
-    call->bytes_in += len;
+  if (call == NULL)
+    return 0;
+  call->bytes_in += len;
+  if (channel->options.received != NULL)
+    channel->options.received(channel->options.argument, call, data, len);
   return 0;
 }
 
@@ -152,6 +156,8 @@ static void set_headers(struct channel *channel) {
   add_header(channel, "te", "trailers");
   if (channel->options.authorization != NULL)
     add_header(channel, "authorization", channel->options.authorization);
+  if (channel->options.database != NULL)
+    add_header(channel, "google-cloud-resource-prefix", channel->options.database);
 }
 
 static void open_session(struct channel *channel) {

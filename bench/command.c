@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/listen_command.h"
 #include "bench/load.h"
 
 static const char usage[] =
@@ -13,7 +14,7 @@ static const char usage[] =
     "N-1), list (ListDocuments),\n"
     "        batchget (BatchGetDocuments), stream (20 messages a call, of the bench's echo), query-fill,\n"
     "        query-fill-leaves, query-batchget, query-equal, query-join, query-range, query-contains,\n"
-    "        query-or, query-group, query-count\n"
+    "        query-or, query-group, query-count; and `listen`, which has a usage of its own\n"
     "  --target ADDRESS     127.0.0.1:8080\n"
     "  --connections N      16\n"
     "  --in-flight N        calls at once on a connection (16)\n"
@@ -136,6 +137,8 @@ static void print_result(const struct load_options *load, const char *label,
 }
 
 int bench_command(int argc, char **argv) {
+  if (argc > 0 && strcmp(argv[0], "listen") == 0)
+    return listen_command(argc - 1, argv + 1);
   struct arguments arguments = {.target = "127.0.0.1:8080",
                                 .database = "projects/demo-bench/databases/(default)",
                                 .label = "",

@@ -115,6 +115,14 @@ class System:
             return proc_field(pids[0], "status", "VmRSS") * 1024
         return sum(proc_field(pid, "smaps_rollup", "Pss") for pid in pids) * 1024  # shared pages once
 
+    def reset_peak(self):
+        with open(f"/proc/{self.process.pid}/clear_refs", "w") as f:
+            f.write("5")
+
+    def peak_bytes(self):
+        """Resident at the most since reset_peak."""
+        return proc_field(self.process.pid, "status", "VmHWM") * 1024
+
     def written_bytes(self):
         return proc_field(self.process.pid, "io", "write_bytes")
 
@@ -134,15 +142,19 @@ class System:
 
 
 class Echo(System):
-    name = "echo"
+    name, program = "echo", "bare_echo"
 
     def __init__(self, directory):
         self.log = os.path.join(directory, "echo.log")
         port = free_port()
-        program = os.path.join(BIN, "bench", "bare_echo")
+        program = os.path.join(BIN, "bench", self.program)
         self.process = launch([program, "127.0.0.1", str(port), str(os.cpu_count())], self.log)
         wait_for_port(port, self.process, 10, self.log)
         self.target = f"127.0.0.1:{port}"
+
+
+class Broadcast(Echo):
+    name, program = "broadcast", "bare_broadcast"
 
 
 class Skerry(System):
