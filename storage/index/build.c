@@ -127,6 +127,7 @@ static status work_step(struct index_worker *worker, bool *ret_idle) {
     return expire(worker);
   if (index_ledger_is_retiring(ledger)) {
     struct index_change change = {retire, NULL};
+    buf_clear(&worker->sweep.position); /* a sweep under way may have passed what goes now */
     return index_set_change(worker->options.set, &change);
   }
   if (ledger->sweep)

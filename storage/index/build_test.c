@@ -412,6 +412,42 @@ static void indexes_come_and_go_under_commits(void **state) {
   assert_whole(f);
 }
 
+/* Entries of fields are in the order of their names: those of `a` lie before where the sweep of `z` is. */
+static void a_sweep_begins_again_for_what_goes_meanwhile(void **state) {
+#define FOR_GROUP(field)                                                                                     \
+  "{\"collectionGroup\":\"c\",\"fieldPath\":\"" field                                                        \
+  "\",\"indexes\":[{\"queryScope\":\"COLLECTION_GROUP\","                                                    \
+  "\"order\":\"ASCENDING\"}]}"
+  struct fixture *f = *state;
+  enum { DOCUMENTS = 3000 };
+  char path[32];
+  struct doc_field fields[] = {{STR("a"), integer(1)}, {STR("z"), integer(2)}};
+  struct doc_map map = {fields, 2};
+  apply(f, "{\"fieldOverrides\":[" FOR_GROUP("a") "," FOR_GROUP("z") "]}");
+  for (int i = 0; i < DOCUMENTS; i++) {
+    snprintf(path, sizeof path, "c/%d", i);
+    assert_status_ok(commit(f->store, f->set, path, &map));
+  }
+  work(f);
+  assert_int_equal(count_entries(f, STR("\x02")), 2 * DOCUMENTS);
+  apply(f, "{\"fieldOverrides\":[" FOR_GROUP("a") "]}");
+  struct index_worker_options options = {.store = f->store, .set = f->set};
+  struct index_worker *worker;
+  assert_status_ok(index_worker_start(&options, &worker));
+  size_t left = 2 * DOCUMENTS;
+  for (int i = 0; i < 20000 && left == 2 * DOCUMENTS; i++)
+    left = count_entries(f, STR("\x02"));
+  assert_in_range(left, DOCUMENTS + 1, 2 * DOCUMENTS - 1); /* in the middle */
+  apply(f, "{}");
+  index_worker_wake(worker);
+  for (int i = 0; i < 6000 && !is_settled(f); i++)
+    sleep_ms(5);
+  index_worker_stop(worker);
+  assert_all_ready(f);
+  assert_int_equal(count_entries(f, STR("\x02")), 0);
+  assert_whole(f);
+}
+
 static uint64_t built_so_far(struct fixture *f) {
   return atomic_load(&f->set->built);
 }
@@ -638,6 +674,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_document_that_cannot_be_indexed_keeps_the_index_back, set_up,
                                       tear_down),
       cmocka_unit_test_setup_teardown(indexes_come_and_go_under_commits, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_sweep_begins_again_for_what_goes_meanwhile, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_stopped_walk_goes_on, set_up, tear_down),
       cmocka_unit_test_setup_teardown(only_what_is_due_expires, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_is_put_off_in_time_stays, set_up, tear_down),
