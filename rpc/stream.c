@@ -49,7 +49,7 @@ static size_t cost(const rpc_message *message) {
 static bool push(struct rpc_call *call, rpc_message *message) {
   struct rpc_send_queue *queue = &call->sending;
   if (queue->count == queue->capacity) {
-    size_t capacity = queue->capacity == 0 ? 8 : queue->capacity * 2;
+    size_t capacity = queue->capacity == 0 ? 8 : queue->capacity * 4;
     rpc_message *ring = malloc(capacity * sizeof *ring);
     if (ring == NULL)
       return false;

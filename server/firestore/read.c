@@ -69,7 +69,7 @@ void firestore_get_document(struct rpc_call *call, const Google__Firestore__V1__
 enum { FOUND_FIELD = 1, MISSING_FIELD = 2, TRANSACTION_FIELD = 3, READ_TIME_FIELD = 4 };
 
 /* Documents are read some at a time: enough to be cheap, few enough that a slow reader pins little. */
-enum { BATCH_GET_CHUNK = 16 };
+enum { BATCH_GET_CHUNK = 20 };
 
 /* After so many documents, or bytes decoded for a mask, other calls have their turn. */
 enum { TURN_DOCUMENTS_MAX = 512, TURN_DECODED_MAX = 2 * 1024 * 1024 };

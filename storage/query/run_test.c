@@ -441,6 +441,49 @@ static void explain_names_the_indexes(void **state) {
   query_run_close(run);
 }
 
+/* They are read in batches of few, some of them twice where a batch was too much; each is given once. */
+static void large_documents_are_all_given(void **state) {
+  (void)state;
+  enum { LARGE = 50, BYTES = 100000, EVERY = 3 };
+  struct run_store other;
+  run_store_open(&other, NULL);
+  char *text = arena_alloc(&query_arena, BYTES + 1);
+  memset(text, 'l', BYTES);
+  text[BYTES] = 0;
+  struct doc_write *writes = arena_calloc(&query_arena, LARGE, sizeof *writes);
+  struct buf expected = {0};
+  for (size_t i = 0; i < LARGE; i++) {
+    const char *path = arena_printf(&query_arena, "c/%04zu", i).ptr;
+    const char *value = i % EVERY == 0 ? text : "small";
+    writes[i] = (struct doc_write){
+        .path = build_path(path),
+        .fields = BUILD_MAP({STR("a"), build_integer(1)}, {STR("text"), build_string(value)}).as.map};
+    buf_append_str(&expected, writes[i].path.name);
+    buf_append_byte(&expected, '\n');
+  }
+  run_store_write(&other, writes, LARGE);
+  struct query_run_options its = run_store_options(&other);
+  for (int way = 0; way < 4; way++) {
+    struct query query = build_query("", "c");
+    struct query_filter filter = build_filter("a", QUERY_EQUAL, build_integer(1));
+    query.where = &filter;
+    if (way >= 2) { /* sorted: reads all first */
+      BUILD_ORDERS(&query, build_order("text", true), build_order("a", false));
+      query.has_limit = true;
+      query.limit = LARGE;
+    }
+    str names;
+    struct query_stats stats;
+    assert_status_ok(run_collect(prepared(query), &its, way % 2 == 1, &query_arena, &names, &stats));
+    assert_int_equal(stats.rows, LARGE);
+    if (way < 2)
+      assert_true(str_eq(names, buf_str(&expected)));
+  }
+  buf_fini(&expected);
+  index_catalog_unref(its.catalog);
+  run_store_close(&other);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_turn_ends_after_so_many_entries),
@@ -458,6 +501,7 @@ int main(void) {
       cmocka_unit_test(long_values_are_compared_whole),
       cmocka_unit_test(a_cursor_may_lie_outside_of_the_collection),
       cmocka_unit_test(explain_names_the_indexes),
+      cmocka_unit_test(large_documents_are_all_given),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -93,7 +93,7 @@ enum stream_records {
   STREAM_SOME_RECORDS, /* some have */
   STREAM_ALL_RECORDS,
 };
-/* Reads documents, up to 16 at a time, and gives those that pass what the branch leaves to check. `records`:
+/* Reads documents, up to 20 at a time, and gives those that pass what the branch leaves to check. `records`:
  * what the input has already; with some, branch is NULL. branch: NULL to check nothing. sorts: makes sort
  * keys of the documents and leaves out what is not between the plan's cursors. stream_fetch.c */
 STATUS_MUST_USE status stream_fetch_open(struct stream_context *context, struct stream *input,

@@ -1,4 +1,4 @@
-/* Reads documents, up to 16 at once, and gives those that pass a branch's filters. */
+/* Reads documents, up to 20 at once, and gives those that pass a branch's filters. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,10 +7,11 @@
 #include "storage/query/stream.h"
 
 enum {
-  BATCH = 16,
-  /* A batch is pinned at once: a run begins with few, and goes on with few where they are large. */
-  FIRST_BATCH = 4,
+  /* As many as a page of a list has: each batch costs as much as the reading of some documents. */
+  BATCH = 20,
+  /* A batch is pinned at once: where documents are large, a few; a run learns that from its first batch. */
   BATCH_BYTES = 512 * 1024,
+  LARGE_BATCH = 4,
   SCRATCH_FIRST_BYTES = 8 * 1024,
   SCRATCH_MAX_BYTES = 32 * 1024 * 1024, /* the largest document as a tree */
 };
@@ -22,17 +23,16 @@ struct fetch_stream {
   const struct plan_branch *branch; /* or NULL */
   bool sorts, input_ended;
 
-  /* The batch: keys (and sort keys) one after the other in `bytes`. Loaded: values[at..count) are read. */
-  size_t batch_max;
+  /* The batch: keys (and sort keys) one after the other in `bytes`. values[at..loaded) are read. */
+  size_t batch_max, wanted;
   struct buf bytes;
   size_t key_ends[BATCH], sort_key_ends[BATCH];
   struct kv_value values[BATCH];
-  size_t at, count, released;
-  bool loaded;
+  size_t at, loaded, count, released;
 
   struct buf sort_key;
   struct arena scratch;
-  char first[SCRATCH_FIRST_BYTES] __attribute__((aligned(16)));
+  char first[] __attribute__((aligned(16))); /* of the scratch memory, where documents are looked into */
 };
 
 static struct fetch_stream *self_of(struct stream *stream) {
@@ -66,10 +66,14 @@ static status make_sort_key(struct fetch_stream *self, str key, struct doc_map f
   return status_ok();
 }
 
+static bool decodes(const struct plan_branch *branch, bool sorts) {
+  return branch != NULL && (branch->decoded_count > 0 || branch->filter_count > 0 || sorts);
+}
+
 static status passes(struct fetch_stream *self, str key, str record, bool *ret_passes) {
   const struct plan_branch *branch = self->branch;
   *ret_passes = true;
-  if (branch == NULL || (branch->decoded_count == 0 && branch->filter_count == 0 && !self->sorts))
+  if (!decodes(branch, self->sorts))
     return status_ok();
   struct doc_record decoded;
   struct doc_map fields;
@@ -101,38 +105,55 @@ static void release(struct fetch_stream *self, size_t until) {
     kv_value_release(&self->values[self->released]);
 }
 
+/* What is past the bound is let go of, and read again in its turn. */
+static size_t bound_batch(struct fetch_stream *self, size_t count) {
+  const struct kv_value *values = self->values + self->at;
+  size_t total = 0, kept = 0;
+  for (size_t i = 0; i < count; i++)
+    total += values[i].bytes.len;
+  self->batch_max = BATCH_BYTES / (total / count + 1);
+  if (self->batch_max > BATCH)
+    self->batch_max = BATCH;
+  if (self->batch_max == 0)
+    self->batch_max = 1;
+  for (size_t bytes = 0; kept < count && (kept < LARGE_BATCH || bytes <= BATCH_BYTES); kept++)
+    bytes += values[kept].bytes.len;
+  return kept;
+}
+
 static status load(struct fetch_stream *self) {
   str keys[BATCH];
   struct stream_context *context = self->context;
   size_t count = self->count - self->at;
-  assert(count > 0);
+  if (count > self->batch_max)
+    count = self->batch_max;
   for (size_t i = 0; i < count; i++)
     keys[i] = batch_key(self, self->at + i);
   self->released = self->at;
   STATUS_TRY(kv_get_many(context->snapshot, KV_DOCUMENTS, count, keys, self->values + self->at));
-  self->loaded = true;
+  size_t kept = bound_batch(self, count);
+  while (count > kept)
+    kv_value_release(&self->values[self->at + --count]);
+  self->loaded = self->at + count;
   context->stats.documents += count;
-  size_t total = 0;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++)
     stream_work(context, self->values[self->at + i].bytes.len);
-    total += self->values[self->at + i].bytes.len;
-  }
-  self->batch_max = BATCH_BYTES / (total / count + 1);
-  if (self->batch_max > BATCH)
-    self->batch_max = BATCH;
   if (context->reads.document != NULL)
     for (size_t i = 0; i < count; i++)
       context->reads.document(context->reads.argument, keys[i]);
   return status_ok();
 }
 
-static void batch_clear(struct fetch_stream *self) {
+static void batch_clear(struct fetch_stream *self, size_t wanted) {
   buf_clear(&self->bytes);
-  self->at = self->count = self->released = 0;
-  self->loaded = false;
+  self->wanted = wanted;
+  self->at = self->loaded = self->count = self->released = 0;
 }
 
 static void batch_add(struct fetch_stream *self, const struct stream_item *item) {
+  /* The others are about as long. */
+  if (self->count == 0)
+    buf_reserve(&self->bytes, self->wanted * (item->key.len + item->sort_key.len + 4));
   buf_append_str(&self->bytes, item->key);
   self->key_ends[self->count] = self->bytes.len;
   buf_append_str(&self->bytes, item->sort_key);
@@ -143,9 +164,9 @@ static void batch_add(struct fetch_stream *self, const struct stream_item *item)
 static status gather(struct fetch_stream *self, bool *ret_turn) {
   bool is_few = !self->sorts && self->context->rows_wanted < self->batch_max;
   size_t wanted = is_few ? (size_t)self->context->rows_wanted : self->batch_max;
-  batch_clear(self);
+  batch_clear(self, wanted > 0 ? wanted : 1);
   *ret_turn = false;
-  while (self->count < (wanted > 0 ? wanted : 1) && !self->input_ended && !*ret_turn) {
+  while (self->count < self->wanted && !self->input_ended && !*ret_turn) {
     enum stream_step step;
     struct stream_item item;
     STATUS_TRY(stream_next(self->input, &step, &item));
@@ -159,7 +180,7 @@ static status gather(struct fetch_stream *self, bool *ret_turn) {
 
 /* The next of the batch, if it passes. */
 static status take(struct fetch_stream *self, bool *ret_passes, struct stream_item *ret) {
-  if (!self->loaded)
+  if (self->at == self->loaded)
     STATUS_TRY(load(self));
   size_t i = self->at++;
   if (!self->values[i].found)
@@ -208,7 +229,7 @@ static status complete_next(struct stream *stream, enum stream_step *ret_step, s
   STATUS_TRY(stream_next(self->input, ret_step, ret));
   if (*ret_step != STREAM_ITEM || ret->record.len > 0)
     return status_ok();
-  batch_clear(self);
+  batch_clear(self, 1);
   batch_add(self, ret);
   if (self->bytes.failed)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -234,9 +255,8 @@ static status filter_next(struct stream *stream, enum stream_step *ret_step, str
 static void fetch_pause(struct stream *stream) {
   struct fetch_stream *self = self_of(stream);
   stream_pause(self->input);
-  if (self->loaded)
-    release(self, self->count);
-  self->loaded = false; /* what is left of the batch is read again */
+  release(self, self->loaded);
+  self->loaded = self->at; /* what is left of the batch is read again */
 }
 
 static void fetch_close(struct stream *stream) {
@@ -256,11 +276,13 @@ static const struct stream_type filter_type = {filter_next, fetch_pause, fetch_c
 status stream_fetch_open(struct stream_context *context, struct stream *input,
                          const struct plan_branch *branch, enum stream_records records, bool sorts,
                          struct stream **ret) {
-  struct fetch_stream *self = calloc(1, sizeof *self);
+  size_t scratch_bytes = decodes(branch, sorts) ? SCRATCH_FIRST_BYTES : 0;
+  struct fetch_stream *self = malloc(sizeof *self + scratch_bytes);
   if (self == NULL) {
     stream_close(input);
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   }
+  memset(self, 0, sizeof *self);
   self->base.type = records == STREAM_ALL_RECORDS    ? &filter_type
                     : records == STREAM_SOME_RECORDS ? &complete_type
                                                      : &fetch_type;
@@ -269,8 +291,8 @@ status stream_fetch_open(struct stream_context *context, struct stream *input,
   self->input = input;
   self->branch = branch;
   self->sorts = sorts;
-  self->batch_max = FIRST_BATCH;
-  arena_init(&self->scratch, self->first, sizeof self->first, SCRATCH_MAX_BYTES);
+  self->batch_max = BATCH;
+  arena_init(&self->scratch, self->first, scratch_bytes, SCRATCH_MAX_BYTES);
   self->scratch.budget = context->budget;
   *ret = &self->base;
   return status_ok();
