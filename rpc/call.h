@@ -66,6 +66,9 @@ void rpc_call_reply(struct rpc_call *call, rpc_message *message);
  * responses go out first if the status is OK. A DATA_LOSS or UNKNOWN of the server's should not reach here
  * for Commit and Write (docs/architecture.md). */
 void rpc_call_finish(struct rpc_call *call, status result);
+/* As rpc_call_finish of a stream of responses, but queued ones go out first whatever the status: the client
+ * has to know how far it came before the error. */
+void rpc_call_finish_in_order(struct rpc_call *call, status result);
 
 /* The same with details for `grpc-status-details-bin`: each a serialised message and its full type name. */
 struct rpc_detail {

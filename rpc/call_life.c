@@ -258,6 +258,12 @@ void rpc_call_finish(struct rpc_call *call, status result) {
   finish(call);
 }
 
+void rpc_call_finish_in_order(struct rpc_call *call, status result) {
+  assert(rpc_call_is_stream(call));
+  call->keeps_queue = true; /* read by rpc_stream_finish only, below */
+  rpc_call_finish(call, result);
+}
+
 /* After the handler of a unary call: either it has finished, or it will, from anywhere. */
 static void handler_returned(struct rpc_call *call) {
   if ((atomic_load_explicit(&call->flags, memory_order_acquire) & RPC_CALL_FINISHED) != 0) {

@@ -160,6 +160,7 @@ struct rpc_call {
   bool in_handler;            /* messages gather until it returns */
   bool send_busy;             /* a batch that sends is under way */
   bool finished;              /* the handler gave the result */
+  bool keeps_queue;           /* an error goes out after what is queued */
   bool final_started;         /* nothing more is sent */
   bool broken;                /* the client is gone: what is sent is dropped */
   bool was_full;              /* `drained` is owed */

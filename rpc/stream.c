@@ -228,7 +228,7 @@ void rpc_stream_finish(struct rpc_call *call, rpc_message *message) {
   pthread_mutex_lock(&call->mutex);
   assert(!call->finished); /* a handler finished twice */
   call->finished = true;
-  if (call->code != STATUS_OK || call->broken)
+  if ((call->code != STATUS_OK && !call->keeps_queue) || call->broken)
     drop_all(call);
   /* The one response of a client stream stays in call->reply and goes with the final batch. */
   if (call->broken)
@@ -263,7 +263,7 @@ static void init(struct rpc_call *call) {
   call->send_tag.run = send_done;
   call->receive_tag.run = receive_done;
   call->in_handler = call->send_busy = call->finished = call->final_started = false;
-  call->broken = call->was_full = call->half_closed = call->has_message_arena = false;
+  call->broken = call->keeps_queue = call->was_full = call->half_closed = call->has_message_arena = false;
   call->sending = (struct rpc_send_queue){0};
 }
 

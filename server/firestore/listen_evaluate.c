@@ -346,6 +346,7 @@ static status step_reset(struct listen_evaluation *e, bool *ret_made, rpc_messag
   struct listen_target *target = e->target;
   struct listen_target_news news = {.type = LISTEN_RESET, .target_id = target->id};
   target->known = 0;
+  target->starts_over = false;
   listen_target_set_members(target, NULL);
   e->sent_reset = true;
   e->phase = target->watch.query == NULL ? LISTEN_DOCUMENTS : LISTEN_ROWS;
@@ -357,6 +358,8 @@ static enum listen_phase first_phase(struct listen_evaluation *e, status *ret) {
   const struct listen_target *target = e->target;
   bool is_ahead = target->known > e->version; /* of a store that was put back to an earlier time */
   *ret = status_ok();
+  if (target->starts_over)
+    return LISTEN_RESET_FIRST;
   if (target->watch.query == NULL)
     return is_ahead ? LISTEN_RESET_FIRST : LISTEN_DOCUMENTS;
   if (target->known == 0)

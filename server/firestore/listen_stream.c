@@ -9,7 +9,6 @@
 
 #include "server/firestore/listen.h"
 #include "server/firestore/listen_message.h"
-#include "server/firestore/resume_token.h"
 
 enum {
   TURN_STEPS = 64,
@@ -50,12 +49,23 @@ static status send_news(struct listen_stream *stream, const struct listen_target
   return status_ok();
 }
 
-static str token_of(const struct listen_stream *stream, kv_version version,
-                    uint8_t room[RESUME_TOKEN_BYTES]) {
+/* A token of one target, or of all the stream's. Those that the client does not have yet (it knows that they
+ * are added, but they are evaluated later) may not go on from there: then there is no token. */
+static str token_of(const struct listen_stream *stream, const struct listen_target *only, kv_version version,
+                    uint8_t room[RESUME_TOKEN_BYTES_MAX]) {
   const struct firestore_service *service = stream->all->service;
-  resume_token_encode(str_make(service->secret, sizeof service->secret),
-                      request_database_name(&stream->database), version, room);
-  return str_make(room, RESUME_TOKEN_BYTES);
+  struct resume_targets targets;
+  resume_targets_init(&targets, only != NULL ? 1 : stream->target_count);
+  if (only != NULL)
+    resume_targets_add(&targets, only->identity);
+  for (size_t i = 0; only == NULL && i < stream->target_count; i++) {
+    if (!stream->targets[i]->evaluated)
+      return str_make(NULL, 0);
+    resume_targets_add(&targets, stream->targets[i]->identity);
+  }
+  size_t len = resume_token_encode(str_make(service->secret, sizeof service->secret),
+                                   request_database_name(&stream->database), version, &targets, room);
+  return str_make(room, len);
 }
 
 /* ---- Targets ---- */
@@ -191,10 +201,10 @@ static status evaluated(struct listen_stream *stream, enum step *ret) {
     target->over = true;
     stream->once_over++;
   }
-  uint8_t token[RESUME_TOKEN_BYTES];
+  uint8_t token[RESUME_TOKEN_BYTES_MAX];
   struct listen_target_news news = {.type = LISTEN_CURRENT,
                                     .target_id = target->id,
-                                    .token = token_of(stream, version, token),
+                                    .token = token_of(stream, target, version, token),
                                     .read_us = version};
   return send_news(stream, &news, ret);
 }
@@ -286,9 +296,9 @@ static status snapshot(struct listen_stream *stream, kv_version version, enum st
     return status_ok(); /* more targets are on their way: one snapshot for all */
   stream->read_version = version;
   stream->once_due = stream->once_over;
-  uint8_t token[RESUME_TOKEN_BYTES];
+  uint8_t token[RESUME_TOKEN_BYTES_MAX];
   struct listen_target_news news = {
-      .type = LISTEN_NO_CHANGE, .token = token_of(stream, version, token), .read_us = version};
+      .type = LISTEN_NO_CHANGE, .token = token_of(stream, NULL, version, token), .read_us = version};
   return send_news(stream, &news, ret);
 }
 

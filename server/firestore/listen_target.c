@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "server/firestore/resume_token.h"
 #include "storage/document/key.h"
 
 enum { SCRATCH_BYTES = 16 * 1024 };
@@ -107,27 +106,42 @@ static status parse(struct rpc_call *call, const struct doc_path *database,
   return result;
 }
 
-kv_version listen_target_resume(const struct firestore_service *service, const struct doc_path *database,
-                                const Google__Firestore__V1__Target *wire) {
+/* ---- What the client knows already ---- */
+
+static bool identify(const Google__Firestore__V1__Target *wire, struct resume_target *ret) {
+  const ProtobufCMessage *what =
+      wire->target_type_case == TARGET(QUERY) ? &wire->query->base : &wire->documents->base;
+  size_t size = protobuf_c_message_get_packed_size(what);
+  uint8_t *bytes = malloc(size + 1);
+  if (bytes == NULL)
+    return false;
+  protobuf_c_message_pack(what, bytes);
+  bytes[size] = (uint8_t)wire->target_type_case;
+  *ret = resume_target_of(str_make(bytes, size + 1));
+  free(bytes);
+  return true;
+}
+
+/* The version that a client's token or read_time says; 0 if there is none that can be used. */
+static kv_version resume_version(const struct firestore_service *service, const struct doc_path *database,
+                                 const Google__Firestore__V1__Target *wire, struct resume_target identity) {
   int64_t version = 0;
-  switch (wire->resume_type_case) {
-  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_RESUME_TOKEN:
-    if (!resume_token_decode(str_make(service->secret, sizeof service->secret),
-                             request_database_name(database),
-                             str_make(wire->resume_token.data, wire->resume_token.len), &version))
-      version = 0;
-    break;
-  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_READ_TIME: {
+  bool usable = false;
+  if (wire->resume_type_case == GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_RESUME_TOKEN) {
+    usable = resume_token_decode(str_make(service->secret, sizeof service->secret),
+                                 request_database_name(database), identity,
+                                 str_make(wire->resume_token.data, wire->resume_token.len), &version);
+  } else if (wire->resume_type_case == GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_READ_TIME) {
     status result = request_timestamp(wire->read_time, "read_time", &version);
-    if (!status_is_ok(&result) || version < 0)
-      version = 0;
-    break;
+    usable = status_is_ok(&result) && version > 0;
   }
-  case GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE__NOT_SET:
-  default:
-    break;
-  }
-  return version;
+  return usable ? version : 0;
+}
+
+static bool knows_something(const Google__Firestore__V1__Target *wire) {
+  return wire->resume_type_case == GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_READ_TIME ||
+         (wire->resume_type_case == GOOGLE__FIRESTORE__V1__TARGET__RESUME_TYPE_RESUME_TOKEN &&
+          wire->resume_token.len > 0);
 }
 
 /* ---- Memory: first how much, then as much ---- */
@@ -166,13 +180,16 @@ status listen_target_new(struct rpc_call *call, const struct doc_path *database,
   if (target == NULL)
     return no_memory();
   result = parse(call, database, wire, &target->arena, target);
+  if (status_is_ok(&result) && !identify(wire, &target->identity))
+    result = no_memory();
   if (!status_is_ok(&result)) {
     listen_target_free(target);
     return result;
   }
   target->id = wire->target_id;
   target->once = wire->once;
-  target->known = listen_target_resume(request_service(call), database, wire);
+  target->known = resume_version(request_service(call), database, wire, target->identity);
+  target->starts_over = target->known == 0 && knows_something(wire);
   target->has_expected = wire->expected_count != NULL && target->known > 0;
   *ret = target;
   return status_ok();

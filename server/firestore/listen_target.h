@@ -5,6 +5,7 @@
 #include "base/memory_budget.h"
 #include "server/firestore/query_request.h"
 #include "server/firestore/request.h"
+#include "server/firestore/resume_token.h"
 #include "storage/change/matcher.h"
 
 /* The answer of a query with a limit as the client has it, by name. One block of memory. */
@@ -23,8 +24,10 @@ struct listen_target {
   bool once;
   bool evaluated;    /* the client has, or is just being sent, the answer up to `known` */
   bool over;         /* `once`, and current: removed with the next snapshot */
+  bool starts_over;  /* the client knows something that cannot be gone on from: RESET first */
   bool has_expected; /* the client wants an existence filter */
   kv_version known;  /* what the client has is the answer as of here, or a little later; 0: it has nothing */
+  struct resume_target identity;  /* in tokens */
   struct listen_members *members; /* of a windowed query; NULL: none were sent */
   const str *names;               /* of a target of documents: as many as watch.key_count */
   struct query_request request;   /* of a query */
@@ -42,10 +45,6 @@ STATUS_MUST_USE status listen_target_new(struct rpc_call *call, const struct doc
                                          struct memory_budget *budget, struct listen_target **ret);
 /* After change_target_remove. NULL is allowed. */
 void listen_target_free(struct listen_target *target);
-
-/* The version that a client's token or read_time says; 0 if there is none that can be used. */
-kv_version listen_target_resume(const struct firestore_service *service, const struct doc_path *database,
-                                const Google__Firestore__V1__Target *wire);
 
 /* Takes the members over (NULL: none). */
 void listen_target_set_members(struct listen_target *target, struct listen_members *members);

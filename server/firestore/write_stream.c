@@ -37,9 +37,10 @@ enum write_state { WRITE_GREETING, WRITE_READY, WRITE_COMMITTING, WRITE_BLOCKED,
 struct write_stream {
   struct rpc_call *call;
   struct write_stream *next, **link; /* all open ones; with the mutex of the list */
-  pthread_mutex_t mutex;             /* state, cancelled */
+  pthread_mutex_t mutex;             /* state, cancelled, stops */
   enum write_state state;
   bool cancelled; /* while committing */
+  bool stops;     /* likewise: the server does */
   uint8_t nonce[NONCE_BYTES];
   uint64_t given; /* tokens: one a response, numbered from 0 */
   str database_name;
@@ -84,14 +85,15 @@ static void leave_list(struct write_stream *stream) {
   pthread_mutex_unlock(&all->mutex);
 }
 
-/* From the one that owns the call: the queue's thread, or the commit's end while committing. */
+/* From the one that owns the call: the queue's thread, or the commit's end while committing. Answers that are
+ * queued go out before the status: an SDK takes an error for that of the first write that has no answer. */
 static void end(struct write_stream *stream, status result) {
   leave_list(stream);
   pthread_mutex_lock(&stream->mutex);
   assert(stream->state != WRITE_OVER);
   stream->state = WRITE_OVER;
   pthread_mutex_unlock(&stream->mutex);
-  rpc_call_finish(stream->call, request_write_status(result));
+  rpc_call_finish_in_order(stream->call, request_write_status(result));
 }
 
 static void cancelled(struct rpc_call *call, void *state) {
@@ -165,24 +167,26 @@ static bool is_stopping(const struct write_stream *stream) {
 }
 
 /* The client has read what was sent before: the answer that waited goes out, and the next message may come.
- * Or the server stops: then a stream that rests ends, unless it would take an answer along that is still to
- * be sent. */
+ * Or the server stops: then a stream that rests ends, and one that commits is told to. */
 static void drained(struct rpc_call *call, void *state) {
   struct write_stream *stream = state;
   pthread_mutex_lock(&stream->mutex);
-  bool blocked = stream->state == WRITE_BLOCKED;
-  bool rests = stream->state == WRITE_GREETING || stream->state == WRITE_READY;
+  enum write_state was = stream->state;
+  stream->stops = stream->stops || was == WRITE_COMMITTING;
   pthread_mutex_unlock(&stream->mutex);
-  if (rests && is_stopping(stream) && rpc_call_send_queue_bytes(call) == 0) {
-    end(stream, stopping());
+  if (was == WRITE_COMMITTING || was == WRITE_OVER)
     return;
+  if (was == WRITE_BLOCKED) {
+    if (rpc_call_send(call, &stream->answer) != RPC_SEND_OK)
+      return; /* full again: drained comes again; closed: cancelled comes */
+    pthread_mutex_lock(&stream->mutex);
+    stream->state = WRITE_READY;
+    pthread_mutex_unlock(&stream->mutex);
   }
-  if (!blocked || rpc_call_send(call, &stream->answer) != RPC_SEND_OK)
-    return; /* full again: drained comes again; closed: cancelled comes */
-  pthread_mutex_lock(&stream->mutex);
-  stream->state = WRITE_READY;
-  pthread_mutex_unlock(&stream->mutex);
-  rpc_call_receive_next(call);
+  if (is_stopping(stream))
+    end(stream, stopping());
+  else if (was == WRITE_BLOCKED)
+    rpc_call_receive_next(call);
 }
 
 /* On the store's thread. The mutex is held throughout: from the moment that the state is not committing any
@@ -195,7 +199,9 @@ static void answer(struct write_stream *stream) {
   if (!gone) {
     bool full = rpc_call_send(call, &stream->answer) == RPC_SEND_FULL;
     stream->state = full ? WRITE_BLOCKED : WRITE_READY; /* if closed: `cancelled` comes */
-    if (!full)
+    if (!full && stream->stops)
+      rpc_call_yield(call); /* `drained` ends it */
+    else if (!full)
       rpc_call_receive_next(call);
   }
   pthread_mutex_unlock(&stream->mutex);
@@ -312,8 +318,8 @@ void firestore_write_open(struct rpc_call *call) {
   rpc_call_finish(call, stopping());
 }
 
-/* `drained` is called on the stream's own thread, and ends it there. One that commits just now answers first,
- * and ends with its next message. */
+/* `drained` is called on the stream's own thread, and ends it there. One that commits just now answers first.
+ */
 void firestore_write_stop(struct write_streams *all) {
   pthread_mutex_lock(&all->mutex);
   bool again = all->stopping;

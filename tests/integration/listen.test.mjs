@@ -158,9 +158,10 @@ test('tokens: damaged, of another database, and read_time', { skip: skerryOnly }
   const cases = [[database, damaged], [database, Buffer.from('x')], [database, Buffer.alloc(4000)], [other, token]];
   for (const [of, bytes] of cases) {
     const one = new Listener(rpc, of);
-    one.add(1, queryTarget(of.root, 'c'), { docs: [], token: bytes });
+    one.add(1, queryTarget(of.root, 'c'), { docs: [[of.doc('c/gone'), {}]], token: bytes });
     await one.current(1);
     assert.deepEqual(one.names(1), of === database ? ['c/a', 'c/b'] : []);
+    assert.equal(one.targets.get(1).resets, 1);
     await one.close();
   }
   await commit(database, set(database, 'c/c'));
@@ -175,6 +176,70 @@ test('tokens: damaged, of another database, and read_time', { skip: skerryOnly }
   await late.current(3);
   assert.deepEqual([late.targets.get(2).resets, late.names(2).length, late.names(3).length], [1, 3, 3]);
   await late.close();
+  await listener.close();
+});
+
+test('tokens: of another target', { skip: skerryOnly }, async () => {
+  const { database, listener } = await listening();
+  await commit(database, set(database, 'c/a', { n: value.int(1) }), set(database, 'd/a'), set(database, 'e/a'));
+  const targets = [queryTarget(database.root, 'c'), queryTarget(database.root, 'd'), documentsTarget(database.doc('c/a'))];
+  const others = [queryTarget(database.root, 'e'), queryTarget(database.root, 'c', where('n', 'EQUAL', value.int(1))), queryTarget(database.doc('c/a'), 'c'), documentsTarget(database.doc('d/a')), documentsTarget(database.doc('c/a'), database.doc('d/a'))];
+  targets.forEach((target, i) => listener.add(i + 1, target));
+  for (const id of [1, 2, 3]) await listener.current(id);
+  await listener.reached(await commit(database, set(database, 'd/a')));
+  const shared = listener.token, own = listener.log.find((one) => one.target_change?.target_change_type === 'CURRENT').target_change;
+  await listener.close();
+  const again = new Listener(rpc, database);
+  targets.forEach((target, i) => again.add(i + 1, target, { docs: [], token: shared }));
+  others.forEach((target, i) => again.add(i + 10, target, { docs: [], token: shared }));
+  targets.forEach((target, i) => again.add(i + 20, target, { docs: [], token: own.resume_token }));
+  for (const id of again.targets.keys()) await again.current(id);
+  for (let i = 0; i < targets.length; i++) {
+    assert.equal(again.targets.get(i + 1).resets, 0, `target ${i} goes on`);
+    assert.equal(again.targets.get(i + 20).resets, own.target_ids[0] === i + 1 ? 0 : 1, `target ${i} with the token of one`);
+  }
+  for (let i = 0; i < others.length; i++) assert.equal(again.targets.get(i + 10).resets, 1, `another target, ${i}`);
+  assert.deepEqual([10, 11, 12, 13, 14].map((id) => again.names(id).join()), ['e/a', 'c/a', '', 'd/a', 'c/a,d/a']);
+  await again.close();
+});
+
+test('limits resume with everything', { skip: skerryOnly }, async () => {
+  const { database, listener } = await listening();
+  await commit(database, ...Array.from({ length: 9 }, (_, n) => set(database, `c/${n}`, { n: value.int(n) })));
+  const target = queryTarget(database.root, 'c', { order_by: [order('n')], limit: { value: 3 } });
+  listener.add(1, target);
+  await listener.current(1);
+  const known = listener.targets.get(1);
+  await listener.close();
+  await commit(database, del(database, 'c/1'));
+  const again = new Listener(rpc, database);
+  again.add(1, { ...target, expected_count: { value: 3 } }, known);
+  await again.current(1);
+  assert.deepEqual(again.names(1), ['c/0', 'c/2', 'c/3']);
+  assert.deepEqual([again.targets.get(1).resets, again.targets.get(1).changes, again.targets.get(1).filter], [1, 3, undefined]);
+  await again.close();
+});
+
+test('a target that comes while news of others waits: no token before its documents', { skip: skerryOnly }, async () => {
+  const { database, listener } = await listening();
+  const text = value.string('x'.repeat(100_000));
+  await commit(database, set(database, 'c/0', { text }), set(database, 'd/0'));
+  listener.add(1, queryTarget(database.root, 'c'));
+  await listener.current(1);
+  listener.stream.pause();
+  let last;
+  for (let n = 0; n < 28; n++) last = await commit(database, set(database, `c/${n}`, { text }));
+  listener.add(2, queryTarget(database.root, 'd'));
+  await new Promise((resolve) => setTimeout(resolve, 200)); // the message has arrived
+  listener.stream.resume();
+  await listener.current(2);
+  await listener.reached(last);
+  const changes = listener.log.map((one) => one.target_change).filter(Boolean);
+  const at = (type) => changes.findIndex((one) => one.target_change_type === type && one.target_ids[0] === 2);
+  const between = changes.slice(at('ADD') + 1, at('CURRENT'));
+  assert.ok(between.length > 0, 'news of the other target came in between');
+  assert.ok(between.every((one) => !one.resume_token?.length), 'a token came before the documents');
+  assert.deepEqual([listener.names(1).length, listener.names(2).join()], [28, 'd/0']);
   await listener.close();
 });
 

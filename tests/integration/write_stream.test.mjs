@@ -227,3 +227,30 @@ test('a server that stops ends idle streams, so that it need not wait for them',
   one.close();
   own.discard();
 });
+
+test('a server that stops answers what it commits, and then ends the stream', { skip: skerryOnly }, async () => {
+  for (const [round, wait] of [0, 1, 2, 5, 10, 20].entries()) {
+    const own = await startServer(), one = new Rpc(own.address), database = freshDatabase();
+    const stream = one.open('Write'), answers = [];
+    const ended = new Promise((resolve) => stream.on('error', resolve));
+    const greeted_ = new Promise((resolve) => stream.once('data', resolve));
+    stream.write({ database: database.name });
+    const { stream_token } = await greeted_;
+    stream.on('data', (answer) => answers.push(answer));
+    const text = value.string('x'.repeat(10_000));
+    for (let batch = 0; batch < 5; batch++)
+      stream.write({ stream_token, writes: Array.from({ length: 100 }, (_, i) => set(database, `c/${batch}-${i}`, { text })) });
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const start = Date.now();
+    await own.stop();
+    assert.ok(Date.now() - start < 5000, `it took ${Date.now() - start} ms`);
+    assert.equal(codeName((await ended).code), 'UNAVAILABLE', `round ${round}`);
+    one.close();
+    await own.start();
+    const again = new Rpc(own.address);
+    const stored = await again.collect('RunQuery', { parent: database.root, structured_query: { from: [{ collection_id: 'c' }], select: { fields: [{ field_path: '__name__' }] } } });
+    assert.equal(stored.filter((one) => one.document).length, answers.length * 100, 'what was committed was answered');
+    again.close();
+    await own.close();
+  }
+});

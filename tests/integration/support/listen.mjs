@@ -85,8 +85,10 @@ export class Listener {
       const read = timeToMicros(change.read_time);
       if (read < this.read) throw new Error(`read_time went back from ${this.read} to ${read}`);
       this.read = read;
-      this.token = change.resume_token;
-      for (const one of this.targets.values()) if (one.current) one.token = change.resume_token;
+      if (change.resume_token?.length) {
+        this.token = change.resume_token;
+        for (const [id, one] of this.targets) if (!this.pending.get(id)) one.token = change.resume_token; // as SDKs do
+      }
       this.onSnapshot?.(this, read);
     }
   }
