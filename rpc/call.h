@@ -94,9 +94,13 @@ enum rpc_send {
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message);
 /* For a handler or an event, of a unary call or a stream of responses, that has more to do than others should
  * wait for: it returns after this, and `drained` is called once more when the other calls of the queue had
- * their turn. Not again before that, nor after a send that found the queue full. From
- * the queue's thread; of a call that others cannot finish meanwhile, from any. */
+ * their turn: those that yielded before, and whatever has arrived meanwhile. So a thousand calls that yield
+ * are slow for each other, not for the rest. Not again before that, nor after a send that found the queue
+ * full. From the queue's thread. */
 void rpc_call_yield(struct rpc_call *call);
+/* Has `drained` called soon, on the queue's thread: for a call that waits for something, once it is there.
+ * Any thread, of a call that others cannot finish meanwhile; not again before that. */
+void rpc_call_wake(struct rpc_call *call);
 /* Bytes that wait in the queue now. */
 size_t rpc_call_send_queue_bytes(const struct rpc_call *call);
 
@@ -109,7 +113,7 @@ void rpc_call_receive_next(struct rpc_call *call);
 /* ---- Events and state ---- */
 
 struct rpc_call_events {
-  /* The queue was full and is now at most half full, or the handler yielded. */
+  /* The queue was full and is now at most half full, or the handler yielded, or somebody woke the call. */
   void (*drained)(struct rpc_call *call, void *state);
   void (*cancelled)(struct rpc_call *call,
                     void *state); /* once, also if it was cancelled before rpc_call_watch */

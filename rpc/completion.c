@@ -1,4 +1,10 @@
-/* Queue threads: each waits on its own completion queue and runs the tags that come out. */
+/* Queue threads: each waits on its own completion queue and runs the tags that come out.
+ *
+ * Calls that yielded (rpc_call_yield) do not wait among the events, where a new call would come behind the
+ * turns of all of them, and where gRPC, which polls sockets only when no event is there, would not hear of it
+ * at all. They are a list of the thread's own. A turn is taken when no event is there, or when events have had
+ * as much time as the turn before took. So whoever has little to do waits for one turn at most, and calls that
+ * take turns have half of the thread, however busy the rest is. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -57,18 +63,38 @@ static void slot_done(struct rpc_tag *tag, bool ok) {
     grpc_call_details_destroy(&arrived.details);
 }
 
+static void take_turn(struct rpc_queue *queue) {
+  struct rpc_call *call = queue->turns;
+  queue->turns = call->next_turn;
+  rpc_call_take_turn(call);
+}
+
 static void *run(void *argument) {
   struct rpc_queue *queue = argument;
+  struct port *port = queue->server->options.port;
+  int64_t turn_took_us = 0, turn_ended_us = 0;
   pthread_setname_np(pthread_self(), "rpc-queue");
   for (;;) {
-    grpc_event event = grpc_completion_queue_next(queue->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-    if (event.type == GRPC_QUEUE_SHUTDOWN)
+    bool turns_wait = queue->turns != NULL;
+    /* The past: polls, and does not wait. */
+    gpr_timespec until =
+        turns_wait ? gpr_inf_past(GPR_CLOCK_REALTIME) : gpr_inf_future(GPR_CLOCK_REALTIME);
+    grpc_event event = grpc_completion_queue_next(queue->cq, until, NULL);
+    if (event.type == GRPC_OP_COMPLETE) {
+      struct rpc_tag *tag = event.tag;
+      RPC_TSAN_ACQUIRE(tag);
+      tag->run(tag, event.success != 0);
+    }
+    if (turns_wait) {
+      int64_t now_us = port->monotonic_us(port);
+      if (event.type == GRPC_OP_COMPLETE && now_us - turn_ended_us < turn_took_us)
+        continue;
+      take_turn(queue);
+      turn_ended_us = port->monotonic_us(port);
+      turn_took_us = turn_ended_us - now_us;
+    } else if (event.type == GRPC_QUEUE_SHUTDOWN) {
       return NULL;
-    if (event.type != GRPC_OP_COMPLETE)
-      continue;
-    struct rpc_tag *tag = event.tag;
-    RPC_TSAN_ACQUIRE(tag);
-    tag->run(tag, event.success != 0);
+    }
   }
 }
 

@@ -76,6 +76,7 @@ struct rpc_queue {
   struct rpc_call *free_calls; /* the thread's, like the rest from here on */
   size_t free_count;
   uint64_t calls_begun;
+  struct rpc_call *turns, *turns_last; /* calls that yielded, first come first: completion.c */
   _Atomic uint64_t calls_active; /* written by the thread, read by any */
   struct rpc_counters *counters; /* one set for each entry */
 };
@@ -125,7 +126,7 @@ struct rpc_send_queue {
 };
 
 struct rpc_call {
-  struct rpc_tag final_tag, close_tag, receive_tag, send_tag, kick_tag, yield_tag;
+  struct rpc_tag final_tag, close_tag, receive_tag, send_tag, kick_tag, wake_tag;
   struct rpc_server *server;
   struct rpc_queue *queue;
   const struct rpc_entry *entry;
@@ -136,6 +137,7 @@ struct rpc_call {
   uint64_t id;
   int64_t started_us, deadline_us;
   struct rpc_call *next_free;
+  struct rpc_call *next_turn;
 
   _Atomic uint32_t refs;
   _Atomic uint32_t flags;
@@ -215,6 +217,7 @@ void rpc_stream_request(struct rpc_call *call, const void *message); /* of a ser
 void rpc_stream_finish(struct rpc_call *call, rpc_message *message);
 void rpc_stream_cancelled(struct rpc_call *call);
 void rpc_stream_fini(struct rpc_call *call);
+void rpc_call_take_turn(struct rpc_call *call); /* after a yield; gives back its reference */
 void rpc_call_deliver_cancel(struct rpc_call *call);
 
 /* metadata.c */

@@ -172,9 +172,7 @@ static void tell_drained(struct rpc_call *call, const struct rpc_call_events *ev
   pump(call);
 }
 
-static void yield_done(struct rpc_tag *tag, bool ok) {
-  (void)ok;
-  struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, yield_tag);
+void rpc_call_take_turn(struct rpc_call *call) {
   if (!rpc_call_is_stream(call)) {
     if ((atomic_load_explicit(&call->flags, memory_order_acquire) & RPC_CALL_FINISHED) == 0)
       call->events->drained(call, call->state);
@@ -190,10 +188,28 @@ static void yield_done(struct rpc_tag *tag, bool ok) {
 }
 
 void rpc_call_yield(struct rpc_call *call) {
+  struct rpc_queue *queue = call->queue;
+  assert(call->events != NULL && call->events->drained != NULL);
+  assert(pthread_equal(pthread_self(), queue->thread));
+  atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+  call->next_turn = NULL;
+  if (queue->turns == NULL)
+    queue->turns = call;
+  else
+    queue->turns_last->next_turn = call;
+  queue->turns_last = call;
+}
+
+static void wake_done(struct rpc_tag *tag, bool ok) {
+  (void)ok;
+  rpc_call_take_turn(RPC_OWNER(tag, struct rpc_call, wake_tag));
+}
+
+void rpc_call_wake(struct rpc_call *call) {
   assert(call->events != NULL && call->events->drained != NULL);
   atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
-  call->yield_tag.run = yield_done;
-  rpc_call_start(call, NULL, 0, &call->yield_tag); /* a batch of nothing completes at once */
+  call->wake_tag.run = wake_done;
+  rpc_call_start(call, NULL, 0, &call->wake_tag); /* a batch of nothing completes at once */
 }
 
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {

@@ -230,7 +230,7 @@ static void batch_get_cancelled(struct rpc_call *call, void *state) {
 }
 
 static void batch_get_turn_came(void *argument) {
-  rpc_call_yield(argument); /* the pump runs on the queue's thread */
+  rpc_call_wake(argument); /* the pump runs on the queue's thread */
 }
 
 static const struct rpc_call_events batch_get_events = {.drained = batch_get_pump,

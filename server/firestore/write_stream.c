@@ -325,6 +325,6 @@ void firestore_write_stop(struct write_streams *all) {
   bool again = all->stopping;
   all->stopping = true;
   for (struct write_stream *stream = all->first; stream != NULL && !again; stream = stream->next)
-    rpc_call_yield(stream->call);
+    rpc_call_wake(stream->call);
   pthread_mutex_unlock(&all->mutex);
 }

@@ -342,6 +342,25 @@ static void nearest_puts_the_distance_into_the_record(void **state) {
   assert_int_equal(rows, 3);
 }
 
+/* Also where the best do not fit into the memory, and all are sorted in files. */
+static void nearest_ends_at_its_limit(void **state) {
+  (void)state;
+  struct query_nearest nearest = {
+      .field = build_field_path("v"), .vector = BUILD_VECTOR(100, 1), .measure = QUERY_EUCLIDEAN, .limit = 500};
+  struct query query = build_query("", "rows");
+  struct query_run_options small = options;
+  struct query_stats in_memory, spilled;
+  str expected, got;
+  query.nearest = &nearest;
+  small.memory_bytes_max = 100 * 1024;
+  assert_status_ok(run_collect(prepared(query), &options, false, &query_arena, &expected, &in_memory));
+  assert_int_equal(in_memory.rows, 500);
+  assert_status_ok(run_collect(prepared(query), &small, false, &query_arena, &got, &spilled));
+  assert_true(spilled.spilled_bytes > 0);
+  assert_int_equal(spilled.rows, 500);
+  assert_true(str_eq(got, expected));
+}
+
 static status remove_document(void *argument, struct kv_reader *reader, kv_version version,
                               struct kv_batch *batch) {
   (void)reader, (void)version;
@@ -497,6 +516,7 @@ int main(void) {
       cmocka_unit_test(a_join_leaps),
       cmocka_unit_test(reads_are_told_as_far_as_they_went),
       cmocka_unit_test(nearest_puts_the_distance_into_the_record),
+      cmocka_unit_test(nearest_ends_at_its_limit),
       cmocka_unit_test(an_entry_without_a_document_is_damage),
       cmocka_unit_test(long_values_are_compared_whole),
       cmocka_unit_test(a_cursor_may_lie_outside_of_the_collection),

@@ -16,6 +16,7 @@ struct nearest_stream {
   struct stream *input;
   struct sorter *sorter;
   bool sorted;
+  int32_t left; /* of the limit: the sorter gives more if it could not keep just the best */
   struct buf sort_key;
   struct arena scratch;
   char first[SCRATCH_FIRST_BYTES] __attribute__((aligned(16)));
@@ -83,9 +84,11 @@ static status nearest_next(struct stream *stream, enum stream_step *ret_step, st
     stream_pause(self->input);
     STATUS_TRY(sorter_finish(self->sorter));
   }
-  bool any;
+  bool any = false;
   struct sorter_item sorted;
-  STATUS_TRY(sorter_next(self->sorter, &any, &sorted));
+  if (self->left > 0)
+    STATUS_TRY(sorter_next(self->sorter, &any, &sorted));
+  self->left -= any;
   *ret_step = any ? STREAM_ITEM : STREAM_END;
   if (any)
     *ret = (struct stream_item){sorted.key, sorted.sort_key, sorted.record};
@@ -116,6 +119,7 @@ status stream_nearest_open(struct stream_context *context, struct stream *input,
   self->base.type = &nearest_type;
   self->context = context;
   self->input = input;
+  self->left = context->plan->query->nearest->limit;
   arena_init(&self->scratch, self->first, sizeof self->first, SCRATCH_MAX_BYTES);
   self->scratch.budget = context->budget;
   status result = sorter_new(context, (uint64_t)context->plan->query->nearest->limit, &self->sorter);
