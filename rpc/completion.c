@@ -2,9 +2,9 @@
  *
  * Calls that yielded (rpc_call_yield) do not wait among the events, where a new call would come behind the
  * turns of all of them, and where gRPC, which polls sockets only when no event is there, would not hear of it
- * at all. They are a list of the thread's own. A turn is taken when no event is there, or when events have had
- * as much time as the turn before took. So whoever has little to do waits for one turn at most, and calls that
- * take turns have half of the thread, however busy the rest is. */
+ * at all. They are a list of the thread's own. A turn is taken when no event is there, or when events have
+ * had as much time as the turn before took. So whoever has little to do waits for one turn at most, and calls
+ * that take turns have half of the thread, however busy the rest is. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -77,8 +77,7 @@ static void *run(void *argument) {
   for (;;) {
     bool turns_wait = queue->turns != NULL;
     /* The past: polls, and does not wait. */
-    gpr_timespec until =
-        turns_wait ? gpr_inf_past(GPR_CLOCK_REALTIME) : gpr_inf_future(GPR_CLOCK_REALTIME);
+    gpr_timespec until = turns_wait ? gpr_inf_past(GPR_CLOCK_REALTIME) : gpr_inf_future(GPR_CLOCK_REALTIME);
     grpc_event event = grpc_completion_queue_next(queue->cq, until, NULL);
     if (event.type == GRPC_OP_COMPLETE) {
       struct rpc_tag *tag = event.tag;

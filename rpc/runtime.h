@@ -77,8 +77,8 @@ struct rpc_queue {
   size_t free_count;
   uint64_t calls_begun;
   struct rpc_call *turns, *turns_last; /* calls that yielded, first come first: completion.c */
-  _Atomic uint64_t calls_active; /* written by the thread, read by any */
-  struct rpc_counters *counters; /* one set for each entry */
+  _Atomic uint64_t calls_active;       /* written by the thread, read by any */
+  struct rpc_counters *counters;       /* one set for each entry */
 };
 
 enum server_state { SERVER_NEW, SERVER_STARTED, SERVER_DRAINING, SERVER_DRAINED };

@@ -355,6 +355,51 @@ static void test_counts(void **state) {
   assert_true(stats.latency_us_p50 > 0 && stats.latency_us_p50 <= stats.latency_us_p99);
 }
 
+/* ---- Turns ---- */
+
+static struct raw_call *start_turns(struct runtime_fixture *f, int turns) {
+  echo_request request = runtime_request("turns");
+  struct raw_call *call = raw_call_open(&f->channel, UNARY, NULL);
+  request.repeat = turns;
+  assert_true(runtime_send(call, &request));
+  raw_call_half_close(call);
+  return call;
+}
+
+/* A new call comes before the turns of those that have much to do, not behind a turn of each. */
+static void test_turns_do_not_hold_up_others(void **state) {
+  struct runtime_fixture *f = *state;
+  struct raw_call *slow[80];
+  f->echo.turn_us = 2000;
+  for (size_t i = 0; i < UNIT_COUNT(slow); i++)
+    slow[i] = start_turns(f, 1000000);
+  eventually(atomic_load(&f->echo.turns) > UNIT_COUNT(slow));
+  for (int i = 0; i < 5; i++) {
+    echo_request request = runtime_request("quick");
+    uint64_t before = atomic_load(&f->echo.turns);
+    assert_status_ok(runtime_unary(f, NULL, &request, NULL));
+    assert_true(atomic_load(&f->echo.turns) - before < UNIT_COUNT(slow) / 3);
+  }
+  for (size_t i = 0; i < UNIT_COUNT(slow); i++) {
+    raw_call_cancel(slow[i]);
+    assert_status_code(raw_call_finish(slow[i]), STATUS_CANCELLED);
+    raw_call_free(slow[i]);
+  }
+}
+
+static void test_turns_come_to_their_end(void **state) {
+  struct runtime_fixture *f = *state;
+  struct raw_call *calls[10];
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++)
+    calls[i] = start_turns(f, 100);
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++) {
+    runtime_expect(calls[i], "turns", 0);
+    assert_status_ok(raw_call_finish(calls[i]));
+    raw_call_free(calls[i]);
+  }
+  assert_int_equal(atomic_load(&f->echo.turns), 100 * UNIT_COUNT(calls));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_echoes, runtime_start, runtime_stop),
@@ -369,6 +414,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_drain_waits_for_calls, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_drain_cancels_at_the_deadline, runtime_start, runtime_stop),
       cmocka_unit_test_setup_teardown(test_second_drain_is_earlier, runtime_start, runtime_stop),
+      cmocka_unit_test_setup_teardown(test_turns_do_not_hold_up_others, runtime_start, runtime_stop),
+      cmocka_unit_test_setup_teardown(test_turns_come_to_their_end, runtime_start, runtime_stop),
       cmocka_unit_test(test_refuses_settings),
       cmocka_unit_test(test_polled_by_another),
       cmocka_unit_test_setup_teardown(test_counts, runtime_start, runtime_stop),

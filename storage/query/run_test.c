@@ -345,8 +345,10 @@ static void nearest_puts_the_distance_into_the_record(void **state) {
 /* Also where the best do not fit into the memory, and all are sorted in files. */
 static void nearest_ends_at_its_limit(void **state) {
   (void)state;
-  struct query_nearest nearest = {
-      .field = build_field_path("v"), .vector = BUILD_VECTOR(100, 1), .measure = QUERY_EUCLIDEAN, .limit = 500};
+  struct query_nearest nearest = {.field = build_field_path("v"),
+                                  .vector = BUILD_VECTOR(100, 1),
+                                  .measure = QUERY_EUCLIDEAN,
+                                  .limit = 500};
   struct query query = build_query("", "rows");
   struct query_run_options small = options;
   struct query_stats in_memory, spilled;

@@ -21,6 +21,12 @@ struct echo_call {
   struct buf text, payload; /* of a client stream */
 };
 
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static void pause_us(int64_t us) {
   struct timespec time = {us / 1000000, (us % 1000000) * 1000};
   nanosleep(&time, NULL);
@@ -109,6 +115,27 @@ static void *unary_thread(void *argument) {
   atomic_fetch_sub(&echo->threads, 1);
   return NULL;
 }
+
+/* ---- Turns ---- */
+
+static void take_turn(struct rpc_call *call, void *argument) {
+  struct echo_call *state = argument;
+  int64_t until_us = now_us() + state->echo->turn_us;
+  while (now_us() < until_us)
+    ;
+  atomic_fetch_add(&state->echo->turns, 1);
+  if (--state->left > 0)
+    rpc_call_yield(call);
+  else
+    answer_unary(call, state->request);
+}
+
+static void turns_cancelled(struct rpc_call *call, void *argument) {
+  (void)argument;
+  rpc_call_finish(call, status_default(STATUS_CANCELLED));
+}
+
+static const struct rpc_call_events turn_events = {.drained = take_turn, .cancelled = turns_cancelled};
 
 /* ---- Streams of responses ---- */
 
@@ -214,12 +241,19 @@ static void answer_stream(struct echo_call *state, const echo_request *request, 
 /* ---- Handlers ---- */
 
 static void unary(struct rpc_call *call, const echo_request *request) {
-  if (request->delay_us <= 0) {
+  bool takes_turns = request->repeat > 0;
+  if (request->delay_us <= 0 && !takes_turns) {
     answer_unary(call, request);
     return;
   }
   struct echo_call *state = new_state(call, false);
   state->request = request;
+  if (takes_turns) {
+    state->left = request->repeat;
+    rpc_call_watch(call, &turn_events, state);
+    rpc_call_yield(call);
+    return;
+  }
   atomic_fetch_add(&state->echo->threads, 1);
   pthread_t thread;
   int failed = pthread_create(&thread, NULL, unary_thread, state);

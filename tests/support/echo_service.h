@@ -9,8 +9,12 @@
 
 #include "rpc/server.h"
 
-/* Zeroed memory is ready. Outlives the server; wait with echo_service_fini before it goes. */
+/* Unary calls with `repeat` take so many turns (rpc_call_yield) before they are answered.
+ *
+ * Zeroed memory is ready. Outlives the server; wait with echo_service_fini before it goes. */
 struct echo_service {
+  int64_t turn_us;            /* how long a turn keeps its thread busy */
+  _Atomic uint64_t turns;     /* taken */
   _Atomic uint32_t threads;   /* under way */
   _Atomic uint64_t cancelled; /* `cancelled` events of streams */
   _Atomic uint64_t released;  /* `released` events of streams */
