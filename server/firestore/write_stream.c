@@ -200,7 +200,7 @@ static void answer(struct write_stream *stream) {
     bool full = rpc_call_send(call, &stream->answer) == RPC_SEND_FULL;
     stream->state = full ? WRITE_BLOCKED : WRITE_READY; /* if closed: `cancelled` comes */
     if (!full && stream->stops)
-      rpc_call_yield(call); /* `drained` ends it */
+      rpc_call_wake(call); /* `drained` ends it */
     else if (!full)
       rpc_call_receive_next(call);
   }
