@@ -13,7 +13,7 @@
  *
  * Zeroed memory is ready. Outlives the server; wait with echo_service_fini before it goes. */
 struct echo_service {
-  int64_t turn_us;            /* how long a turn keeps its thread busy */
+  _Atomic int64_t turn_us;    /* how long a turn keeps its thread busy */
   _Atomic uint64_t turns;     /* taken */
   _Atomic uint32_t threads;   /* under way */
   _Atomic uint64_t cancelled; /* `cancelled` events of streams */
