@@ -2,14 +2,14 @@
  *
  * The first scan leads. For each of its entries the others are moved to the same suffix; where one stands
  * past it, the leader seeks there. All have the same suffix columns in the same order of bytes, so that every
- * step goes forward, and long stretches that one of them does not have are never read. */
+ * step goes forward, and of long stretches that one of them does not have only the first entries are read. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
 #include "storage/query/stream.h"
 
-/* A seek costs as much as some ten steps. */
+/* A seek costs as much as some ten steps. Where steps did not reach, fewer are tried the next time. */
 enum { STEPS_BEFORE_SEEK = 10 };
 
 struct scan {
@@ -17,6 +17,7 @@ struct scan {
   struct kv_iter *iter; /* NULL before the first entry and after a pause */
   struct buf reached;   /* the key that it stood on when it was closed */
   bool has_reached, ended;
+  unsigned steps; /* to try before a seek */
 };
 
 enum place {
@@ -114,19 +115,26 @@ static status scan_seek(struct index_stream *self, struct scan *scan, str suffix
   return moved(self, scan, kv_iter_seek(scan->iter, buf_str(&self->seek_key)));
 }
 
-/* Moves a follower to `suffix` or past it. */
+static bool is_there(const struct index_stream *self, const struct scan *scan, str suffix) {
+  return scan->ended || compare(self, suffix_of(scan), suffix) >= 0;
+}
+
+/* Moves a scan to `suffix` or past it. */
 static status follow(struct index_stream *self, struct scan *scan, str suffix) {
   if (scan->iter == NULL) {
     STATUS_TRY(scan_open(self, scan));
     return scan_seek(self, scan, suffix);
   }
-  for (int i = 0; i < STEPS_BEFORE_SEEK; i++) {
-    if (scan->ended || compare(self, suffix_of(scan), suffix) >= 0)
-      return status_ok();
-    STATUS_TRY(scan_next(self, scan));
-  }
-  if (scan->ended || compare(self, suffix_of(scan), suffix) >= 0)
+  if (is_there(self, scan, suffix))
     return status_ok();
+  for (unsigned i = 0; i < scan->steps; i++) {
+    STATUS_TRY(scan_next(self, scan));
+    if (is_there(self, scan, suffix)) {
+      scan->steps = STEPS_BEFORE_SEEK;
+      return status_ok();
+    }
+  }
+  scan->steps = (scan->steps + 1) / 2;
   return scan_seek(self, scan, suffix);
 }
 
@@ -183,7 +191,7 @@ static status join(struct index_stream *self, bool *ret_all) {
     if (scan->ended) {
       self->place = AT_END;
     } else if (!str_eq(suffix_of(scan), suffix)) {
-      STATUS_TRY(scan_seek(self, leader, suffix_of(scan)));
+      STATUS_TRY(follow(self, leader, suffix_of(scan)));
     } else {
       continue;
     }
@@ -405,8 +413,10 @@ status stream_index_open(struct stream_context *context, const struct plan_branc
   self->sources = sources;
   self->column_values = column_values;
   self->scan_count = branch->scan_count;
-  for (size_t i = 0; i < branch->scan_count; i++)
+  for (size_t i = 0; i < branch->scan_count; i++) {
     self->scans[i].plan = &branch->scans[i];
+    self->scans[i].steps = STEPS_BEFORE_SEEK;
+  }
   buf_append_str(&self->key, context->plan->where_key);
   *ret = &self->base;
   return status_ok();
