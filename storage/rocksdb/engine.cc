@@ -399,7 +399,7 @@ const size_t near_count_min = 4;
 /* Neighbours differ in their ends; keys made at random differ early, and are not tried. */
 const size_t near_tail_bytes = 8;
 /* From one key to the next, over what lies between; then a seek is cheaper. */
-const int near_steps_max = 4;
+const int near_steps_max = 8;
 /* Deletions and old versions on the way to a key; then gets, which do not meet them. */
 const uint64_t near_skips_max = 64;
 /* What is longer is not copied but pinned, by gets. */
