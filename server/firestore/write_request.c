@@ -4,11 +4,6 @@
 #include "base/wire.h"
 #include "storage/document/codec.h"
 
-status write_request_no_memory(void) {
-  return status_make(STATUS_RESOURCE_EXHAUSTED,
-                     "The request needs more memory than a call may take. Split it.");
-}
-
 static str opaque(ProtobufCBinaryData bytes) {
   return str_make(bytes.data, bytes.len);
 }
