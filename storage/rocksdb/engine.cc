@@ -134,7 +134,7 @@ void stop_counting() {
 /* A get without malloc: each thread keeps some pins. What is pinned here may be released elsewhere. */
 class PinPool {
 public:
-  PinPool() { stop_counting(); }
+  PinPool() noexcept { stop_counting(); }
   PinPool(const PinPool &) = delete;
   PinPool &operator=(const PinPool &) = delete;
   ~PinPool() {
