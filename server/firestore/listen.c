@@ -69,6 +69,8 @@ static status parse(struct listen_stream *stream, const Google__Firestore__V1__L
   case GOOGLE__FIRESTORE__V1__LISTEN_REQUEST__TARGET_CHANGE_REMOVE_TARGET:
     ret->kind = LISTEN_REQUEST_REMOVE;
     ret->id = message->remove_target;
+    if (ret->id <= 0)
+      return status_make(STATUS_INVALID_ARGUMENT, "remove_target names no target.");
     return status_ok();
   case GOOGLE__FIRESTORE__V1__LISTEN_REQUEST__TARGET_CHANGE__NOT_SET:
   default:

@@ -113,7 +113,20 @@ static bool is_verdict(const status *why) {
          why->code == STATUS_UNIMPLEMENTED || why->code == STATUS_UNAUTHENTICATED;
 }
 
+static int32_t choose_id(struct listen_stream *stream) {
+  if (stream->next_id < FIRST_SERVER_ID)
+    stream->next_id = FIRST_SERVER_ID;
+  do
+    stream->next_id = stream->next_id == INT32_MAX ? FIRST_SERVER_ID : stream->next_id + 1;
+  while (find_target(stream, stream->next_id) < stream->target_count);
+  return stream->next_id;
+}
+
+/* One whose id was to be chosen gets one to end with: without an id the message would be about all targets.
+ */
 static status remove_with_cause(struct listen_stream *stream, int32_t id, const status *why, enum step *ret) {
+  if (id == 0)
+    id = choose_id(stream);
   size_t at = find_target(stream, id);
   if (at < stream->target_count)
     drop_target(stream, at);
@@ -133,14 +146,6 @@ static bool make_room(struct listen_stream *stream) {
   return true;
 }
 
-static void choose_id(struct listen_stream *stream, struct listen_target *target) {
-  if (stream->next_id < FIRST_SERVER_ID)
-    stream->next_id = FIRST_SERVER_ID;
-  do
-    target->id = stream->next_id = stream->next_id == INT32_MAX ? FIRST_SERVER_ID : stream->next_id + 1;
-  while (find_target(stream, target->id) < stream->target_count);
-}
-
 /* Takes the target. */
 static status add_target(struct listen_stream *stream, struct listen_target *target, enum step *ret) {
   status why = status_ok();
@@ -158,7 +163,7 @@ static status add_target(struct listen_stream *stream, struct listen_target *tar
     return no_memory();
   }
   if (target->id == 0)
-    choose_id(stream, target);
+    target->id = choose_id(stream);
   stream->targets[stream->target_count++] = target;
   STATUS_TRY(change_target_add(&stream->listener, &target->watch));
   struct listen_target_news news = {.type = LISTEN_ADD, .target_id = target->id};

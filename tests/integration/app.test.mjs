@@ -1,6 +1,7 @@
 // Apps on the mobile and web SDK (in Node it speaks gRPC, as on phones): listening, offline work, convergence; and
 // listening with the server SDK.
 import assert from 'node:assert/strict';
+import { cpSync, rmSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fs, phone, switchAllOff, switchOff, until } from './support/app.mjs';
 import { connect, disconnectAll } from './support/sdk.mjs';
@@ -182,6 +183,57 @@ test('what a client remembers wrongly is found out by the existence filter', asy
   await fs.enableNetwork(b.db);
   const again = follow(all);
   await again.shows('5,6,7,8,9');
+});
+
+test('a server that was put back to an older state: the existence filter tells, limbo documents are resolved', { skip: skerryOnly }, async () => {
+  const own = await startServer(), at = own.address, copy = `${own.dataDir}-copy`;
+  const listenOn = async (address) => ((own.options.args = ['--dev', '--listen', address]), own.start());
+  const [a, b] = pair(own);
+  const mismatches = [], unhook = fs._TestingHooks.onExistenceFilterMismatch((one) => mismatches.push(one));
+  for (let n = 0; n < 5; n++) await fs.setDoc(fs.doc(a.db, `c/${n}`), { n });
+  await own.stop();
+  cpSync(own.dataDir, copy, { recursive: true });
+  await listenOn(at);
+  const shown = follow(fs.query(fs.collection(b.db, 'c'), fs.orderBy('n'))), few = follow(fs.query(fs.collection(b.db, 'c'), fs.orderBy('n', 'desc'), fs.limit(3)));
+  for (let n = 5; n < 10; n++) await fs.setDoc(fs.doc(a.db, `c/${n}`), { n });
+  await shown.shows('0,1,2,3,4,5,6,7,8,9');
+  await few.shows('9,8,7');
+  await own.stop();
+  rmSync(own.dataDir, { recursive: true });
+  cpSync(copy, own.dataDir, { recursive: true });
+  rmSync(copy, { recursive: true });
+  // A commit that the phones do not see: so the store's time is past their tokens'.
+  await listenOn('127.0.0.1:0');
+  const other = phone(own, { project: a.project });
+  await fs.setDoc(fs.doc(other.db, 'd/x'), {});
+  await switchOff(other);
+  await own.stop();
+  await listenOn(at);
+  await shown.shows('0,1,2,3,4');
+  await few.shows('4,3,2');
+  assert.deepEqual(mismatches.map((one) => [one.localCacheCount, one.existenceFilterCount, one.bloomFilter?.applied]), [[10, 5, true]]);
+  unhook();
+  await switchOff(a);
+  await switchOff(b);
+  await own.close();
+});
+
+test('what a phone has kept and is gone: limbo documents of a query with a limit are resolved', async () => {
+  const a = phone(server), keep = fs.memoryLocalCache({ garbageCollector: fs.memoryLruGarbageCollector() });
+  const b = phone(server, { project: a.project, settings: { localCache: keep } });
+  for (let n = 0; n < 8; n++) await fs.setDoc(fs.doc(a.db, `c/${n}`), { n });
+  const all = follow(fs.collection(b.db, 'c'));
+  await all.shows('0,1,2,3,4,5,6,7');
+  all.stop();
+  await fs.disableNetwork(b.db);
+  await fs.deleteDoc(fs.doc(a.db, 'c/0'));
+  await fs.setDoc(fs.doc(a.db, 'c/1'), { n: 100 });
+  const first = follow(fs.query(fs.collection(b.db, 'c'), fs.orderBy('n'), fs.limit(3)));
+  await first.until(() => first.ids() === '0,1,2', 'what the phone remembers');
+  await fs.enableNetwork(b.db);
+  await first.shows('2,3,4');
+  await fs.setDoc(fs.doc(a.db, 'c/2'), { n: 50 });
+  await first.shows('3,4,5');
 });
 
 test('the server SDK follows documents and queries', async () => {

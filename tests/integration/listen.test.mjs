@@ -259,6 +259,9 @@ test('what is wrong with one target ends it alone', async () => {
     assert.equal(listener.targets.get(10 + i).removed, 'INVALID_ARGUMENT', `${i}: ${listener.targets.get(10 + i).why}`);
   }
   await listener.current(1);
+  listener.send({ add_target: { target_id: 0, documents: {} } });
+  await listener.until(() => listener.log.at(-1).target_change?.cause, 'an id that was to be chosen is refused');
+  assert.equal(listener.log.at(-1).target_change.target_ids.length, 1, 'it is about one target, not all');
   await listener.reached(await commit(database, set(database, 'c/b')));
   assert.deepEqual(listener.names(1), ['c/a', 'c/b']);
   listener.remove(999);
@@ -271,6 +274,7 @@ test('what is wrong with a message ends the stream', async () => {
   const { database } = await listening();
   const cases = [
     [{ database: '' }], [{ database: 'nonsense' }], [{ database: database.name }],
+    [{ remove_target: 0 }], [{ remove_target: -1 }],
     [{ add_target: { target_id: -5, ...documentsTarget(database.doc('c/a')) } }],
     [{ add_target: { target_id: 1, ...documentsTarget(database.doc('c/a')) } }, { database: freshDatabase().name, remove_target: 1 }],
   ];
