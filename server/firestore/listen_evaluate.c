@@ -166,7 +166,7 @@ static struct listen_members *members_pack(const struct listen_member *items, si
 static bool exists(struct listen_evaluation *e, str name, status *ret) {
   struct doc_path path;
   struct kv_value value = {0};
-  str key;
+  str key = {NULL, 0};
   *ret = doc_path_parse_document(name, &path);
   if (status_is_ok(ret))
     *ret = doc_key_from_path(&path, &e->scratch, &key);

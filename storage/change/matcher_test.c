@@ -104,7 +104,7 @@ static status resolve(void *argument, struct kv_reader *reader, kv_version versi
   struct arena arena;
   arena_init(&arena, NULL, 0, 1 << 20);
   struct doc_record record = {.create_us = version, .update_us = version};
-  str bytes;
+  str bytes = {NULL, 0};
   status result = doc_encode_fields(put->fields, &arena, &record.fields);
   if (status_is_ok(&result))
     result = doc_record_encode(&record, &arena, &bytes);

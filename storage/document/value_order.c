@@ -560,6 +560,8 @@ bool doc_order_number(str encoded, double *ret, bool *ret_is_whole, int64_t *ret
   uint64_t bits = sortable ^ (sortable >> 63 != 0 ? UINT64_C(1) << 63 : UINT64_MAX);
   double number;
   memcpy(&number, &bits, sizeof number);
+  /* cppcheck reads no hexadecimal floats. */
+  // cppcheck-suppress incorrectLogicOperator
   bool whole = number >= -0x1p63 && number < 0x1p63 && (double)(int64_t)number == number;
   *ret_is_whole = whole;
   *ret = number;

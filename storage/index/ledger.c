@@ -34,6 +34,7 @@ static const struct index_ledger_rule *find_exact(struct index_rules rules,
     size_t middle = low + (high - low) / 2;
     int order = doc_field_path_compare(&rules.items[middle].field, field);
     if (order == 0)
+      // cppcheck-suppress returnDanglingLifetime
       return &rules.items[middle];
     if (order < 0)
       low = middle + 1;

@@ -199,7 +199,7 @@ static status next_database(struct index_expiry *expiry, kv_snapshot snapshot, b
   status s = kv_iter_open(snapshot, KV_DOCUMENTS, buf_str(&after), (str){NULL, 0}, false, &iter);
   buf_fini(&after);
   STATUS_TRY(s);
-  str database;
+  str database = {NULL, 0};
   *ret_found = kv_iter_next(iter);
   s = kv_iter_status(iter);
   if (*ret_found && status_is_ok(&s))

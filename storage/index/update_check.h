@@ -4,6 +4,7 @@
 #ifndef SKERRY_STORAGE_INDEX_UPDATE_CHECK_H
 #define SKERRY_STORAGE_INDEX_UPDATE_CHECK_H
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -165,6 +166,7 @@ static void second_add(const struct second *s, const struct index_shape *shape,
   index_prefix(shape, &s->collection, doc_path_collection_id(s->document), &key);
   for (size_t i = 0; i < shape->column_count; i++) {
     bool cut;
+    assert(values != NULL); /* only names have no columns */
     doc_order_encode(values[i], shape->columns[i].order, &key, &cut);
     flags[i] = (uint8_t)flags_of(values[i], cut);
   }

@@ -110,7 +110,7 @@ static bool is_of_document(const status *s) {
 
 static status check_document(struct verifying *v, str key, str stored) {
   struct doc_path path;
-  struct doc_record record;
+  struct doc_record record = {0};
   status s = doc_key_to_path(key, &v->arena, &path);
   if (status_is_ok(&s))
     s = doc_record_decode(stored, &record);

@@ -169,6 +169,7 @@ static status gather(struct fetch_stream *self, bool *ret_turn) {
   while (self->count < self->wanted && !self->input_ended && !*ret_turn) {
     enum stream_step step;
     struct stream_item item;
+    // cppcheck-suppress returnDanglingLifetime
     STATUS_TRY(stream_next(self->input, &step, &item));
     self->input_ended = step == STREAM_END;
     *ret_turn = step == STREAM_TURN;

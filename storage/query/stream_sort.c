@@ -23,6 +23,7 @@ static status gather(struct sort_stream *self, bool *ret_all) {
   while (self->at < self->count) {
     enum stream_step step;
     struct stream_item item;
+    // cppcheck-suppress returnDanglingLifetime
     STATUS_TRY(stream_next(self->inputs[self->at], &step, &item));
     if (step == STREAM_TURN)
       return status_ok();

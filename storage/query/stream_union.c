@@ -28,6 +28,7 @@ static status fill(struct union_stream *self, bool *ret_all) {
     if (head->state != NEEDED)
       continue;
     enum stream_step step;
+    // cppcheck-suppress returnDanglingLifetime
     STATUS_TRY(stream_next(head->stream, &step, &head->item));
     if (step == STREAM_TURN) {
       *ret_all = false;
