@@ -101,6 +101,10 @@ void rpc_call_yield(struct rpc_call *call);
 /* Has `drained` called soon, on the queue's thread: for a call that waits for something, once it is there.
  * Any thread, of a call that others cannot finish meanwhile; not again before that. */
 void rpc_call_wake(struct rpc_call *call);
+/* Between the two, what is sent gathers, as it does while a handler runs: several messages that are made at
+ * once by another thread go out in one write. Short, and before the finish. */
+void rpc_call_cork(struct rpc_call *call);
+void rpc_call_uncork(struct rpc_call *call);
 /* Bytes that wait in the queue now. */
 size_t rpc_call_send_queue_bytes(const struct rpc_call *call);
 

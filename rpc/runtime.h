@@ -160,6 +160,7 @@ struct rpc_call {
   bool cancel_delivered;
   struct rpc_send_queue sending;
   bool in_handler;            /* messages gather until it returns */
+  bool is_corked;             /* likewise, by rpc_call_cork */
   bool send_busy;             /* a batch that sends is under way */
   bool finished;              /* the handler gave the result */
   bool keeps_queue;           /* an error goes out after what is queued */

@@ -14,9 +14,9 @@
  *   with the status was started; nothing follows it. Only the thread that moves the call out of quiet starts
  * a batch, after it let go of the mutex; so batches never overlap and gRPC is never called with it held.
  *
- *   - While a handler or an event runs (in_handler) nothing starts: what it sends gathers, and a short stream
- *     goes out with its status in a few batches. It is started when the handler returns, on the queue's
- * thread.
+ *   - While a handler or an event runs (in_handler), or another thread says so (is_corked), nothing starts:
+ * what it sends gathers, and a short stream goes out with its status in a few batches. It is started when the
+ * handler returns, on the queue's thread.
  *   - A finish with OK waits for the messages in the queue, one with an error drops them.
  *   - GRPC_WRITE_BUFFER_HINT is given when more messages wait behind this one; so the last one of a burst
  * always flushes. Never with the headers: gRPC would then wait for ever.
@@ -98,7 +98,8 @@ static void sent(struct rpc_call *call) {
 static void pump(struct rpc_call *call) {
   struct rpc_send_queue *queue = &call->sending;
   bool can_send = queue->count > 0 && !call->broken;
-  if (call->in_handler || call->send_busy || call->final_started || (!can_send && !call->finished)) {
+  if (call->in_handler || call->is_corked || call->send_busy || call->final_started ||
+      (!can_send && !call->finished)) {
     pthread_mutex_unlock(&call->mutex);
     return;
   }
@@ -232,6 +233,19 @@ enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
   return result;
 }
 
+void rpc_call_cork(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  assert(!call->is_corked && !call->finished);
+  call->is_corked = true;
+  pthread_mutex_unlock(&call->mutex);
+}
+
+void rpc_call_uncork(struct rpc_call *call) {
+  pthread_mutex_lock(&call->mutex);
+  call->is_corked = false;
+  pump(call);
+}
+
 size_t rpc_call_send_queue_bytes(const struct rpc_call *call) {
   pthread_mutex_t *mutex = &((struct rpc_call *)(uintptr_t)call)->mutex;
   pthread_mutex_lock(mutex);
@@ -278,8 +292,8 @@ static void leave_handler(struct rpc_call *call) {
 static void init(struct rpc_call *call) {
   call->send_tag.run = send_done;
   call->receive_tag.run = receive_done;
-  call->in_handler = call->send_busy = call->finished = call->final_started = false;
   call->broken = call->keeps_queue = call->was_full = call->half_closed = call->has_message_arena = false;
+  call->in_handler = call->is_corked = call->send_busy = call->finished = call->final_started = false;
   call->sending = (struct rpc_send_queue){0};
 }
 

@@ -417,7 +417,7 @@ static status stream_status(status result) {
   return result;
 }
 
-enum listen_turn listen_stream_run(struct listen_stream *stream, status *ret_end) {
+static enum listen_turn run(struct listen_stream *stream, status *ret_end) {
   enum step last = STEP_AGAIN;
   for (unsigned i = 0; i < TURN_STEPS && last == STEP_AGAIN; i++) {
     if (is_ended(stream, false, ret_end))
@@ -435,6 +435,14 @@ enum listen_turn listen_stream_run(struct listen_stream *stream, status *ret_end
   if (last == STEP_BLOCKED && stream->has_unsent)
     listen_give_place(stream);
   return last == STEP_AGAIN ? LISTEN_MORE : LISTEN_REST;
+}
+
+/* A change and its snapshot go out together. */
+enum listen_turn listen_stream_run(struct listen_stream *stream, status *ret_end) {
+  rpc_call_cork(stream->call);
+  enum listen_turn turn = run(stream, ret_end);
+  rpc_call_uncork(stream->call);
+  return turn;
 }
 
 void listen_stream_fini(struct listen_stream *stream) {
