@@ -10,7 +10,7 @@
 
 /* Numbers above what files and listeners of this process take. The range is bounded because the kernel's
  * table of descriptors grows to the highest number in use: 8 bytes each. */
-enum { RANGE_FIRST = 1024, RANGE_COUNT_MAX = 64 * 1024 };
+enum { RANGE_FIRST = 1024, RANGE_COUNT_MAX = 64 * 1024, BLOCK_ENTRIES = 128 };
 
 /* Memory of entries is reused for entries only and freed with the table, so that a thread that loses the race
  * in rpc_peers_find reads a stale count, never freed memory. */
@@ -19,7 +19,14 @@ struct entry {
   _Atomic uint32_t refs;
   uint64_t inode;
   int fd;
-  struct entry *next_free, *next_all;
+  struct entry *next_free;
+};
+
+/* An entry outlives its connection until the descriptor's number comes round again. One by one between the
+ * memory of thousands of connections they would keep the heap from giving that back. */
+struct block {
+  struct block *next;
+  struct entry entries[BLOCK_ENTRIES];
 };
 
 struct rpc_peers {
@@ -27,7 +34,8 @@ struct rpc_peers {
   uint64_t fd_count;
   _Atomic(struct entry *) *by_fd;
   pthread_mutex_t mutex; /* the rest */
-  struct entry *free, *all;
+  struct entry *free;
+  struct block *blocks;
   int next_fd, range_end;
   uint64_t total;
 };
@@ -53,10 +61,10 @@ struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
 void rpc_peers_free(struct rpc_peers *peers) {
   if (peers == NULL)
     return;
-  while (peers->all != NULL) {
-    struct entry *next = peers->all->next_all;
-    free(peers->all);
-    peers->all = next;
+  while (peers->blocks != NULL) {
+    struct block *next = peers->blocks->next;
+    free(peers->blocks);
+    peers->blocks = next;
   }
   pthread_mutex_destroy(&peers->mutex);
   free(peers->by_fd);
@@ -84,16 +92,18 @@ static uint64_t socket_inode(int fd) {
 
 /* With the mutex held. */
 static struct entry *take_entry(struct rpc_peers *peers) {
+  struct block *block = peers->free != NULL ? NULL : calloc(1, sizeof *block);
+  if (block != NULL) {
+    block->next = peers->blocks;
+    peers->blocks = block;
+    for (size_t i = 0; i < BLOCK_ENTRIES; i++) {
+      block->entries[i].next_free = peers->free;
+      peers->free = &block->entries[i];
+    }
+  }
   struct entry *entry = peers->free;
-  if (entry != NULL) {
+  if (entry != NULL)
     peers->free = entry->next_free;
-    return entry;
-  }
-  entry = calloc(1, sizeof *entry);
-  if (entry != NULL) {
-    entry->next_all = peers->all;
-    peers->all = entry;
-  }
   return entry;
 }
 
@@ -168,22 +178,29 @@ void rpc_peers_release(struct rpc_peers *peers, const struct rpc_peer *peer) {
   unref(peers, (struct entry *)(uintptr_t)peer);
 }
 
+/* With the mutex held. Takes the entry out if its connection is gone. */
+static bool take_gone(struct rpc_peers *peers, struct entry *entry, uint64_t *open) {
+  int fd = entry->fd;
+  if ((uint64_t)fd >= peers->fd_count || atomic_load(&peers->by_fd[fd]) != entry)
+    return false;
+  if (socket_inode(fd) == entry->inode) {
+    ++*open;
+    return false;
+  }
+  atomic_store_explicit(&peers->by_fd[fd], NULL, memory_order_release);
+  return true;
+}
+
 uint64_t rpc_peers_count(struct rpc_peers *peers) {
   uint64_t open = 0;
   struct entry *gone = NULL;
   pthread_mutex_lock(&peers->mutex); /* nobody enters meanwhile; fstat does not block on sockets */
-  for (struct entry *entry = peers->all; entry != NULL; entry = entry->next_all) {
-    int fd = entry->fd;
-    if ((uint64_t)fd >= peers->fd_count || atomic_load(&peers->by_fd[fd]) != entry)
-      continue;
-    if (socket_inode(fd) == entry->inode) {
-      open++;
-      continue;
-    }
-    atomic_store_explicit(&peers->by_fd[fd], NULL, memory_order_release);
-    entry->next_free = gone; /* free for use: entries in the table are in no list */
-    gone = entry;
-  }
+  for (struct block *block = peers->blocks; block != NULL; block = block->next)
+    for (size_t i = 0; i < BLOCK_ENTRIES; i++)
+      if (take_gone(peers, &block->entries[i], &open)) {
+        block->entries[i].next_free = gone; /* free for use: entries in the table are in no list */
+        gone = &block->entries[i];
+      }
   pthread_mutex_unlock(&peers->mutex);
   while (gone != NULL) {
     struct entry *next = gone->next_free;
