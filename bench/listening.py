@@ -208,6 +208,8 @@ def goals(results):
         ("the same against the emulator", results.ratio("skerry listen rate", "emulator listen rate"), 8, True, ""),
         *[(f"commits with 10,000 idle listeners ({name}) against without",
            results.ratio(f"commit, {shape} idle", f"commit, {shape} gone"), 0.9, True, "") for shape, name in SHAPES],
+        *[(f"the same in processor time of the server ({name})",
+           results.ratio(f"commit, {shape} idle", f"commit, {shape} gone", "cpu_us"), 1.1, False, "times") for shape, name in SHAPES],
         ("resident, an idle listener on its own connection", kib("bytes of a listener"), 40, False, "KB"),
         ("resident, a target of 1,000 on one stream", kib("bytes of a target"), 2, False, "KB"),
         ("resident after 10,000 listeners came and went, over before", back, 2, False, "MB"),
