@@ -260,7 +260,9 @@ void rpc_call_finish(struct rpc_call *call, status result) {
 
 void rpc_call_finish_in_order(struct rpc_call *call, status result) {
   assert(rpc_call_is_stream(call));
-  call->keeps_queue = true; /* read by rpc_stream_finish only, below */
+  pthread_mutex_lock(&call->mutex);
+  call->keeps_queue = true;
+  pthread_mutex_unlock(&call->mutex);
   rpc_call_finish(call, result);
 }
 
