@@ -89,7 +89,7 @@ static bool do_rounds(struct listeners *all, double seconds, uint32_t bytes) {
   double taken = seconds_since(begin);
   printf("{\"calls\":%llu,\"per_s\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%lld,"
          "\"answered_p50_us\":%.0f,\"client_cpu_s\":%.3f}\n",
-         (unsigned long long)(last.total * each), (double)(last.total * each) / taken,
+         (unsigned long long)last.total * each, (double)last.total * (double)each / taken,
          histogram_quantile(&last, 0.5), histogram_quantile(&last, 0.99), (long long)last.max_us,
          histogram_quantile(&answered, 0.5), cpu_seconds() - cpu);
   return true;
@@ -152,10 +152,13 @@ static bool do_fill(struct listeners *all, unsigned count, uint32_t bytes) {
 }
 
 static bool do_line(struct listeners *all, const char *line) {
-  char command[16] = "";
-  double number = 0;
-  unsigned bytes = 0;
-  int count = sscanf(line, "%15s %lf %u", command, &number, &bytes);
+  char command[16] = "", *end;
+  int length = 0, count = sscanf(line, "%15s%n", command, &length);
+  double number = strtod(line + length, &end);
+  count += end != line + length;
+  const char *rest = end;
+  unsigned bytes = (unsigned)strtoul(rest, &end, 10);
+  count += count == 2 && end != rest;
   if (strcmp(command, "open") == 0 && count == 2)
     return do_open(all, false, number);
   if (strcmp(command, "resume") == 0 && count == 2)

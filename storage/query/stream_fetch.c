@@ -109,6 +109,7 @@ static void release(struct fetch_stream *self, size_t until) {
 static size_t bound_batch(struct fetch_stream *self, size_t count) {
   const struct kv_value *values = self->values + self->at;
   size_t total = 0, kept = 0;
+  assert(count > 0);
   for (size_t i = 0; i < count; i++)
     total += values[i].bytes.len;
   self->batch_max = BATCH_BYTES / (total / count + 1);
