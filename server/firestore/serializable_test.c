@@ -178,7 +178,9 @@ static void seats_write(struct attempt *a) {
   int taken = read_all(a, 's', &some);
   sched_yield();
   bool books = taken < SEATS && (taken == 0 || rand_r(a->seed) % 4 > 0);
-  key[1] = books ? (char)('A' + rand_r(a->seed) % 50) : some;
+  if (books)
+    some = (char)('A' + rand_r(a->seed) % 50);
+  key[1] = some;
   write_one(a, key, books ? 1 : -1);
 }
 static bool seats_is_broken(struct attempt *a) {
