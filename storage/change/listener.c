@@ -177,6 +177,8 @@ void change_listener_init(struct change_listener *listener, struct change_matche
 
 static void detach(struct change_listener *listener, struct change_target *target) {
   change_index_remove(&listener->matcher->index, target);
+  if (listener->matcher->index.count == 0)
+    change_watch(listener->matcher, false);
   *target->link = target->next;
   if (target->next != NULL)
     target->next->link = target->link;
@@ -264,7 +266,9 @@ kv_version change_listener_recover(struct change_listener *listener) {
 status change_target_add(struct change_listener *listener, struct change_target *target) {
   struct change_matcher *matcher = listener->matcher;
   pthread_mutex_lock(&matcher->mutex);
-  bool added = change_index_add(&matcher->index, target);
+  bool is_first = matcher->index.count == 0, added = change_index_add(&matcher->index, target);
+  if (added && is_first)
+    change_watch(matcher, true);
   if (added) {
     target->listener = listener;
     target->since = matcher->claimed;

@@ -6,7 +6,11 @@
  *   4. with it again, puts the events into queues, and moves on.
  *
  * A target that is added between 2 and 4 begins at the end of what the thread has claimed, so the batch owes
- * it nothing. */
+ * it nothing.
+ *
+ * A wake-up and a batch have their price, and on a box with two cores commits pay it. So while there are no
+ * targets the thread sleeps, whatever is committed (change_watch catches up when the first one comes), and
+ * after a batch that nobody wanted it gathers for GATHER_MS before it takes the next. */
 #include "storage/change/matcher.h"
 
 #include <assert.h>
@@ -23,6 +27,7 @@ enum {
   TRIES = 3,
   RETRY_MS = 50,
   TICK_MS = 1000,
+  GATHER_MS = 2,
 };
 
 struct batch {
@@ -149,12 +154,16 @@ static status load(struct batch *batch, struct change_step *step, kv_snapshot be
   return doc_decode_fields(record.fields, &batch->arena, &step->old_fields);
 }
 
+static bool is_wanted(const struct batch *batch) {
+  for (size_t i = 0; i < batch->count; i++)
+    if (batch->steps[i].wanted)
+      return true;
+  return false;
+}
+
 static status load_wanted(struct batch *batch) {
   kv_snapshot before, after;
-  bool any = false;
-  for (size_t i = 0; i < batch->count; i++)
-    any = any || batch->steps[i].wanted;
-  if (!any)
+  if (!is_wanted(batch))
     return status_ok();
   STATUS_TRY(kv_snapshot_at(batch->matcher->options.store, batch->since, &before));
   STATUS_TRY(kv_snapshot_at(batch->matcher->options.store, batch->until, &after));
@@ -194,8 +203,9 @@ static void batch_fini(struct batch *batch) {
   arena_fini(&batch->arena);
 }
 
-/* On success *until is how far it came. */
-static status run_batch(struct change_matcher *matcher, kv_version since, kv_version *until) {
+/* On success *until is how far it came; *ret_wanted is set if there was something for somebody. */
+static status run_batch(struct change_matcher *matcher, kv_version since, kv_version *until,
+                        bool *ret_wanted) {
   struct batch batch = {.matcher = matcher, .since = since, .until = *until};
   arena_init(&batch.arena, NULL, 0, BATCH_ARENA_BYTES);
   status result = read_keys(&batch);
@@ -206,6 +216,7 @@ static status run_batch(struct change_matcher *matcher, kv_version since, kv_ver
   if (status_is_ok(&result))
     result = deliver(&batch);
   *until = batch.until;
+  *ret_wanted = *ret_wanted || is_wanted(&batch);
   batch_fini(&batch);
   return result;
 }
@@ -229,18 +240,21 @@ static bool is_stopping(struct change_matcher *matcher) {
   return stopping;
 }
 
-static void catch_up(struct change_matcher *matcher, kv_version until) {
+/* Whether there was something for somebody. */
+static bool catch_up(struct change_matcher *matcher, kv_version until) {
   pthread_mutex_lock(&matcher->mutex);
   kv_version done = matcher->done;
-  matcher->claimed = until;
-  if (matcher->index.count == 0) { /* nobody watches anything */
+  if (done < until) /* not so if change_watch came before us */
+    matcher->claimed = until;
+  if (matcher->index.count == 0 && done < until) { /* nobody watches anything */
     move_on(matcher, until);
     done = until;
   }
   pthread_mutex_unlock(&matcher->mutex);
+  bool wanted = false;
   for (unsigned tries = 0; done < until && !is_stopping(matcher);) {
     kv_version reached = until;
-    status result = run_batch(matcher, done, &reached);
+    status result = run_batch(matcher, done, &reached, &wanted);
     if (status_is_ok(&result)) {
       done = reached;
       tries = 0;
@@ -250,6 +264,19 @@ static void catch_up(struct change_matcher *matcher, kv_version until) {
       lose_all(matcher, until, &result);
       done = until;
     }
+  }
+  return wanted;
+}
+
+void change_watch(struct change_matcher *matcher, bool watched) {
+  pthread_mutex_lock(&matcher->signal_mutex);
+  matcher->watched = watched;
+  kv_version published = matcher->published;
+  pthread_mutex_unlock(&matcher->signal_mutex);
+  /* What was committed while the thread slept is for nobody. With a batch under way it does not sleep. */
+  if (watched && matcher->claimed == matcher->done && matcher->done < published) {
+    matcher->claimed = published;
+    move_on(matcher, published);
   }
 }
 
@@ -285,8 +312,8 @@ static void *run(void *argument) {
   int64_t ticked_us = 0;
   kv_version done = matcher->done, published;
   while (wait_more(matcher, done, &published)) {
-    if (published > done)
-      catch_up(matcher, published);
+    if (published > done && !catch_up(matcher, published))
+      nanosleep(&(struct timespec){.tv_nsec = GATHER_MS * 1000000L}, NULL);
     done = published > done ? published : done;
     tick(matcher, &ticked_us);
   }
@@ -298,7 +325,8 @@ static void published(void *argument, kv_version version) {
   pthread_mutex_lock(&matcher->signal_mutex);
   if (version > matcher->published)
     matcher->published = version;
-  pthread_cond_signal(&matcher->signal);
+  if (matcher->watched)
+    pthread_cond_signal(&matcher->signal);
   pthread_mutex_unlock(&matcher->signal_mutex);
 }
 

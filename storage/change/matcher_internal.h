@@ -12,10 +12,11 @@ struct change_matcher {
   struct change_matcher_options options;
   pthread_t thread;
 
-  pthread_mutex_t signal_mutex; /* published, stopping; the store's thread takes it */
+  pthread_mutex_t signal_mutex; /* what follows; the store's thread takes it; inside of `mutex` if both */
   pthread_cond_t signal;
   kv_version published;
   bool stopping;
+  bool watched; /* there are targets: the thread is woken for each published version, not once a second */
 
   pthread_mutex_t mutex; /* all that follows */
   struct target_index index;
@@ -43,6 +44,9 @@ void change_snapshots(struct change_matcher *matcher, kv_version version);
 void change_heartbeat(struct change_matcher *matcher, int64_t now_us);
 void change_lose(struct change_listener *listener);
 void change_forget(struct change_listener *listener, const struct change_target *target);
+
+/* A first target came, or the last one went. */
+void change_watch(struct change_matcher *matcher, bool watched);
 
 bool change_index_add(struct target_index *index, struct change_target *target);
 void change_index_remove(struct target_index *index, struct change_target *target);

@@ -278,6 +278,29 @@ static void test_a_full_queue_is_lost_and_recovers(void **state) {
   arena_fini(&arena);
 }
 
+/* With no targets the thread sleeps, and a target that is added begins with what was committed meanwhile. */
+static void test_the_first_target_begins_at_the_newest_version(void **state) {
+  (void)state;
+  struct arena arena;
+  arena_init(&arena, NULL, 0, 1 << 20);
+  static const struct query_text text = {"w", false, false, -1};
+  struct query query;
+  make_query(&text, &arena, &query);
+  for (int i = 0; i < 50; i++) {
+    struct client client;
+    struct change_target target = {.query = &query};
+    client_init(&client);
+    kv_version before = write_document("w/1", i, false);
+    assert_status_ok(change_target_add(&client.listener, &target));
+    assert_true(target.since >= before);
+    kv_version after = write_document("w/1", i + 1000, false);
+    reach(&client, after);
+    assert_int_equal(client.matched, 1);
+    change_listener_fini(&client.listener);
+  }
+  arena_fini(&arena);
+}
+
 /* ---- Many threads ---- */
 
 static atomic_bool writing;
@@ -328,6 +351,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_places),
       cmocka_unit_test(test_a_full_queue_is_lost_and_recovers),
+      cmocka_unit_test(test_the_first_target_begins_at_the_newest_version),
       cmocka_unit_test(test_listeners_come_and_go_while_documents_change),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
