@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #include "base/arena.h"
+#include "storage/rocksdb/hash.h"
 #include "storage/rocksdb/recent.h"
 #include "storage/rocksdb/store_internal.h"
 
@@ -131,16 +132,7 @@ struct batch {
 /* ---- The table of a group's writes ---- */
 
 static uint64_t key_hash(const struct pipeline *p, unsigned space, str key) {
-  uint64_t h = p->hash_seed ^ (key.len * UINT64_C(0x9e3779b97f4a7c15)) ^ space;
-  for (size_t i = 0; i < key.len; i += 8) {
-    uint64_t word = 0;
-    memcpy(&word, key.ptr + i, key.len - i < 8 ? key.len - i : 8);
-    h = (h ^ word) * UINT64_C(0xbf58476d1ce4e5b9);
-    h ^= h >> 32;
-    h = h * UINT64_C(0x94d049bb133111eb) + p->hash_seed;
-    h ^= h >> 29;
-  }
-  return h;
+  return rocks_hash(p->hash_seed ^ space, key);
 }
 
 static uint32_t *table_slot(const struct group *g, uint64_t hash, unsigned space, str key) {
@@ -227,6 +219,8 @@ static status reader_of_group_get(struct pipeline *p, struct group *g, enum kv_s
       *ret = (struct kv_value){str_from(op->value, ENGINE_VALUE_PREFIX_BYTES), true, op->version, NULL};
     return status_ok();
   }
+  if (space == KV_DOCUMENTS && hot_find(p->store->hot, key, INT64_MAX, ret))
+    return status_ok();
   struct engine_pin *pin = NULL;
   str bytes = {0};
   int64_t version = 0;
@@ -534,6 +528,9 @@ static status group_encode(struct pipeline *p, struct group *g) {
 
 static void group_write(struct pipeline *p, struct group *g, kv_version newest) {
   struct rocks_store *store = p->store;
+  for (size_t i = 0; i < g->op_count; i++)
+    if (g->ops[i].space == KV_DOCUMENTS)
+      hot_forget(store->hot, g->ops[i].key, g->ops[i].version);
   status s = group_encode(p, g);
   if (status_is_ok(&s))
     s = engine_write(store->engine, g->batch, store->options.sync == KV_SYNC_ON);

@@ -183,6 +183,9 @@ static status rocks_get(kv_snapshot snapshot, enum kv_space space, str key, stru
   struct rocks_store *store = rocks_of(snapshot.store);
   if (snapshot.version < atomic_load_explicit(&store->oldest_history, memory_order_relaxed))
     return too_old();
+  bool may_be_hot = store->hot != NULL && space == KV_DOCUMENTS;
+  if (may_be_hot && hot_find(store->hot, key, snapshot.version, ret))
+    return status_ok();
   STATUS_TRY(rocks_enter(store));
   struct engine_pin *pin = NULL;
   str bytes = {0};
@@ -197,6 +200,8 @@ static status rocks_get(kv_snapshot snapshot, enum kv_space space, str key, stru
     *ret = (struct kv_value){0};
     return s;
   }
+  if (may_be_hot)
+    hot_offer(store->hot, key, snapshot.version, bytes, version);
   pin->driver = &rocks_driver;
   pin->owner = store;
   *ret = (struct kv_value){bytes, true, version, pin};
@@ -214,29 +219,60 @@ static void rocks_value_release(void *memory) {
 /* Keys that are read in one call to the engine: what fits on the stack. */
 enum { GET_MANY_CHUNK = 64 };
 
+/* Those of the keys that are not hot, in their order, and their places. */
+struct cold {
+  size_t count;
+  str keys[GET_MANY_CHUNK];
+  size_t places[GET_MANY_CHUNK];
+};
+
+static void find_hot(kv_snapshot snapshot, enum kv_space space, size_t count, const str *keys,
+                     struct kv_value *ret, struct cold *ret_cold) {
+  struct hot *hot = space == KV_DOCUMENTS ? rocks_of(snapshot.store)->hot : NULL;
+  ret_cold->count = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (hot != NULL && hot_find(hot, keys[i], snapshot.version, &ret[i]))
+      continue;
+    ret_cold->keys[ret_cold->count] = keys[i];
+    ret_cold->places[ret_cold->count++] = i;
+  }
+}
+
 static status get_chunk(kv_snapshot snapshot, enum kv_space space, size_t count, const str *keys,
                         struct kv_value *ret) {
   struct rocks_store *store = rocks_of(snapshot.store);
   struct engine_pin *pins[GET_MANY_CHUNK];
   str bytes[GET_MANY_CHUNK];
   int64_t versions[GET_MANY_CHUNK];
+  struct cold cold;
   assert(count <= GET_MANY_CHUNK);
-  STATUS_TRY(rocks_enter(store));
-  status s = engine_get_many(store->engine, space, count, keys, snapshot.version, pins, bytes, versions);
+  find_hot(snapshot, space, count, keys, ret, &cold);
+  if (cold.count == 0)
+    return status_ok();
+  status s = rocks_enter(store);
+  bool entered = status_is_ok(&s);
+  if (entered)
+    s = engine_get_many(store->engine, space, cold.count, cold.keys, snapshot.version, pins, bytes, versions);
   if (!status_is_ok(&s)) {
-    rocks_leave(store);
-    rocks_saw(store, &s);
+    if (entered) {
+      rocks_leave(store);
+      rocks_saw(store, &s);
+    }
+    for (size_t i = 0; i < count; i++)
+      kv_value_release(&ret[i]);
     return s;
   }
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < cold.count; i++) {
     if (pins[i] == NULL)
       continue;
+    if (store->hot != NULL && space == KV_DOCUMENTS)
+      hot_offer(store->hot, cold.keys[i], snapshot.version, bytes[i], versions[i]);
     /* Each value is inside on its own. We are, so the gate can only be closing behind us: a reader that is
      * turned away now must not be, since its value is already pinned. */
     gate_enter_again(&store->gate);
     pins[i]->driver = &rocks_driver;
     pins[i]->owner = store;
-    ret[i] = (struct kv_value){bytes[i], true, versions[i], pins[i]};
+    ret[cold.places[i]] = (struct kv_value){bytes[i], true, versions[i], pins[i]};
   }
   rocks_leave(store);
   return s;
@@ -470,10 +506,15 @@ static status open_with_broken_log(struct rocks_store *store, struct engine_opti
   return engine_open(options, &store->engine);
 }
 
+/* The share of hot documents. */
+static uint64_t hot_bytes(const struct rocks_store *store) {
+  return store->options.read_only ? 0 : store->options.memory_bytes / 8;
+}
+
 status rocks_engine_open(struct rocks_store *store) {
   struct engine_options options = {
       .directory = store->layout.engine_path,
-      .memory_bytes = store->options.memory_bytes,
+      .memory_bytes = store->options.memory_bytes - hot_bytes(store),
       .create = store->layout.is_new,
       .read_only = store->options.read_only,
       .failed = engine_failed,
@@ -498,7 +539,7 @@ status rocks_engine_open(struct rocks_store *store) {
 
 status rocks_engine_open_for_reading(struct rocks_store *store) {
   struct engine_options options = {.directory = store->layout.engine_path,
-                                   .memory_bytes = store->options.memory_bytes,
+                                   .memory_bytes = store->options.memory_bytes - hot_bytes(store),
                                    .read_only = true,
                                    .accept_torn_log = true};
   return engine_open(&options, &store->engine);
@@ -561,6 +602,7 @@ static void store_free(struct rocks_store *store) {
   pthread_mutex_destroy(&store->clock_lock);
   pthread_mutex_destroy(&store->subscriber_lock);
   layout_unlock(&store->layout);
+  hot_free(store->hot);
   free(store->directory);
   free(store);
 }
@@ -589,6 +631,8 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   }
   if (status_is_ok(&s))
     s = versions_load(store);
+  if (status_is_ok(&s) && !options->read_only)
+    s = hot_new(hot_bytes(store), atomic_load(&store->newest), &store->hot);
   if (status_is_ok(&s) && !options->read_only) {
     s = pipeline_start(store);
     if (status_is_ok(&s)) {

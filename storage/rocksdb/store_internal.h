@@ -9,6 +9,7 @@
 #include "storage/kv_driver.h"
 #include "storage/rocksdb/engine.h"
 #include "storage/rocksdb/gate.h"
+#include "storage/rocksdb/hot.h"
 #include "storage/rocksdb/layout.h"
 #include "storage/rocksdb/store.h"
 #include "storage/version_clock.h"
@@ -25,6 +26,7 @@ struct rocks_store {
   /* Who uses `engine` has entered the gate; who replaces it has closed the gate and waited. */
   struct gate gate;
   struct engine *engine;
+  struct hot *hot; /* of KV_DOCUMENTS; NULL if read-only. For all, in front of the gate */
 
   _Atomic int64_t newest; /* what new snapshots see */
   _Atomic int64_t oldest_history;
