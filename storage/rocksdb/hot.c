@@ -11,10 +11,9 @@
 
 enum {
   WAYS = 8,
+  SHARDS = 16,             /* a power of two */
   OFFERS = 4,              /* remembered in each set */
-  LOCKS = 64,              /* a power of two */
   ENTRY_BYTES_GUESS = 320, /* what sets are numbered for; the bound on bytes is exact */
-  SETS_MIN = 16,
 };
 
 /* The first member makes it a kv_pin: the value that is handed out is the entry itself. */
@@ -34,15 +33,19 @@ struct set {
   uint8_t next_offer, hand, used; /* used: a bit for each way, set by a hit */
 };
 
+/* Every SHARDS-th set, with an equal share of the bytes. */
+struct shard {
+  _Alignas(64) pthread_mutex_t mutex; /* of its sets, and of what follows */
+  size_t bytes;
+  size_t hand; /* over all ways of its sets, for room */
+};
+
 struct hot {
   struct set *sets;
   size_t set_mask;
   uint64_t seed;
-  size_t bytes_max;
-  _Atomic size_t bytes;
-  struct lock {
-    _Alignas(64) pthread_mutex_t mutex;
-  } locks[LOCKS];
+  size_t shard_bytes_max;
+  struct shard shards[SHARDS];
 };
 
 static size_t entry_bytes(const struct entry *entry) {
@@ -64,14 +67,18 @@ static const struct kv_driver hot_driver = {.name = "rocksdb, hot", .value_relea
 
 /* ---- A set, with its mutex held ---- */
 
+static struct shard *shard_of(struct hot *hot, const struct set *set) {
+  return &hot->shards[(size_t)(set - hot->sets) % SHARDS];
+}
+
 static struct set *set_lock(struct hot *hot, uint64_t hash) {
-  size_t number = (size_t)(hash >> 32) & hot->set_mask;
-  pthread_mutex_lock(&hot->locks[number % LOCKS].mutex);
-  return &hot->sets[number];
+  struct set *set = &hot->sets[(size_t)(hash >> 32) & hot->set_mask];
+  pthread_mutex_lock(&shard_of(hot, set)->mutex);
+  return set;
 }
 
 static void set_unlock(struct hot *hot, const struct set *set) {
-  pthread_mutex_unlock(&hot->locks[(size_t)(set - hot->sets) % LOCKS].mutex);
+  pthread_mutex_unlock(&shard_of(hot, set)->mutex);
 }
 
 /* WAYS: it is not there. */
@@ -90,8 +97,15 @@ static void set_drop(struct hot *hot, struct set *set, unsigned way) {
     return;
   set->entries[way] = NULL;
   set->used &= (uint8_t) ~(1U << way);
-  atomic_fetch_sub_explicit(&hot->bytes, entry_bytes(entry), memory_order_relaxed);
+  shard_of(hot, set)->bytes -= entry_bytes(entry);
   entry_unref(entry);
+}
+
+/* Whether the way was used since a hand came by; now one did. */
+static bool set_pass(struct set *set, unsigned way) {
+  bool was_used = (set->used & 1U << way) != 0;
+  set->used &= (uint8_t) ~(1U << way);
+  return was_used;
 }
 
 /* A free way, or the first one after the hand that was not used since the hand came by. */
@@ -102,9 +116,21 @@ static unsigned set_choose(struct set *set) {
   for (;;) {
     unsigned way = set->hand;
     set->hand = (uint8_t)((way + 1) % WAYS);
-    if ((set->used & 1U << way) == 0)
+    if (!set_pass(set, way))
       return way;
-    set->used &= (uint8_t) ~(1U << way);
+  }
+}
+
+/* Likewise in all of the shard, until there are so many bytes free. */
+static void shard_make_room(struct hot *hot, struct shard *shard, size_t bytes) {
+  size_t ways = (hot->set_mask + 1) / SHARDS * WAYS, number = (size_t)(shard - hot->shards);
+  assert(bytes <= hot->shard_bytes_max);
+  while (shard->bytes + bytes > hot->shard_bytes_max) {
+    struct set *set = &hot->sets[number + shard->hand / WAYS * SHARDS];
+    unsigned way = (unsigned)(shard->hand % WAYS);
+    shard->hand = (shard->hand + 1) % ways;
+    if (!set_pass(set, way))
+      set_drop(hot, set, way);
   }
 }
 
@@ -134,18 +160,12 @@ static struct entry *entry_new(str key, str value, kv_version version) {
 }
 
 static void set_put(struct hot *hot, struct set *set, uint32_t tag, struct entry *entry) {
+  shard_make_room(hot, shard_of(hot, set), entry_bytes(entry));
   unsigned way = set_choose(set);
   set_drop(hot, set, way);
-  size_t size = entry_bytes(entry);
-  if (atomic_fetch_add_explicit(&hot->bytes, size, memory_order_relaxed) + size > hot->bytes_max) {
-    /* Another of this set makes room, if it is enough: then there is more place for the next. */
-    atomic_fetch_sub_explicit(&hot->bytes, size, memory_order_relaxed);
-    entry_unref(entry);
-    set_drop(hot, set, set_choose(set));
-    return;
-  }
   set->entries[way] = entry;
   set->tags[way] = tag;
+  shard_of(hot, set)->bytes += entry_bytes(entry);
 }
 
 /* ---- The whole ---- */
@@ -170,7 +190,7 @@ bool hot_find(struct hot *hot, str key, kv_version snapshot, struct kv_value *re
 }
 
 void hot_offer(struct hot *hot, str key, kv_version snapshot, str value, kv_version version) {
-  if (value.len > HOT_VALUE_BYTES_MAX)
+  if (value.len > HOT_VALUE_BYTES_MAX || sizeof(struct entry) + key.len + value.len > hot->shard_bytes_max)
     return;
   assert(version <= snapshot);
   uint64_t hash = rocks_hash(hot->seed, key);
@@ -196,7 +216,7 @@ void hot_forget(struct hot *hot, str key, kv_version version) {
 }
 
 status hot_new(size_t bytes, kv_version newest, struct hot **ret) {
-  size_t sets = SETS_MIN;
+  size_t sets = SHARDS;
   while (sets * WAYS * ENTRY_BYTES_GUESS < bytes)
     sets *= 2;
   struct hot *hot = aligned_alloc(64, sizeof *hot);
@@ -211,10 +231,10 @@ status hot_new(size_t bytes, kv_version newest, struct hot **ret) {
   for (size_t i = 0; i < sets; i++)
     all[i].forgotten = newest;
   hot->set_mask = sets - 1;
-  hot->bytes_max = bytes;
+  hot->shard_bytes_max = bytes / SHARDS;
   crypto_random(&hot->seed, sizeof hot->seed);
-  for (size_t i = 0; i < LOCKS; i++)
-    pthread_mutex_init(&hot->locks[i].mutex, NULL);
+  for (size_t i = 0; i < SHARDS; i++)
+    pthread_mutex_init(&hot->shards[i].mutex, NULL);
   *ret = hot;
   return status_ok();
 }
@@ -225,8 +245,8 @@ void hot_free(struct hot *hot) {
   for (size_t i = 0; i <= hot->set_mask; i++)
     for (unsigned way = 0; way < WAYS; way++)
       set_drop(hot, &hot->sets[i], way);
-  for (size_t i = 0; i < LOCKS; i++)
-    pthread_mutex_destroy(&hot->locks[i].mutex);
+  for (size_t i = 0; i < SHARDS; i++)
+    pthread_mutex_destroy(&hot->shards[i].mutex);
   free(hot->sets);
   free(hot);
 }

@@ -10,8 +10,8 @@
  * So who finds an entry at a snapshot at or past its version has what the engine would have said.
  *
  * A key is taken at its second offer within a short while, so that scans and reads at random pass by without
- * driving out what is hot. Sets of 8, replaced by the clock algorithm; a mutex for some sets each. Any
- * thread. */
+ * driving out what is hot. Sets of 8 in 16 shards, each with its mutex and its part of the bytes; the
+ * clock algorithm replaces. Any thread. */
 #ifndef SKERRY_STORAGE_ROCKSDB_HOT_H
 #define SKERRY_STORAGE_ROCKSDB_HOT_H
 

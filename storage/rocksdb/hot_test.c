@@ -68,27 +68,48 @@ static void test_what_is_forgotten_is_not_taken_from_the_past(void **state) {
   kv_value_release(&held);
 }
 
+enum { BYTES = 1024 * 1024, NAMES = 5000, VALUE = 1000 };
+
+static char filler[HOT_VALUE_BYTES_MAX + 1];
+
+/* How many of the names from `first` on are there; they are offered before, if `offer`. */
+static size_t count_found(struct hot *hot, unsigned first, unsigned count, bool offer) {
+  size_t found = 0;
+  char name[16];
+  for (unsigned i = first; i < first + count; i++) {
+    str key = str_make(name, (size_t)snprintf(name, sizeof name, "%u", i));
+    if (offer)
+      offer_twice(hot, key, 1, str_make(filler, VALUE), 1);
+    found += finds(hot, key, 1, str_make(filler, VALUE), 1);
+  }
+  return found;
+}
+
 static void test_bounds(void **state) {
   (void)state;
-  enum { BYTES = 64 * 1024, KEYS = 5000, VALUE = 1000 };
   struct hot *hot;
   assert_status_ok(hot_new(BYTES, 0, &hot));
-  static char value[HOT_VALUE_BYTES_MAX + 1];
-  offer_twice(hot, STR("large"), 1, str_make(value, sizeof value), 1);
-  assert_false(finds(hot, STR("large"), 1, str_make(value, sizeof value), 1));
-  offer_twice(hot, STR("fits"), 1, str_make(value, sizeof value - 1), 1);
-  assert_true(finds(hot, STR("fits"), 1, str_make(value, sizeof value - 1), 1));
-  size_t found = 0;
-  for (int round = 0; round < 2; round++)
-    for (int i = 0; i < KEYS; i++) {
-      char key[16];
-      str name = str_make(key, (size_t)snprintf(key, sizeof key, "%d", i));
-      if (round == 0)
-        offer_twice(hot, name, 1, str_make(value, VALUE), 1);
-      else
-        found += finds(hot, name, 1, str_make(value, VALUE), 1);
-    }
-  assert_in_range(found, BYTES / VALUE / 4, BYTES / VALUE);
+  offer_twice(hot, STR("large"), 1, str_make(filler, sizeof filler), 1);
+  assert_false(finds(hot, STR("large"), 1, str_make(filler, sizeof filler), 1));
+  offer_twice(hot, STR("fits"), 1, str_make(filler, sizeof filler - 1), 1);
+  assert_true(finds(hot, STR("fits"), 1, str_make(filler, sizeof filler - 1), 1));
+  assert_int_equal(count_found(hot, 0, NAMES, true), NAMES); /* each is taken, whatever was there before */
+  assert_in_range(count_found(hot, 0, NAMES, false), BYTES / VALUE * 7 / 8, BYTES / VALUE);
+  hot_free(hot);
+}
+
+/* What is found again and again stays while others come and go. */
+static void test_what_is_used_stays(void **state) {
+  (void)state;
+  struct hot *hot;
+  assert_status_ok(hot_new(BYTES, 0, &hot));
+  enum { USED = 50 };
+  assert_int_equal(count_found(hot, 0, USED, true), USED);
+  for (unsigned first = USED; first < NAMES; first += USED) {
+    count_found(hot, first, USED, true);
+    count_found(hot, 0, USED, false);
+  }
+  assert_in_range(count_found(hot, 0, USED, false), USED * 9 / 10, USED);
   hot_free(hot);
 }
 
@@ -192,6 +213,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_offered_twice_is_found),
       cmocka_unit_test(test_what_is_forgotten_is_not_taken_from_the_past),
       cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_what_is_used_stays),
       cmocka_unit_test(test_readers_never_see_an_old_document),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
