@@ -255,6 +255,7 @@ kv_version change_listener_recover(struct change_listener *listener) {
   pthread_mutex_lock(&matcher->mutex);
   assert(listener->lost && listener->count == 0);
   listener->lost = false;
+  change_claim(matcher);
   kv_version version = matcher->claimed;
   for (struct change_target *target = listener->targets; target != NULL; target = target->next)
     target->since = version;
@@ -270,6 +271,7 @@ status change_target_add(struct change_listener *listener, struct change_target 
   if (added && is_first)
     change_watch(matcher, true);
   if (added) {
+    change_claim(matcher);
     target->listener = listener;
     target->since = matcher->claimed;
     target->next = listener->targets;

@@ -9,8 +9,10 @@
  * it nothing.
  *
  * A wake-up and a batch have their price, and on a box with two cores commits pay it. So while there are no
- * targets the thread sleeps, whatever is committed (change_watch catches up when the first one comes), and
- * after a batch that nobody wanted it gathers for GATHER_MS before it takes the next. */
+ * targets the thread sleeps, whatever is committed, and after a batch that nobody wanted it gathers for
+ * GATHER_MS before it takes the next. A target that is added meanwhile must not begin in the past: what has
+ * been acknowledged is in its first snapshot. So change_claim claims what is published, for the thread, which
+ * then ends a batch there. */
 #include "storage/change/matcher.h"
 
 #include <assert.h>
@@ -240,11 +242,13 @@ static bool is_stopping(struct change_matcher *matcher) {
   return stopping;
 }
 
-/* Whether there was something for somebody. */
-static bool catch_up(struct change_matcher *matcher, kv_version until) {
+/* Whether there was something for somebody. *ret_done is how far it came: not always to `until`. */
+static bool catch_up(struct change_matcher *matcher, kv_version until, kv_version *ret_done) {
   pthread_mutex_lock(&matcher->mutex);
   kv_version done = matcher->done;
-  if (done < until) /* not so if change_watch came before us */
+  if (done < matcher->claimed) /* by change_claim: a batch must end there */
+    until = matcher->claimed;
+  else if (done < until)
     matcher->claimed = until;
   if (matcher->index.count == 0 && done < until) { /* nobody watches anything */
     move_on(matcher, until);
@@ -265,19 +269,23 @@ static bool catch_up(struct change_matcher *matcher, kv_version until) {
       done = until;
     }
   }
+  *ret_done = done;
   return wanted;
 }
 
 void change_watch(struct change_matcher *matcher, bool watched) {
   pthread_mutex_lock(&matcher->signal_mutex);
   matcher->watched = watched;
-  kv_version published = matcher->published;
   pthread_mutex_unlock(&matcher->signal_mutex);
-  /* What was committed while the thread slept is for nobody. With a batch under way it does not sleep. */
-  if (watched && matcher->claimed == matcher->done && matcher->done < published) {
+}
+
+void change_claim(struct change_matcher *matcher) {
+  pthread_mutex_lock(&matcher->signal_mutex);
+  kv_version published = matcher->published;
+  pthread_cond_signal(&matcher->signal);
+  pthread_mutex_unlock(&matcher->signal_mutex);
+  if (matcher->claimed == matcher->done && matcher->done < published)
     matcher->claimed = published;
-    move_on(matcher, published);
-  }
 }
 
 /* ---- The thread ---- */
@@ -312,9 +320,8 @@ static void *run(void *argument) {
   int64_t ticked_us = 0;
   kv_version done = matcher->done, published;
   while (wait_more(matcher, done, &published)) {
-    if (published > done && !catch_up(matcher, published))
+    if (published > done && !catch_up(matcher, published, &done))
       nanosleep(&(struct timespec){.tv_nsec = GATHER_MS * 1000000L}, NULL);
-    done = published > done ? published : done;
     tick(matcher, &ticked_us);
   }
   return NULL;

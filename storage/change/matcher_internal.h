@@ -47,6 +47,9 @@ void change_forget(struct change_listener *listener, const struct change_target 
 
 /* A first target came, or the last one went. */
 void change_watch(struct change_matcher *matcher, bool watched);
+/* Before a target begins at `claimed`: so that this is not behind what is published, unless a batch is under
+ * way. Wakes the thread. */
+void change_claim(struct change_matcher *matcher);
 
 bool change_index_add(struct target_index *index, struct change_target *target);
 void change_index_remove(struct target_index *index, struct change_target *target);
