@@ -23,13 +23,17 @@
 
 struct rpc_call;
 
-/* Where a call came from. Lives as long as the call. For display, limits and the access decision of `unix`
- * sockets; without the HTTP/2 guard in front, not a proof of identity (docs/architecture.md). */
+/* Where a call came from. Lives as long as the call. Of connections that came through the HTTP/2 guard it is
+ * certain whose call it is (rpc/connection.h), so the certificate is proof of identity; of others
+ * (development, Unix sockets) the address is for display and limits, and there is no certificate. */
 struct rpc_peer {
   char address[64]; /* "127.0.0.1:51234", "[::1]:51234", "unix:pid=12,uid=0" or "unknown" */
   bool is_local_socket;
-  uint32_t uid, pid; /* of the other end of a Unix socket */
+  bool has_certificate; /* the client showed one, and it was verified */
+  uint32_t uid, pid;    /* of the other end of a Unix socket */
   uint64_t connection_id;
+  uint8_t certificate_sha256[32];
+  char certificate_name[96]; /* its subject's common name, or its first DNS name or e-mail address; cut off */
 };
 
 /* ---- The request ---- */

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "rpc/call.h"
+#include "rpc/connection.h"
 #include "rpc/method.h"
 
 struct rpc_server;
@@ -58,6 +59,14 @@ STATUS_MUST_USE status rpc_server_start(struct rpc_server *server);
 /* Takes a connected, non-blocking stream socket and serves HTTP/2 on it; closes it also when it is refused.
  * Any thread. */
 void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer);
+
+/* The same for one end of a socketpair behind the HTTP/2 guard, which adds RPC_CONNECTION_HEADER with *ret to
+ * each request of this connection. False: refused, `fd` is closed. Any thread. */
+bool rpc_server_adopt_guarded(struct rpc_server *server, int fd, const struct rpc_peer *peer,
+                              struct rpc_connection_key *ret);
+/* That connection is closed, or will be. Calls under way keep their peer; one that is read only now is
+ * cancelled. Once for each key; any thread, until rpc_server_free. */
+void rpc_server_forget(struct rpc_server *server, const struct rpc_connection_key *key);
 
 /* grpc.health.v1: `service` "" is the whole server. All added services and "" are NOT_SERVING until set, and
  * after drain has begun. From rpc_server_start on; any thread. */

@@ -1,0 +1,32 @@
+/* How the HTTP/2 guard tells the runtime which connection a call came by.
+ *
+ * gRPC core names a call's peer by a descriptor, and descriptor numbers are used again: no identity can rest
+ * on them. So the guard adds one header to each request that it lets through, and refuses that name from
+ * clients. Its value is the connection's key, which cannot be guessed, and the time at which the request
+ * arrived, from which the runtime knows how long it waited. Handlers do not see the header.
+ *
+ * No I/O, no allocation, any thread. */
+#ifndef SKERRY_RPC_CONNECTION_H
+#define SKERRY_RPC_CONNECTION_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+#define RPC_CONNECTION_HEADER "skerry-connection"
+
+enum {
+  RPC_CONNECTION_KEY_CHARS = 24, /* base64url of 18 bytes: the place in a table, and 14 random ones */
+  RPC_CONNECTION_TIME_CHARS = 8, /* base64url of 48 bits: nine years of microseconds */
+  RPC_CONNECTION_VALUE_CHARS = RPC_CONNECTION_KEY_CHARS + RPC_CONNECTION_TIME_CHARS,
+};
+
+/* Zeroed: none. */
+struct rpc_connection_key {
+  char text[RPC_CONNECTION_KEY_CHARS];
+};
+
+/* Writes the second part of the header's value: monotonic microseconds of the port's clock. */
+void rpc_connection_time(int64_t arrived_us, char ret[RPC_CONNECTION_TIME_CHARS]);
+
+#endif
