@@ -1,0 +1,108 @@
+/* The HTTP/2 guard: what strangers send is checked against the protocol (RFC 9113, RFC 7541) and our limits
+ * before gRPC core sees it. One guard a connection; it sees the bytes of both directions.
+ *
+ * It does no I/O: bytes come in, and what is to be written comes out as ranges, most of them ranges of what
+ * came in. It changes three things on the way to the server: a request's header block is sent on in frames of
+ * its own without padding and priority, RPC_CONNECTION_HEADER is appended to it, and nothing after an offence
+ * is sent on. To the client everything goes unchanged.
+ *
+ * Header blocks are gathered whole (at most GUARD_BLOCK_BYTES_MAX), decoded by nghttp2's inflater, judged,
+ * and only then sent on. HPACK has a memory: withholding one block would make later requests decode as
+ * something else. So an offence always ends the connection, with a GOAWAY where the way to the client stands
+ * between two frames.
+ *
+ * Rates. What costs the server more than the client (resets, pings, settings, ...) may come in bursts that
+ * honest clients send, then at a rate; and each HEADERS and DATA frame of the server's allows some more,
+ * because clients answer traffic with pings and window updates.
+ *
+ * One thread at a time for each guard. Time is given: monotonic microseconds. */
+#ifndef SKERRY_SERVER_LISTENER_GUARD_H
+#define SKERRY_SERVER_LISTENER_GUARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "rpc/connection.h"
+
+enum {
+  GUARD_FRAME_BYTES_MAX = 16384, /* what our SETTINGS announce, and HTTP/2's smallest */
+  GUARD_BLOCK_BYTES_MAX = 16384, /* a header block, compressed, all its frames together */
+  GUARD_OUTPUT_RANGES = 64,
+  GUARD_OUTPUT_COPIED = 48 * 1024,
+};
+
+/* Why a connection was ended. */
+enum guard_offence {
+  GUARD_NO_OFFENCE,
+  GUARD_PREFACE,     /* not HTTP/2's preface, or no SETTINGS after it */
+  GUARD_FRAME_SIZE,  /* a frame too large, or of a size that its type does not have */
+  GUARD_FRAME,       /* a frame where it must not be, or with impossible contents */
+  GUARD_STREAM,      /* a stream id that is even, goes back, or was never opened */
+  GUARD_STREAMS,     /* more streams at once than were allowed */
+  GUARD_HEADER_SIZE, /* a header block past its limits */
+  GUARD_HEADER_CODE, /* a header block that cannot be decoded */
+  GUARD_HEADER,      /* a header that must not be, is missing or malformed */
+  GUARD_RESETS,      /* from here on: too many of these frames */
+  GUARD_PINGS,
+  GUARD_SETTINGS,
+  GUARD_WINDOW_UPDATES,
+  GUARD_PRIORITIES,
+  GUARD_EMPTY_FRAMES,
+  GUARD_STRAY_FRAMES, /* for streams that are closed */
+  GUARD_UNKNOWN_FRAMES,
+  GUARD_SLOW, /* a header block that did not end, or settings that were not acknowledged, in time */
+  GUARD_NO_MEMORY,
+  GUARD_OFFENCE_COUNT
+};
+const char *guard_offence_name(enum guard_offence offence); /* "resets": for logs and metrics */
+
+struct guard_options {
+  uint32_t streams_max; /* what the server's SETTINGS announce */
+  /* Of a request's headers, decoded, as RFC 9113, section 6.5.2 counts them. Twice what the server allows by
+   * itself: it answers the one call that is a little too large, without ending the connection. */
+  uint32_t metadata_bytes_max;
+  int64_t patience_us; /* for GUARD_SLOW */
+};
+
+struct guard;
+
+/* Options are copied. NULL: no memory. */
+struct guard *guard_new(const struct guard_options *options, const struct rpc_connection_key *key,
+                        int64_t now_us);
+void guard_free(struct guard *guard); /* NULL allowed */
+
+/* What is to be written, in order. Ranges point into the bytes that were given, or into `copied`; so it is
+ * written, or kept elsewhere, before the next call. One of them serves all connections of a thread. */
+struct guard_output {
+  struct iovec ranges[GUARD_OUTPUT_RANGES];
+  unsigned count;
+  size_t bytes; /* of all ranges */
+  size_t copied_len;
+  uint8_t copied[GUARD_OUTPUT_COPIED];
+};
+
+/* Takes bytes from the client and says what goes to the server; returns how many were taken: all, unless
+ * `output` (emptied first) is full or there was an offence. After an offence nothing more is taken; what came
+ * before it is in `output`. */
+size_t guard_from_client(struct guard *guard, int64_t now_us, const uint8_t *bytes, size_t len,
+                         struct guard_output *output);
+
+/* Looks at bytes that the server sends; all of them go to the client as they are. */
+void guard_from_server(struct guard *guard, int64_t now_us, const uint8_t *bytes, size_t len);
+
+enum guard_offence guard_offence(const struct guard *guard);
+const char *guard_why(const struct guard *guard); /* after an offence: a static text for people */
+/* After an offence: the GOAWAY frame, with a text for developers, for the client. Returns its length; 0 if
+ * the server stands in the middle of a frame. Once nothing that the server sent is still on its way. */
+enum { GUARD_GOAWAY_BYTES_MAX = 256 };
+size_t guard_goaway(const struct guard *guard, uint8_t ret[GUARD_GOAWAY_BYTES_MAX]);
+
+/* To be asked from time to time: true and GUARD_SLOW, if the client let pass what it had time for. */
+bool guard_is_overdue(struct guard *guard, int64_t now_us);
+
+unsigned guard_streams_open(const struct guard *guard);
+
+#endif

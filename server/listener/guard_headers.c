@@ -1,0 +1,142 @@
+#include "server/listener/guard_headers.h"
+
+enum { FIELD_BYTES = 32 /* that each field counts besides its text: RFC 9113, section 6.5.2 */ };
+
+enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
+
+struct judgement {
+  enum guard_block kind;
+  unsigned pseudo; /* seen so far */
+  bool has_regular;
+  uint32_t bytes;
+};
+
+/* Why a field must not be there, or NULL. */
+static const char *judge_pseudo(struct judgement *j, str name, str value) {
+  enum pseudo which;
+  const char *wrong = NULL;
+  if (j->kind == GUARD_TRAILER)
+    return "a pseudo-header in a trailer";
+  if (str_eq(name, STR(":method"))) {
+    which = PSEUDO_METHOD;
+    wrong = str_eq(value, STR("POST")) ? NULL : "a method other than POST";
+  } else if (str_eq(name, STR(":scheme"))) {
+    which = PSEUDO_SCHEME;
+    wrong = str_eq(value, STR("http")) || str_eq(value, STR("https")) ? NULL : "an unknown scheme";
+  } else if (str_eq(name, STR(":path"))) {
+    which = PSEUDO_PATH;
+    wrong = value.len > 0 && value.ptr[0] == '/' && nghttp2_check_path((const uint8_t *)value.ptr, value.len)
+                ? NULL
+                : "a path that does not begin with / or holds other than visible characters";
+  } else if (str_eq(name, STR(":authority"))) {
+    which = PSEUDO_AUTHORITY;
+    wrong = nghttp2_check_authority((const uint8_t *)value.ptr, value.len) ? NULL : "a malformed :authority";
+  } else {
+    return "an unknown pseudo-header";
+  }
+  if (j->has_regular)
+    return "a pseudo-header after other headers";
+  if ((j->pseudo & which) != 0)
+    return "a pseudo-header twice";
+  j->pseudo |= which;
+  return wrong;
+}
+
+static bool is_base64_char(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+}
+
+/* With or without its padding. */
+static bool is_base64(str value) {
+  size_t len = value.len;
+  if (len % 4 == 0)
+    for (int i = 0; i < 2 && len > 0 && value.ptr[len - 1] == '='; i++)
+      len--;
+  if (len % 4 == 1)
+    return false;
+  for (size_t i = 0; i < len; i++)
+    if (!is_base64_char(value.ptr[i]))
+      return false;
+  return true;
+}
+
+static bool is_one_of(str name, const str *names, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (str_eq(name, names[i]))
+      return true;
+  return false;
+}
+
+/* By length and first letter most names are none of them. */
+static const char *judge_name(str name) {
+  const str of_connection[] = {STR("connection"), STR("proxy-connection"), STR("keep-alive"),
+                               STR("transfer-encoding"), STR("upgrade")};
+  const str internal[] = {STR("grpclb_client_stats"), STR("lb-token"), STR("lb-cost-bin")};
+  if (is_one_of(name, of_connection, sizeof of_connection / sizeof of_connection[0]))
+    return "a header that concerns a connection of HTTP/1.1";
+  if (is_one_of(name, internal, sizeof internal / sizeof internal[0]))
+    return "a header that is internal to gRPC";
+  if (str_eq(name, STR(RPC_CONNECTION_HEADER)))
+    return "the header " RPC_CONNECTION_HEADER ", which is the server's";
+  return NULL;
+}
+
+static const char *judge_field(struct judgement *j, str name, str value) {
+  if (name.len == 0)
+    return "a header without a name";
+  if (name.ptr[0] == ':')
+    return judge_pseudo(j, name, value);
+  j->has_regular = true;
+  if (!nghttp2_check_header_name((const uint8_t *)name.ptr, name.len))
+    return "a header name that is not a lower-case token";
+  if (!nghttp2_check_header_value_rfc9113((const uint8_t *)value.ptr, value.len))
+    return "a header value with control characters, or spaces around it";
+  if (str_eq(name, STR("te")) && !str_eq(value, STR("trailers")))
+    return "te other than trailers";
+  if (str_has_suffix(name, STR("-bin")) && !is_base64(value))
+    return "a -bin header that is not base64";
+  return judge_name(name);
+}
+
+static const char *judge_all(const struct judgement *j) {
+  unsigned needed = PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH;
+  if (j->kind == GUARD_REQUEST && (j->pseudo & needed) != needed)
+    return "a request without :method, :scheme or :path";
+  return NULL;
+}
+
+enum guard_offence guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_block kind,
+                                       const uint8_t *block, size_t len, uint32_t bytes_max,
+                                       const char **ret_why) {
+  struct judgement j = {.kind = kind};
+  for (;;) {
+    nghttp2_nv field;
+    int flags = 0;
+    ssize_t taken = nghttp2_hd_inflate_hd2(inflater, &field, &flags, block, len, 1);
+    if (taken < 0) {
+      *ret_why = "a header block that is not HPACK";
+      return taken == NGHTTP2_ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_HEADER_CODE;
+    }
+    block += taken;
+    len -= (size_t)taken;
+    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
+      /* No part is near 4 GiB: the block is short, and one entry of the table is at most 4 KiB. */
+      j.bytes += (uint32_t)(field.namelen + field.valuelen) + FIELD_BYTES;
+      if (j.bytes > bytes_max) {
+        *ret_why = "more headers than this server takes";
+        return GUARD_HEADER_SIZE;
+      }
+      *ret_why = judge_field(&j, str_make(field.name, field.namelen), str_make(field.value, field.valuelen));
+      if (*ret_why != NULL)
+        return GUARD_HEADER;
+    } else if ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0 && taken == 0) {
+      *ret_why = "a header block that ends too early";
+      return GUARD_HEADER_CODE;
+    }
+    if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0)
+      break;
+  }
+  nghttp2_hd_inflate_end_headers(inflater);
+  *ret_why = judge_all(&j);
+  return *ret_why == NULL ? GUARD_NO_OFFENCE : GUARD_HEADER;
+}
