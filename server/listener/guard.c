@@ -117,6 +117,7 @@ struct guard {
   /* The server's side. */
   uint8_t server_header[HEADER_BYTES];
   uint32_t server_header_len, server_left;
+  bool server_began, server_in_block; /* it sent a frame; CONTINUATION must follow */
   uint32_t pings_owed, settings_owed; /* acknowledgements */
   int64_t settings_since_us;          /* of the first one owed */
   bool settings_acknowledged;
@@ -230,12 +231,14 @@ static void put_header(struct guard_output *output, uint32_t length, uint8_t typ
 /* ---- Header blocks ---- */
 
 static void open_stream(struct guard *guard) {
-  uint32_t most = guard->options.streams_max + (guard->settings_acknowledged ? 0 : STREAMS_BEFORE_ACK);
-  guard->stream_last = guard->block_stream;
+  uint64_t most =
+      (uint64_t)guard->options.streams_max + (guard->settings_acknowledged ? 0 : STREAMS_BEFORE_ACK);
   if (guard->streams.count >= most)
     offend(guard, GUARD_STREAMS, "more streams at once than SETTINGS_MAX_CONCURRENT_STREAMS");
   else if (!guard_streams_open_one(&guard->streams, guard->block_stream))
     offend(guard, GUARD_NO_MEMORY, "out of memory");
+  else
+    guard->stream_last = guard->block_stream;
 }
 
 /* A literal that no table keeps (RFC 7541, section 6.2.3), so HPACK's state stays the client's. */
@@ -566,19 +569,23 @@ static void end_reset(struct guard *guard) {
     guard_streams_end(&guard->streams, guard->stream_id, GUARD_ENDED);
 }
 
-static void end_padded_data(struct guard *guard, const uint8_t *padding) {
+/* Padding alone is as empty as nothing. */
+static void end_padded_data(struct guard *guard, int64_t now_us, const uint8_t *padding) {
   if (*padding >= guard->length)
     offend(guard, GUARD_FRAME, "more padding than payload");
   else if ((guard->flags & FLAG_END_STREAM) != 0)
     guard_streams_end(&guard->streams, guard->stream_id, GUARD_ENDED_BY_CLIENT);
+  else if (*padding == guard->length - 1)
+    spend(guard, RATE_EMPTY, now_us);
 }
 
 /* What was held is whole, at `payload`. */
-static void end_held(struct guard *guard, const uint8_t *payload, struct guard_output *output) {
+static void end_held(struct guard *guard, int64_t now_us, const uint8_t *payload,
+                     struct guard_output *output) {
   guard->left = guard->length - guard->held_wanted;
   guard->state = guard->left > 0 ? STATE_PASS : STATE_FRAME;
   if (guard->type == FRAME_DATA)
-    end_padded_data(guard, payload);
+    end_padded_data(guard, now_us, payload);
   else if (guard->type == FRAME_RST_STREAM)
     end_reset(guard);
   else if (guard->type == FRAME_SETTINGS)
@@ -603,9 +610,9 @@ static uint32_t take_preface(struct guard *guard, const uint8_t *bytes, uint32_t
     offend(guard, GUARD_PREFACE, "not HTTP/2");
     return 0;
   }
-  put_copied(output, bytes, taken);
   guard->header_len += taken;
   if (guard->header_len == PREFACE_BYTES) {
+    put_copied(output, PREFACE, PREFACE_BYTES);
     guard->header_len = 0;
     guard->state = STATE_FRAME;
   }
@@ -621,7 +628,7 @@ static uint32_t take_header(struct guard *guard, int64_t now_us, const uint8_t *
     return taken;
   begin_frame(guard, now_us, output);
   if (guard->state == STATE_HELD && guard->held_wanted == 0)
-    end_held(guard, NULL, output);
+    end_held(guard, now_us, NULL, output);
   else if (guard->state == STATE_BLOCK && guard->left == 0)
     end_block_frame(guard, now_us, NULL, 0, output);
   else if (guard->state == STATE_PASS && guard->left == 0)
@@ -629,17 +636,17 @@ static uint32_t take_header(struct guard *guard, int64_t now_us, const uint8_t *
   return taken;
 }
 
-static uint32_t take_held(struct guard *guard, const uint8_t *bytes, uint32_t len,
+static uint32_t take_held(struct guard *guard, int64_t now_us, const uint8_t *bytes, uint32_t len,
                           struct guard_output *output) {
   uint32_t taken = smaller(guard->held_wanted - guard->held_len, len);
   if (taken == guard->held_wanted) {
-    end_held(guard, bytes, output);
+    end_held(guard, now_us, bytes, output);
     return taken;
   }
   memcpy(guard->held + guard->held_len, bytes, taken);
   guard->held_len += taken;
   if (guard->held_len == guard->held_wanted)
-    end_held(guard, guard->held, output);
+    end_held(guard, now_us, guard->held, output);
   return taken;
 }
 
@@ -685,7 +692,7 @@ size_t guard_from_client(struct guard *guard, int64_t now_us, const uint8_t *byt
       at += take_header(guard, now_us, from, left, output);
       break;
     case STATE_HELD:
-      at += take_held(guard, from, left, output);
+      at += take_held(guard, now_us, from, left, output);
       break;
     case STATE_BLOCK:
       at += take_block(guard, now_us, from, left, output);
@@ -706,6 +713,9 @@ static void server_frame(struct guard *guard, int64_t now_us) {
   uint8_t type = guard->server_header[3], flags = guard->server_header[4];
   uint32_t id = read_u32(guard->server_header + 5) & 0x7fffffffU;
   guard->server_left = read_u24(guard->server_header);
+  guard->server_began = true;
+  if (type == FRAME_HEADERS || type == FRAME_CONTINUATION)
+    guard->server_in_block = (flags & FLAG_END_HEADERS) == 0;
   if (type == FRAME_DATA || type == FRAME_HEADERS) {
     earn(guard);
     if ((flags & FLAG_END_STREAM) != 0)
@@ -767,32 +777,31 @@ static uint32_t error_code(enum guard_offence offence) {
   return PROTOCOL_ERROR;
 }
 
+/* A frame's header, and behind it `count` numbers. */
+static size_t write_frame(uint8_t *at, uint32_t length, uint8_t type, const uint32_t *numbers, size_t count) {
+  const uint8_t header[HEADER_BYTES] = {(uint8_t)(length >> 16), (uint8_t)(length >> 8), (uint8_t)length,
+                                        type};
+  memcpy(at, header, sizeof header);
+  for (size_t i = 0; i < count; i++) {
+    const uint8_t number[4] = {(uint8_t)(numbers[i] >> 24), (uint8_t)(numbers[i] >> 16),
+                               (uint8_t)(numbers[i] >> 8), (uint8_t)numbers[i]};
+    memcpy(at + HEADER_BYTES + i * sizeof number, number, sizeof number);
+  }
+  return HEADER_BYTES + count * sizeof(uint32_t);
+}
+
 size_t guard_goaway(const struct guard *guard, uint8_t ret[GUARD_GOAWAY_BYTES_MAX]) {
-  if (guard->offence == GUARD_NO_OFFENCE || guard->server_left > 0 || guard->server_header_len > 0)
+  if (guard->offence == GUARD_NO_OFFENCE || guard->server_left > 0 || guard->server_header_len > 0 ||
+      guard->server_in_block)
     return 0;
-  size_t text = smaller(strlen(guard->why), GUARD_GOAWAY_BYTES_MAX - HEADER_BYTES - GOAWAY_FIXED_BYTES);
-  size_t length = GOAWAY_FIXED_BYTES + text;
-  uint32_t last = guard->stream_last, code = error_code(guard->offence);
-  const uint8_t fixed[HEADER_BYTES + GOAWAY_FIXED_BYTES] = {0,
-                                                            (uint8_t)(length >> 8),
-                                                            (uint8_t)length,
-                                                            FRAME_GOAWAY,
-                                                            0,
-                                                            0,
-                                                            0,
-                                                            0,
-                                                            0,
-                                                            (uint8_t)(last >> 24),
-                                                            (uint8_t)(last >> 16),
-                                                            (uint8_t)(last >> 8),
-                                                            (uint8_t)last,
-                                                            0,
-                                                            0,
-                                                            0,
-                                                            (uint8_t)code};
-  memcpy(ret, fixed, sizeof fixed);
-  memcpy(ret + sizeof fixed, guard->why, text);
-  return sizeof fixed + text;
+  size_t at = 0;
+  if (!guard->server_began) /* a server's first frame is SETTINGS: RFC 9113, section 3.4 */
+    at += write_frame(ret, 0, FRAME_SETTINGS, NULL, 0);
+  const uint32_t fixed[] = {guard->stream_last, error_code(guard->offence)};
+  uint32_t text = smaller(strlen(guard->why), GUARD_GOAWAY_BYTES_MAX - 2 * HEADER_BYTES - sizeof fixed);
+  at += write_frame(ret + at, (uint32_t)sizeof fixed + text, FRAME_GOAWAY, fixed, 2);
+  memcpy(ret + at, guard->why, text);
+  return at + text;
 }
 
 bool guard_is_overdue(struct guard *guard, int64_t now_us) {

@@ -95,8 +95,9 @@ void guard_from_server(struct guard *guard, int64_t now_us, const uint8_t *bytes
 
 enum guard_offence guard_offence(const struct guard *guard);
 const char *guard_why(const struct guard *guard); /* after an offence: a static text for people */
-/* After an offence: the GOAWAY frame, with a text for developers, for the client. Returns its length; 0 if
- * the server stands in the middle of a frame. Once nothing that the server sent is still on its way. */
+/* After an offence: the GOAWAY frame, with a text for developers, for the client, and before it SETTINGS if
+ * the server has sent nothing yet. Returns its length; 0 if the server stands in the middle of a frame or of
+ * a header block. Once nothing that the server sent is still on its way. */
 enum { GUARD_GOAWAY_BYTES_MAX = 256 };
 size_t guard_goaway(const struct guard *guard, uint8_t ret[GUARD_GOAWAY_BYTES_MAX]);
 

@@ -117,7 +117,7 @@ enum guard_offence guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard
       *ret_why = "a header block that is not HPACK";
       return taken == NGHTTP2_ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_HEADER_CODE;
     }
-    block += taken;
+    block = taken > 0 ? block + taken : block; /* which is NULL for an empty one */
     len -= (size_t)taken;
     if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
       /* No part is near 4 GiB: the block is short, and one entry of the table is at most 4 KiB. */
