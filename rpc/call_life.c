@@ -2,7 +2,6 @@
  * the design. */
 #include <assert.h>
 #include <grpc/slice_buffer.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
 
@@ -225,7 +224,7 @@ void rpc_call_set_result(struct rpc_call *call, const status *result) {
   if (result->code == STATUS_OK)
     return;
   str copy = arena_str_copy(&call->arena, str_from_cstr(result->message));
-  call->text = (char *)(uintptr_t)copy.ptr; /* NULL past the cap: the code goes alone */
+  call->text = copy.ptr; /* NULL past the cap: the code goes alone */
 }
 
 static void finish(struct rpc_call *call) {
@@ -284,11 +283,17 @@ static void handler_returned(struct rpc_call *call) {
 
 /* ---- Arrival ---- */
 
-/* Ends a call that no handler saw. */
-static void refuse(struct rpc_call *call, status result) {
-  rpc_call_set_result(call, &result);
+void rpc_call_refuse(struct rpc_call *call, enum status_code code, const char *text) {
+  assert(code != STATUS_OK);
+  call->code = code;
+  call->text = text;
   atomic_fetch_or_explicit(&call->flags, RPC_CALL_FINISHED, memory_order_relaxed);
   start_final(call, !call->close_asked);
+}
+
+static void refuse(struct rpc_call *call, status result) {
+  rpc_call_set_result(call, &result);
+  rpc_call_refuse(call, call->code, call->text);
 }
 
 static int64_t deadline_us(struct rpc_call *call, gpr_timespec deadline) {
@@ -296,23 +301,6 @@ static int64_t deadline_us(struct rpc_call *call, gpr_timespec deadline) {
     return INT64_MAX;
   gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
   return call->started_us + left.tv_sec * 1000000 + left.tv_nsec / 1000;
-}
-
-static bool is_crowded(const struct rpc_queue *queue) {
-  const struct rpc_server *server = queue->server;
-  uint64_t own = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
-  if (own <= server->options.calls_max / server->options.threads)
-    return false; /* the others look after theirs: no need to read them */
-  uint64_t all = 0;
-  for (unsigned i = 0; i < server->options.threads; i++)
-    all += atomic_load_explicit(&server->queues[i].calls_active, memory_order_relaxed);
-  return all > server->options.calls_max;
-}
-
-static void find_peer(struct rpc_call *call) {
-  char *name = grpc_call_get_peer(call->grpc);
-  call->peer = rpc_peers_find(call->server->peers, name);
-  gpr_free(name);
 }
 
 status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret) {
@@ -367,13 +355,6 @@ static void dispatch(struct rpc_call *call, const struct rpc_slot *slot) {
   if (entry->method == NULL) {
     str path = str_make(GRPC_SLICE_START_PTR(slot->details.method), GRPC_SLICE_LENGTH(slot->details.method));
     refuse(call, status_make(STATUS_UNIMPLEMENTED, "unknown method " STR_FMT, STR_ARG(path)));
-  } else if (is_crowded(call->queue)) {
-    refuse(call,
-           status_make(STATUS_RESOURCE_EXHAUSTED, "This server has too many calls under way. Try again."));
-  } else if (memory_budget_is_spent(&call->server->calls_memory)) {
-    refuse(call,
-           status_make(STATUS_RESOURCE_EXHAUSTED,
-                       "The calls under way take all the memory that this server has for them. Try again."));
   } else if (!entry->is_implemented) {
     refuse(call,
            status_make(STATUS_UNIMPLEMENTED, "%s is not implemented by this server.", entry->method->path));
@@ -407,6 +388,7 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->payload = slot->payload;
   call->id = ++queue->calls_begun * 64 + queue->index;
   call->started_us = server->options.port->monotonic_us(server->options.port);
+  call->waited_us = -1;
   call->deadline_us = deadline_us(call, slot->deadline);
   call->close_cancelled = 0;
   call->encoding = RPC_IDENTITY;
@@ -422,9 +404,9 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->cancel_delivered = false;
   atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
   atomic_store_explicit(&call->flags, 0, memory_order_relaxed);
-  find_peer(call);
   uint64_t active = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
   atomic_store_explicit(&queue->calls_active, active + 1, memory_order_relaxed);
   rpc_counter_add(&rpc_call_counters(call)->started, 1);
-  dispatch(call, slot);
+  if (rpc_call_admit(call))
+    dispatch(call, slot);
 }

@@ -29,4 +29,23 @@ struct rpc_connection_key {
 /* Writes the second part of the header's value: monotonic microseconds of the port's clock. */
 void rpc_connection_time(int64_t arrived_us, char ret[RPC_CONNECTION_TIME_CHARS]);
 
+/* ---- The runtime's side ---- */
+
+enum { RPC_CONNECTION_SECRET_BYTES = 14 };
+
+/* What a key says. */
+struct rpc_connection_id {
+  uint32_t slot;
+  uint8_t secret[RPC_CONNECTION_SECRET_BYTES];
+};
+
+void rpc_connection_key_write(const struct rpc_connection_id *id, struct rpc_connection_key *ret);
+/* False: these are not 24 characters of base64url (RFC 4648, section 5). */
+bool rpc_connection_key_read(const struct rpc_connection_key *key, struct rpc_connection_id *ret);
+
+/* The header's value, and how long ago the request arrived, as seen from `now_us`; never negative. False: it
+ * has another form. */
+bool rpc_connection_value_read(str value, int64_t now_us, struct rpc_connection_id *ret_id,
+                               int64_t *ret_waited_us);
+
 #endif

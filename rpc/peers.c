@@ -8,15 +8,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
+
 /* Numbers above what files and listeners of this process take. The range is bounded because the kernel's
  * table of descriptors grows to the highest number in use: 8 bytes each. */
-enum { RANGE_FIRST = 1024, RANGE_COUNT_MAX = 64 * 1024, BLOCK_ENTRIES = 128 };
+enum { RANGE_FIRST = 1024, RANGE_COUNT_MAX = 64 * 1024 };
+/* A million entries; the table of blocks is 64 KiB, touched as it fills. */
+enum { BLOCK_ENTRIES = 128, BLOCKS_MAX = 8192 };
 
 /* Memory of entries is reused for entries only and freed with the table, so that a thread that loses the race
- * in rpc_peers_find reads a stale count, never freed memory. */
+ * in rpc_peers_find or rpc_peers_find_key reads a stale count, never freed memory. What it finds it may read
+ * only while it holds a reference: entries change with refs 0 alone. */
 struct entry {
   struct rpc_peer peer; /* first: found again from the pointer that callers hold */
   _Atomic uint32_t refs;
+  _Atomic bool has_key;        /* not forgotten */
+  struct rpc_connection_id id; /* the slot is its place for good */
   uint64_t inode;
   int fd;
   struct entry *next_free;
@@ -25,7 +32,6 @@ struct entry {
 /* An entry outlives its connection until the descriptor's number comes round again. One by one between the
  * memory of thousands of connections they would keep the heap from giving that back. */
 struct block {
-  struct block *next;
   struct entry entries[BLOCK_ENTRIES];
 };
 
@@ -33,11 +39,12 @@ struct rpc_peers {
   struct entry unknown; /* refs is not used */
   uint64_t fd_count;
   _Atomic(struct entry *) *by_fd;
-  pthread_mutex_t mutex; /* the rest */
+  _Atomic(struct block *) blocks[BLOCKS_MAX]; /* the first ones, then NULL */
+  pthread_mutex_t mutex;                      /* the rest, and adding a block */
   struct entry *free;
-  struct block *blocks;
+  size_t block_count;
   int next_fd, range_end;
-  uint64_t total;
+  uint64_t total, keys_open;
 };
 
 struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
@@ -61,11 +68,8 @@ struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
 void rpc_peers_free(struct rpc_peers *peers) {
   if (peers == NULL)
     return;
-  while (peers->blocks != NULL) {
-    struct block *next = peers->blocks->next;
-    free(peers->blocks);
-    peers->blocks = next;
-  }
+  for (size_t i = 0; i < peers->block_count; i++)
+    free(atomic_load(&peers->blocks[i]));
   pthread_mutex_destroy(&peers->mutex);
   free(peers->by_fd);
   free(peers);
@@ -91,16 +95,22 @@ static uint64_t socket_inode(int fd) {
 }
 
 /* With the mutex held. */
-static struct entry *take_entry(struct rpc_peers *peers) {
-  struct block *block = peers->free != NULL ? NULL : calloc(1, sizeof *block);
-  if (block != NULL) {
-    block->next = peers->blocks;
-    peers->blocks = block;
-    for (size_t i = 0; i < BLOCK_ENTRIES; i++) {
-      block->entries[i].next_free = peers->free;
-      peers->free = &block->entries[i];
-    }
+static void add_block(struct rpc_peers *peers) {
+  struct block *block = peers->block_count < BLOCKS_MAX ? calloc(1, sizeof *block) : NULL;
+  if (block == NULL)
+    return;
+  for (size_t i = 0; i < BLOCK_ENTRIES; i++) {
+    block->entries[i].id.slot = (uint32_t)(peers->block_count * BLOCK_ENTRIES + i);
+    block->entries[i].next_free = peers->free;
+    peers->free = &block->entries[i];
   }
+  atomic_store_explicit(&peers->blocks[peers->block_count++], block, memory_order_release);
+}
+
+/* With the mutex held. */
+static struct entry *take_entry(struct rpc_peers *peers) {
+  if (peers->free == NULL)
+    add_block(peers);
   struct entry *entry = peers->free;
   if (entry != NULL)
     peers->free = entry->next_free;
@@ -123,6 +133,23 @@ static int move_fd(struct rpc_peers *peers, int fd) {
   return fd;
 }
 
+/* Not before everything else is written: a thread that looks for somebody may have its eye on this memory. */
+static void publish(struct entry *entry) {
+  entry->next_free = NULL;
+  atomic_store_explicit(&entry->refs, 1, memory_order_release);
+}
+
+/* False: the entry is not in use. */
+static bool ref_if_used(struct entry *entry) {
+  uint32_t refs = atomic_load_explicit(&entry->refs, memory_order_relaxed);
+  while (refs > 0 && !atomic_compare_exchange_weak_explicit(&entry->refs, &refs, refs + 1,
+                                                            memory_order_acq_rel, memory_order_relaxed))
+    continue;
+  return refs > 0;
+}
+
+/* ---- By descriptor ---- */
+
 int rpc_peers_enter(struct rpc_peers *peers, int fd, const struct rpc_peer *peer) {
   pthread_mutex_lock(&peers->mutex);
   struct entry *entry = take_entry(peers), *old = NULL;
@@ -133,9 +160,7 @@ int rpc_peers_enter(struct rpc_peers *peers, int fd, const struct rpc_peer *peer
     entry->peer.connection_id = ++peers->total;
     entry->fd = moved;
     entry->inode = socket_inode(moved);
-    entry->next_free = NULL;
-    /* Not before everything above is written: a thread in rpc_peers_find may have its eye on this memory. */
-    atomic_store_explicit(&entry->refs, 1, memory_order_release);
+    publish(entry);
     if ((uint64_t)moved < peers->fd_count) {
       old = atomic_exchange_explicit(&peers->by_fd[moved], entry, memory_order_acq_rel);
       entry = NULL;
@@ -159,11 +184,7 @@ const struct rpc_peer *rpc_peers_find(struct rpc_peers *peers, const char *name)
     struct entry *entry = atomic_load_explicit(&peers->by_fd[fd], memory_order_acquire);
     if (entry == NULL)
       return &peers->unknown.peer;
-    uint32_t refs = atomic_load_explicit(&entry->refs, memory_order_relaxed);
-    while (refs > 0 && !atomic_compare_exchange_weak_explicit(&entry->refs, &refs, refs + 1,
-                                                              memory_order_acq_rel, memory_order_relaxed))
-      continue;
-    if (refs == 0)
+    if (!ref_if_used(entry))
       continue; /* it has just left the table */
     if (atomic_load_explicit(&peers->by_fd[fd], memory_order_acquire) == entry)
       return &entry->peer;
@@ -177,6 +198,69 @@ void rpc_peers_release(struct rpc_peers *peers, const struct rpc_peer *peer) {
   /* The peer is the first member; the cast gives back what rpc_peers_find took away. */
   unref(peers, (struct entry *)(uintptr_t)peer);
 }
+
+/* ---- By key ---- */
+
+bool rpc_peers_enter_guarded(struct rpc_peers *peers, int fd, const struct rpc_peer *peer,
+                             struct rpc_connection_key *ret_key) {
+  uint8_t secret[RPC_CONNECTION_SECRET_BYTES];
+  crypto_random(secret, sizeof secret);
+  pthread_mutex_lock(&peers->mutex);
+  struct entry *entry = take_entry(peers), *old = NULL;
+  if (entry != NULL) {
+    entry->peer = *peer;
+    entry->peer.connection_id = ++peers->total;
+    entry->fd = -1;
+    memcpy(entry->id.secret, secret, sizeof secret);
+    rpc_connection_key_write(&entry->id, ret_key);
+    atomic_store_explicit(&entry->has_key, true, memory_order_relaxed);
+    publish(entry);
+    peers->keys_open++;
+    if (fd >= 0 && (uint64_t)fd < peers->fd_count)
+      old = atomic_exchange_explicit(&peers->by_fd[fd], NULL, memory_order_acq_rel);
+  }
+  pthread_mutex_unlock(&peers->mutex);
+  if (old != NULL)
+    unref(peers, old);
+  return entry != NULL;
+}
+
+static struct entry *find_key(struct rpc_peers *peers, const struct rpc_connection_id *id) {
+  if (id->slot >= BLOCKS_MAX * BLOCK_ENTRIES)
+    return NULL;
+  struct block *block = atomic_load_explicit(&peers->blocks[id->slot / BLOCK_ENTRIES], memory_order_acquire);
+  struct entry *entry = block == NULL ? NULL : &block->entries[id->slot % BLOCK_ENTRIES];
+  if (entry == NULL || !ref_if_used(entry))
+    return NULL;
+  /* The entry cannot become another's from here on. */
+  if (atomic_load_explicit(&entry->has_key, memory_order_acquire) &&
+      crypto_equal(str_make(entry->id.secret, sizeof entry->id.secret),
+                   str_make(id->secret, sizeof id->secret)))
+    return entry;
+  unref(peers, entry);
+  return NULL;
+}
+
+const struct rpc_peer *rpc_peers_find_key(struct rpc_peers *peers, const struct rpc_connection_id *id) {
+  struct entry *entry = find_key(peers, id);
+  return entry == NULL ? NULL : &entry->peer;
+}
+
+void rpc_peers_forget(struct rpc_peers *peers, const struct rpc_connection_key *key) {
+  struct rpc_connection_id id;
+  struct entry *entry = rpc_connection_key_read(key, &id) ? find_key(peers, &id) : NULL;
+  if (entry == NULL)
+    return;
+  if (atomic_exchange_explicit(&entry->has_key, false, memory_order_acq_rel)) {
+    pthread_mutex_lock(&peers->mutex);
+    peers->keys_open--;
+    pthread_mutex_unlock(&peers->mutex);
+    unref(peers, entry); /* the table's */
+  }
+  unref(peers, entry);
+}
+
+/* ---- Counts ---- */
 
 /* With the mutex held. Takes the entry out if its connection is gone. */
 static bool take_gone(struct rpc_peers *peers, struct entry *entry, uint64_t *open) {
@@ -192,15 +276,17 @@ static bool take_gone(struct rpc_peers *peers, struct entry *entry, uint64_t *op
 }
 
 uint64_t rpc_peers_count(struct rpc_peers *peers) {
-  uint64_t open = 0;
   struct entry *gone = NULL;
   pthread_mutex_lock(&peers->mutex); /* nobody enters meanwhile; fstat does not block on sockets */
-  for (struct block *block = peers->blocks; block != NULL; block = block->next)
+  uint64_t open = peers->keys_open;
+  for (size_t b = 0; b < peers->block_count; b++) {
+    struct block *block = atomic_load(&peers->blocks[b]);
     for (size_t i = 0; i < BLOCK_ENTRIES; i++)
       if (take_gone(peers, &block->entries[i], &open)) {
         block->entries[i].next_free = gone; /* free for use: entries in the table are in no list */
         gone = &block->entries[i];
       }
+  }
   pthread_mutex_unlock(&peers->mutex);
   while (gone != NULL) {
     struct entry *next = gone->next_free;

@@ -136,6 +136,7 @@ struct rpc_call {
   grpc_byte_buffer *payload; /* the request, or the message of the stream that came last */
   uint64_t id;
   int64_t started_us, deadline_us;
+  int64_t waited_us; /* since the guard saw the request, until started_us; -1: not known */
   struct rpc_call *next_free;
   struct rpc_call *next_turn;
 
@@ -147,7 +148,7 @@ struct rpc_call {
 
   enum status_code refused_code; /* what the runtime told the client, whatever the handler says later */
   enum status_code code;         /* the result */
-  char *text;                    /* its message, in the arena; NULL: none */
+  const char *text;              /* its message, static or in the arena; NULL: none */
   rpc_message reply;
   size_t charged_bytes; /* to the budget of calls, beside the arenas and the queue; until the call ends */
   struct rpc_metadata_list headers, trailers;
@@ -198,6 +199,8 @@ void rpc_queue_fini(struct rpc_queue *queue);
 /* call_life.c: from arrival to recycling; on the queue's thread. */
 void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, struct rpc_slot *slot);
 void rpc_call_free(struct rpc_call *call);
+/* Ends a call that no handler saw. `text` outlives it. Do not touch it afterwards. */
+void rpc_call_refuse(struct rpc_call *call, enum status_code code, const char *text);
 void rpc_call_unref(struct rpc_call *call);     /* an event was dealt with */
 void rpc_call_ask_close(struct rpc_call *call); /* be told when the client goes */
 void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
@@ -211,6 +214,9 @@ size_t rpc_call_final_ops(struct rpc_call *call, grpc_op *ops, grpc_slice *detai
 /* Puts the message into call->out and an operation for it into *op. */
 void rpc_call_message_op(struct rpc_call *call, rpc_message *message, uint32_t flags, grpc_op *op);
 grpc_op rpc_call_headers_op(struct rpc_call *call);
+
+/* admission.c. Gives the call its peer, and says whether it may go on; false: it was refused. */
+bool rpc_call_admit(struct rpc_call *call);
 
 /* stream.c */
 void rpc_stream_open(struct rpc_call *call);

@@ -276,16 +276,34 @@ status rpc_server_start(struct rpc_server *server) {
   return status_ok();
 }
 
-void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer) {
+static bool is_started(struct rpc_server *server) {
   pthread_mutex_lock(&server->mutex);
   bool is_open = server->state == SERVER_STARTED;
   pthread_mutex_unlock(&server->mutex);
-  int moved = is_open ? rpc_peers_enter(server->peers, fd, peer) : -1;
+  return is_open;
+}
+
+void rpc_server_adopt(struct rpc_server *server, int fd, const struct rpc_peer *peer) {
+  int moved = is_started(server) ? rpc_peers_enter(server->peers, fd, peer) : -1;
   if (moved < 0) {
     close(fd);
     return;
   }
   grpc_server_add_channel_from_fd(server->grpc, moved, server->credentials);
+}
+
+bool rpc_server_adopt_guarded(struct rpc_server *server, int fd, const struct rpc_peer *peer,
+                              struct rpc_connection_key *ret) {
+  if (!is_started(server) || !rpc_peers_enter_guarded(server->peers, fd, peer, ret)) {
+    close(fd);
+    return false;
+  }
+  grpc_server_add_channel_from_fd(server->grpc, fd, server->credentials);
+  return true;
+}
+
+void rpc_server_forget(struct rpc_server *server, const struct rpc_connection_key *key) {
+  rpc_peers_forget(server->peers, key);
 }
 
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving) {

@@ -1,14 +1,15 @@
 /* The accepting thread.
  *
  * Parties: the thread, which owns everything in the epoll set; the caller, who opens, asks for counts, and
- * stops. The mutex guards what both touch: the counts and the two flags of the end.
+ * stops, or says which strangers are gone. The mutex guards what both touch: the counts, those who are gone,
+ * and the flags of the end.
  *
  * A connection is waiting (its preface is looked at with MSG_PEEK, nothing is taken from it; edge-triggered,
  * because what was looked at stays) and then watched: the descriptor is handed over and a duplicate stays
  * here, for which epoll reports only the hang-up. gRPC shuts a socket down before it closes it, so the
  * duplicate tells when the connection ends; it holds the kernel's socket for the moment until then, and
  * nothing else. That is what makes the limits count connections that are open, without asking their new
- * owner. */
+ * owner. Strangers are watched from the start, without a descriptor: who took them says when they end. */
 #include "server/listener/listener.h"
 
 #include <assert.h>
@@ -17,6 +18,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -34,7 +36,10 @@ enum {
   EVENTS_A_TURN = 128,
   THREAD_STACK_BYTES = 256 * 1024,
   LOG_BURST = 5,
+  ADDRESS_BYTES_MAX = 256,
 };
+
+#define GRPC_ONLY ",grpc" /* at the end of an address */
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 enum { PREFACE_BYTES = sizeof PREFACE - 1 };
@@ -49,12 +54,13 @@ enum kind { KIND_WAKE, KIND_SOCKET, KIND_CONNECTION };
 
 struct connection {
   enum kind kind;
-  int fd; /* while it waits the connection itself, then the duplicate */
+  int fd; /* while it waits the connection itself, then the duplicate; -1: a stranger's, or ended */
   bool is_waiting;
   uint64_t place;
   int64_t deadline_us;
   struct rpc_peer peer;
   struct connection *next_in_place, *previous, *next; /* its bucket; all waiting ones, or all watched ones */
+  struct connection *next_ended;
 };
 
 struct list {
@@ -64,6 +70,7 @@ struct list {
 
 struct acceptor {
   enum kind kind;
+  bool always_h2;
   struct listener_socket socket;
 };
 
@@ -82,6 +89,7 @@ struct listener {
   pthread_mutex_t mutex;
   pthread_cond_t changed;
   bool stop_accepting, accepting_stopped, end;
+  struct connection *ended; /* strangers whose connections are closed */
   struct listener_stats stats;
 };
 
@@ -140,14 +148,16 @@ static void forget(struct listener *listener, struct connection *c) {
     }
   }
   list_remove(c->is_waiting ? &listener->waiting : &listener->watched, c);
-  close(c->fd); /* leaves the epoll set with it: nobody else has this file of a waiting one... */
+  if (c->fd >= 0)
+    close(c->fd); /* leaves the epoll set with it: nobody else has this file of a waiting one... */
   c->fd = -1;
   list_add(&listener->freed, c);
 }
 
 static void drop(struct listener *listener, struct connection *c) {
-  epoll_ctl(listener->epoll, EPOLL_CTL_DEL, c->fd,
-            NULL); /* ...but a handed-over file lives on without this */
+  if (c->fd >= 0)
+    epoll_ctl(listener->epoll, EPOLL_CTL_DEL, c->fd,
+              NULL); /* ...but a handed-over file lives on without this */
   forget(listener, c);
 }
 
@@ -240,23 +250,32 @@ static void refuse_new(struct listener *listener, int fd, const struct rpc_peer 
   count(listener, 1, 1);
 }
 
-static void admit(struct listener *listener, int fd, const struct sockaddr_storage *from) {
-  struct rpc_peer peer;
-  uint64_t place;
-  listener_socket_peer(fd, from, &peer, &place);
-  const char *why = limit_reached(listener, place);
-  struct connection *c = why == NULL ? calloc(1, sizeof *c) : NULL;
+static void enter(struct listener *listener, struct connection *c, struct list *list) {
+  c->next_in_place = *bucket(listener, c->place);
+  *bucket(listener, c->place) = c;
+  list_add(list, c);
+  count(listener, 1, 0);
+}
+
+/* False: no memory. */
+static bool admit_stranger(struct listener *listener, const struct acceptor *acceptor, int fd,
+                           const struct rpc_peer *peer, uint64_t place) {
+  struct connection *c = malloc(sizeof *c);
+  if (c == NULL)
+    return false;
+  *c = (struct connection){.kind = KIND_CONNECTION, .fd = -1, .place = place, .peer = *peer};
+  enter(listener, c, &listener->watched);
+  listener->options.on_stranger(listener->options.argument, fd, peer, acceptor->always_h2, c);
+  return true;
+}
+
+static bool admit_waiting(struct listener *listener, int fd, const struct rpc_peer *peer, uint64_t place) {
+  struct connection *c = malloc(sizeof *c);
   struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = c};
-  if (why == NULL && (c == NULL || epoll_ctl(listener->epoll, EPOLL_CTL_ADD, fd, &event) != 0))
-    why = "no memory is left";
-  if (why != NULL) {
+  if (c == NULL || epoll_ctl(listener->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
     free(c);
-    refuse_new(listener, fd, &peer, why);
-    return;
+    return false;
   }
-  int on = 1;
-  if (!peer.is_local_socket)
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (listener->waiting.count >= listener->options.handshakes_max)
     refuse_waiting(listener, listener->waiting.first, "too many connections wait; it was the oldest");
   *c = (struct connection){.kind = KIND_CONNECTION,
@@ -264,11 +283,26 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
                            .is_waiting = true,
                            .place = place,
                            .deadline_us = now_us(listener) + listener->options.handshake_timeout_ms * 1000LL,
-                           .peer = peer};
-  c->next_in_place = *bucket(listener, place);
-  *bucket(listener, place) = c;
-  list_add(&listener->waiting, c);
-  count(listener, 1, 0);
+                           .peer = *peer};
+  enter(listener, c, &listener->waiting);
+  return true;
+}
+
+static void admit(struct listener *listener, const struct acceptor *acceptor, int fd,
+                  const struct sockaddr_storage *from) {
+  struct rpc_peer peer;
+  uint64_t place;
+  int on = 1;
+  listener_socket_peer(fd, from, &peer, &place);
+  if (!peer.is_local_socket)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const char *why = limit_reached(listener, place);
+  bool is_stranger = listener->options.on_stranger != NULL && !peer.is_local_socket;
+  if (why == NULL && !(is_stranger ? admit_stranger(listener, acceptor, fd, &peer, place)
+                                   : admit_waiting(listener, fd, &peer, place)))
+    why = "no memory is left";
+  if (why != NULL)
+    refuse_new(listener, fd, &peer, why);
 }
 
 /* ---- Accepting ---- */
@@ -301,7 +335,7 @@ static void accept_some(struct listener *listener, struct acceptor *acceptor) {
     if (fd >= 0) {
       if (acceptor->socket.is_unix)
         from.ss_family = AF_UNIX;
-      admit(listener, fd, &from);
+      admit(listener, acceptor, fd, &from);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
       pause_accepting(listener, errno);
       return;
@@ -366,13 +400,27 @@ static void handle(struct listener *listener, const struct epoll_event *event) {
   }
 }
 
+static void forget_ended(struct listener *listener, struct connection *ended) {
+  if (ended == NULL)
+    return;
+  while (ended != NULL) {
+    struct connection *next = ended->next_ended;
+    forget(listener, ended);
+    ended = next;
+  }
+  count(listener, 0, 0);
+}
+
 static void *run(void *argument) {
   struct listener *listener = argument;
   pthread_setname_np(pthread_self(), "listener");
   for (;;) {
     pthread_mutex_lock(&listener->mutex);
     bool end = listener->end, stop = listener->stop_accepting && !listener->accepting_stopped;
+    struct connection *ended = listener->ended;
+    listener->ended = NULL;
     pthread_mutex_unlock(&listener->mutex);
+    forget_ended(listener, ended);
     if (stop)
       stop_accepting(listener);
     if (end)
@@ -395,7 +443,12 @@ static bool add_to_epoll(struct listener *listener, int fd, void *object) {
 static status open_sockets(struct listener *listener) {
   for (size_t i = 0; i < listener->options.address_count; i++) {
     struct acceptor *acceptor = &listener->acceptors[i];
-    STATUS_TRY(listener_socket_open(listener->options.addresses[i], &acceptor->socket));
+    str address = str_from_cstr(listener->options.addresses[i]);
+    char plain[ADDRESS_BYTES_MAX];
+    acceptor->always_h2 = str_has_suffix(address, STR(GRPC_ONLY));
+    address.len -= acceptor->always_h2 ? sizeof GRPC_ONLY - 1 : 0;
+    snprintf(plain, sizeof plain, STR_FMT, STR_ARG(address));
+    STATUS_TRY(listener_socket_open(plain, &acceptor->socket));
     if (!add_to_epoll(listener, acceptor->socket.fd, acceptor))
       return status_default(STATUS_RESOURCE_EXHAUSTED);
   }
@@ -472,6 +525,17 @@ static void wake(struct listener *listener) {
   uint64_t one = 1;
   ssize_t written = write(listener->wake, &one, sizeof one);
   (void)written; /* it is full only if a wake-up waits already */
+}
+
+void listener_ended(struct listener *listener, void *ticket) {
+  struct connection *c = ticket;
+  pthread_mutex_lock(&listener->mutex);
+  bool was_empty = listener->ended == NULL;
+  c->next_ended = listener->ended;
+  listener->ended = c;
+  pthread_mutex_unlock(&listener->mutex);
+  if (was_empty)
+    wake(listener);
 }
 
 void listener_stop_accepting(struct listener *listener) {

@@ -27,22 +27,40 @@ static grpc_arg int_arg(const char *name, int value) {
   return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)name, .value.integer = value};
 }
 
-struct raw_channel raw_channel_open(struct rpc_server *server, const char *peer_address) {
-  int pair[2];
+static void connect_pair(int pair[2]) {
   int failed = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
   assert(failed == 0);
   (void)failed;
-  struct rpc_peer peer = {0};
-  strncpy(peer.address, peer_address, sizeof peer.address - 1);
-  rpc_server_adopt(server, pair[0], &peer);
+}
+
+static struct raw_channel open_on(int fd) {
   grpc_arg args[] = {int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, INT_MAX),
                      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
                      int_arg(GRPC_ARG_ENABLE_RETRIES, 0)};
   grpc_channel_args all = {sizeof args / sizeof args[0], args};
   grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-  struct raw_channel channel = {grpc_channel_create_from_fd("test", pair[1], credentials, &all)};
+  struct raw_channel channel = {grpc_channel_create_from_fd("test", fd, credentials, &all)};
   grpc_channel_credentials_release(credentials);
   return channel;
+}
+
+struct raw_channel raw_channel_open(struct rpc_server *server, const char *peer_address) {
+  int pair[2];
+  connect_pair(pair);
+  struct rpc_peer peer = {0};
+  strncpy(peer.address, peer_address, sizeof peer.address - 1);
+  rpc_server_adopt(server, pair[0], &peer);
+  return open_on(pair[1]);
+}
+
+struct raw_channel raw_channel_open_guarded(struct rpc_server *server, const struct rpc_peer *peer,
+                                            struct rpc_connection_key *ret_key) {
+  int pair[2];
+  connect_pair(pair);
+  bool adopted = rpc_server_adopt_guarded(server, pair[0], peer, ret_key);
+  assert(adopted);
+  (void)adopted;
+  return open_on(pair[1]);
 }
 
 void raw_channel_close(struct raw_channel *channel) {

@@ -18,6 +18,9 @@ struct raw_channel {
 
 /* Connects through a socketpair, as a peer with this address. */
 struct raw_channel raw_channel_open(struct rpc_server *server, const char *peer_address);
+/* The same as the HTTP/2 guard does it; but the header with the key is the caller's to send. */
+struct raw_channel raw_channel_open_guarded(struct rpc_server *server, const struct rpc_peer *peer,
+                                            struct rpc_connection_key *ret_key);
 void raw_channel_close(struct raw_channel *channel);
 
 struct raw_header {

@@ -1,0 +1,101 @@
+/* One stranger's connection: a socket, perhaps TLS on it, the guard, and a socketpair whose other end is gRPC
+ * core's.
+ *
+ *   HANDSHAKE -> PREFACE -> OPEN -> FLUSH -> LINGER -> CLOSED        CLOSED: from anywhere, when the client
+ * is gone
+ *
+ *   HANDSHAKE  TLS only
+ *   PREFACE    the first bytes say what is spoken; nothing of the connection exists in gRPC core yet
+ *   OPEN       bytes go both ways
+ *   FLUSH      gRPC core's end is closed; the client gets what is left for it
+ *   LINGER     the client was told that nothing more comes; what it still sends is read away, or the kernel
+ * would answer with a reset and it might not see what we said
+ *
+ * Each direction holds at most one read's worth of bytes that could not be written yet; as long as it does,
+ * no more is read for it. So a slow side stops the other one, and a connection without traffic has no
+ * buffers.
+ *
+ * Everything runs on the pump's thread; readiness is level-triggered. */
+#ifndef SKERRY_SERVER_LISTENER_PIPE_H
+#define SKERRY_SERVER_LISTENER_PIPE_H
+
+#include "server/listener/guard.h"
+#include "server/listener/pump.h"
+#include "server/listener/tls.h"
+
+enum {
+  PIPE_READ_BYTES = 64 * 1024,
+  PIPE_PLAIN_BYTES = PIPE_READ_BYTES + 32 * 1024, /* and what BoringSSL still had of a record */
+  PIPE_CIPHER_BYTES = PIPE_READ_BYTES + 64 * 1024,
+  PIPE_PREFACE_BYTES = 24,
+};
+
+enum pipe_phase { PIPE_HANDSHAKE, PIPE_PREFACE, PIPE_OPEN, PIPE_FLUSH, PIPE_LINGER, PIPE_CLOSED };
+
+/* What the connections of one thread share: used within one event, empty between events. */
+struct pipe_thread {
+  const struct pump_options *options;
+  int epoll;
+  BIO_METHOD *bio_method;
+  BIO *bio; /* of all of them: it reads and writes the buffers below */
+  struct pump_stats stats;
+  const uint8_t *cipher_in; /* for BoringSSL to read */
+  size_t cipher_in_len;
+  size_t cipher_out_len; /* what BoringSSL wrote */
+  struct guard_output output;
+  uint8_t received[PIPE_READ_BYTES];
+  uint8_t plain[PIPE_PLAIN_BYTES];
+  uint8_t cipher_out[PIPE_CIPHER_BYTES];
+};
+
+STATUS_MUST_USE status pipe_thread_init(struct pipe_thread *thread, const struct pump_options *options,
+                                        int epoll);
+void pipe_thread_fini(struct pipe_thread *thread); /* of a zeroed one: nothing */
+
+struct pipe_pending {
+  uint8_t *bytes;
+  size_t start, len;
+};
+
+struct pipe;
+/* What an epoll event points at. */
+struct pipe_side {
+  struct pipe *pipe;
+  int fd; /* -1: closed */
+  uint32_t interest;
+  bool is_watched; /* in the epoll set */
+};
+
+struct pipe {
+  struct pipe_thread *thread;
+  enum pipe_phase phase;
+  struct pipe_side client, grpc;
+  struct pipe_pending to_client, to_grpc;
+  SSL *ssl;
+  struct guard *guard; /* from OPEN on */
+  struct rpc_connection_key key;
+  bool client_ended; /* it sends no more */
+  bool grpc_hung;    /* gRPC core closed its end; there may still be bytes to read */
+  uint8_t preface[PIPE_PREFACE_BYTES];
+  uint8_t preface_len;
+  bool has_spoken; /* at all */
+  void *ticket;
+  struct rpc_peer peer;
+  /* The pump's: */
+  int64_t deadline_us;
+  int list; /* the one that it stands in */
+  struct pipe *previous, *next;
+};
+
+/* Takes the descriptor. NULL: no memory; `fd` is closed. */
+struct pipe *pipe_new(struct pipe_thread *thread, int fd, const struct rpc_peer *peer, bool always_h2,
+                      void *ticket);
+/* Does what the events of one side allow. Afterwards look at `phase`. */
+void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_t now_us);
+/* Ends it as the guard would have: for connections that wait too long. */
+void pipe_check(struct pipe *pipe, int64_t now_us);
+/* At once; into CLOSED. `why` NULL: nothing to log. */
+void pipe_close(struct pipe *pipe, const char *why);
+void pipe_free(struct pipe *pipe); /* closed */
+
+#endif

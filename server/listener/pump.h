@@ -1,0 +1,55 @@
+/* Moves bytes between strangers and gRPC core: TLS (server/listener/tls.h), the choice of protocol, the
+ * HTTP/2 guard (server/listener/guard.h). One thread, thousands of connections; a larger box has several
+ * pumps.
+ *
+ * A connection that has not finished its TLS handshake and HTTP/2 preface in time is closed, and of those
+ * only a bounded number is kept (the oldest gives way); gRPC core hears of a connection only after its
+ * preface. Somebody who speaks HTTP/1.1 is told that this port speaks gRPC. */
+#ifndef SKERRY_SERVER_LISTENER_PUMP_H
+#define SKERRY_SERVER_LISTENER_PUMP_H
+
+#include "base/status.h"
+#include "ports/port.h"
+#include "rpc/call.h"
+#include "server/listener/guard.h"
+
+struct pump;
+struct tls;
+
+struct pump_options {
+  struct port *port; /* NULL: port_linux() */
+  struct tls *tls;   /* NULL: plaintext. Outlives the pump */
+  struct guard_options guard;
+  uint32_t handshake_timeout_ms; /* TLS and preface together. 10000 */
+  uint32_t handshakes_max;       /* 1024 */
+  /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
+  bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
+  /* That connection is over. */
+  void (*close_grpc)(void *argument, const struct rpc_connection_key *key);
+  /* The client's socket is closed. */
+  void (*ended)(void *argument, void *ticket);
+  void *argument; /* the three are called on the pump's thread */
+};
+
+STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump **ret);
+
+/* Takes a connected, non-blocking TCP socket. `ticket` comes back through `ended`. Any thread. */
+void pump_take(struct pump *pump, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket);
+
+struct pump_stats {
+  uint64_t open;       /* connections that reached gRPC core and are not closed */
+  uint64_t waiting;    /* in their handshake or preface */
+  uint64_t handshakes; /* of TLS, finished */
+  uint64_t resumed;    /* of these, by a ticket */
+  uint64_t handshakes_failed;
+  uint64_t silent;  /* closed because they took too long, or gave way */
+  uint64_t foreign; /* spoke something else */
+  uint64_t offences[GUARD_OFFENCE_COUNT];
+};
+/* Any thread; numbers of the last moments. */
+void pump_stats(struct pump *pump, struct pump_stats *ret);
+
+/* Closes all connections, ends the thread, frees. gRPC core has been drained before. NULL allowed. */
+void pump_close(struct pump *pump);
+
+#endif
