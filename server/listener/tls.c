@@ -67,19 +67,22 @@ static const char *file_at(const struct tls *tls, size_t i) {
 static void look(const struct tls *tls, struct mark *ret) {
   for (size_t i = 0; i < tls->file_count; i++) {
     struct stat facts;
-    memset(&ret[i], 0, sizeof ret[i]); /* padding too: marks are compared as bytes */
-    if (stat(file_at(tls, i), &facts) != 0)
-      continue;
-    ret[i].device = facts.st_dev;
-    ret[i].inode = facts.st_ino;
-    ret[i].size = facts.st_size;
-    ret[i].written = facts.st_mtim;
-    ret[i].changed = facts.st_ctim;
+    bool there = stat(file_at(tls, i), &facts) == 0;
+    ret[i] = there ? (struct mark){facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtim, facts.st_ctim}
+                   : (struct mark){0};
   }
 }
 
+static bool same_time(struct timespec a, struct timespec b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 static bool same(const struct tls *tls, const struct mark *a, const struct mark *b) {
-  return memcmp(a, b, tls->file_count * sizeof *a) == 0;
+  for (size_t i = 0; i < tls->file_count; i++)
+    if (a[i].device != b[i].device || a[i].inode != b[i].inode || a[i].size != b[i].size ||
+        !same_time(a[i].written, b[i].written) || !same_time(a[i].changed, b[i].changed))
+      return false;
+  return true;
 }
 
 static void free_texts(const char *const *texts, size_t count) {
@@ -92,7 +95,7 @@ static const char *const *copy_texts(const char *const *texts, size_t count) {
   const char **copy = calloc(count == 0 ? 1 : count, sizeof *copy);
   bool whole = copy != NULL;
   for (size_t i = 0; whole && i < count; i++)
-    whole = texts[i] == NULL || (copy[i] = strdup(texts[i])) != NULL;
+    whole = (copy[i] = strdup(texts[i])) != NULL;
   if (whole)
     return copy;
   free_texts(copy, count);
@@ -155,6 +158,19 @@ status tls_reload(struct tls *tls) {
   return result;
 }
 
+static status check_options(const struct tls_options *options) {
+  if (options->count == 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "TLS needs a certificate and its key: name both files");
+  for (size_t i = 0; i < options->count; i++)
+    if (options->certificate_files[i] == NULL || options->key_files[i] == NULL)
+      return status_make(STATUS_INVALID_ARGUMENT, "TLS needs a key file for each certificate file");
+  if (options->client_certificates != TLS_CLIENT_NONE && options->client_ca_file == NULL)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "client certificates are asked for, but no CA that they are checked against: name its "
+                       "file, or ask for none");
+  return status_ok();
+}
+
 static status copy_options(const struct tls_options *options, struct tls *tls) {
   tls->options = *options;
   tls->options.certificate_files = copy_texts(options->certificate_files, options->count);
@@ -172,6 +188,7 @@ static status copy_options(const struct tls_options *options, struct tls *tls) {
 }
 
 status tls_open(const struct tls_options *options, struct tls **ret) {
+  STATUS_TRY(check_options(options));
   struct tls *tls = calloc(1, sizeof *tls);
   if (tls == NULL)
     return status_make(STATUS_RESOURCE_EXHAUSTED, "no memory for TLS");

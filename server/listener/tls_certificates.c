@@ -138,19 +138,6 @@ static void set_session_context(struct tls_context_options *context) {
 
 /* ---- The set ---- */
 
-static status check_options(const struct tls_options *options) {
-  if (options->count == 0)
-    return status_make(STATUS_INVALID_ARGUMENT, "TLS needs a certificate and its key: name both files");
-  for (size_t i = 0; i < options->count; i++)
-    if (options->certificate_files[i] == NULL || options->key_files[i] == NULL)
-      return status_make(STATUS_INVALID_ARGUMENT, "TLS needs a key file for each certificate file");
-  if (options->client_certificates != TLS_CLIENT_NONE && options->client_ca_file == NULL)
-    return status_make(STATUS_INVALID_ARGUMENT,
-                       "client certificates are asked for, but no CA that they are checked against: name its "
-                       "file, or ask for none");
-  return status_ok();
-}
-
 static struct tls_certificates *new_set(const struct tls_options *options, struct tls_tickets *tickets) {
   struct tls_certificates *set = calloc(1, sizeof *set + options->count * sizeof set->all[0]);
   if (set == NULL)
@@ -178,7 +165,6 @@ static status load_all(const struct tls_options *options, struct tls_context_opt
 
 status tls_certificates_load(const struct tls_options *options, struct tls_tickets *tickets,
                              struct tls_certificates **ret) {
-  STATUS_TRY(check_options(options));
   STACK_OF(X509) *cas = NULL;
   if (options->client_certificates != TLS_CLIENT_NONE)
     STATUS_TRY(pem_read_certificates(options->client_ca_file, &cas));

@@ -24,7 +24,7 @@ struct tls_certificates {
   struct tls_certificate all[];
 };
 
-/* Reads the files. The statuses of tls_open. */
+/* Reads the files that the options, which are checked, name. FAILED_PRECONDITION as tls_open says. */
 STATUS_MUST_USE status tls_certificates_load(const struct tls_options *options, struct tls_tickets *tickets,
                                              struct tls_certificates **ret);
 void tls_certificates_ref(struct tls_certificates *set);

@@ -378,6 +378,8 @@ struct tls_fixture_outcome tls_fixture_connect(struct tls_fixture *f, struct tls
   struct tls_fixture_outcome outcome = {0};
   struct ends ends = {0};
   open_ends(f, &client, &ends);
+  if (client.accepted != NULL)
+    client.accepted(f);
   outcome.done = drive(&ends, &outcome);
   if (outcome.done)
     look(&ends, &outcome);

@@ -62,6 +62,7 @@ struct tls_fixture_client {
   const char *trust;       /* NAME of the CA that it checks the server against; NULL: it does not */
   SSL_SESSION *session;    /* to resume */
   bool always_h2;          /* of the server's side */
+  void (*accepted)(struct tls_fixture *f); /* called when the server has its SSL and nothing was said yet */
 };
 
 struct tls_fixture_outcome {
