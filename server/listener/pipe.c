@@ -577,7 +577,7 @@ struct pipe *pipe_new(struct pipe_thread *thread, int fd, const struct rpc_peer 
                         .ticket = ticket,
                         .peer = *peer};
   if (tls != NULL) {
-    pipe->ssl = tls_accept(tls, always_h2);
+    pipe->ssl = tls_accept(tls, -1, always_h2);
     if (pipe->ssl != NULL) {
       BIO_up_ref(thread->bio);
       SSL_set_bio(pipe->ssl, thread->bio, thread->bio); /* takes the one reference for both */
