@@ -194,6 +194,9 @@ static bool is_never_shed(const struct rpc_server *server, const char *service) 
 
 static status add_method(struct rpc_server *server, const struct rpc_method *method, const void *handlers,
                          void *service_state, bool never_shed) {
+  /* A stream costs little to open, its client is told of what it missed meanwhile anyway, and Firestore's
+   * SDKs stay away for a minute after RESOURCE_EXHAUSTED on Listen and Write. */
+  bool streams_requests = method->kind == RPC_CLIENT_STREAM || method->kind == RPC_BIDI;
   struct rpc_entry *entry = calloc(1, sizeof *entry);
   if (entry == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -202,7 +205,7 @@ static status add_method(struct rpc_server *server, const struct rpc_method *met
                               .service_state = service_state,
                               .index = server->entry_count,
                               .is_implemented = method->is_implemented(handlers),
-                              .is_never_shed = never_shed};
+                              .is_never_shed = never_shed || streams_requests};
   if (entry->is_implemented && wants_registration(server, method))
     entry->registered = grpc_server_register_method(server->grpc, method->path, NULL,
                                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);

@@ -48,10 +48,10 @@ struct rpc_server_options {
   bool reflection;                 /* serve grpc.reflection v1 and v1alpha */
   /* When even the calls of a method that waited least waited for longer than this, those that waited for more
    * than twice as long are refused with RESOURCE_EXHAUSTED and google.rpc.RetryInfo (rpc/shedding.h). Only on
-   * guarded connections, where the runtime knows how long a request waited; streams only at their opening. 5;
+   * guarded connections, where the runtime knows how long a request waited; not streams of requests. 5;
    * 1-1000 */
   uint32_t shed_target_ms;
-  bool sheds_never; /* for measurements */
+  bool sheds_never;
   /* Services whose calls are not refused so, by full name; ends with NULL, may be NULL. Health and reflection
    * are among them in any case. Read by rpc_server_add_service. */
   const char *const *never_shed;
