@@ -388,6 +388,8 @@ static void make_wrong_files(struct tls_fixture *f) {
   tls_fixture_make(f, (certificate){.name = "short", .key = KEY_RSA_SHORT});
   tls_fixture_make(f, (certificate){.name = "p521", .key = KEY_P521});
   tls_fixture_make(f, (certificate){.name = "ca", .is_ca = true});
+  tls_fixture_make(f, (certificate){.name = "client", .purpose = "clientAuth"});
+  tls_fixture_make(f, (certificate){.name = "cipher", .key = KEY_RSA, .usage = "keyEncipherment"});
   tls_fixture_write(f, "empty", "");
   tls_fixture_write(f, "text", "no certificate\n");
   tls_fixture_write(f, "der", "\x30\x82\x01\x01");
@@ -431,6 +433,8 @@ static void test_wrong_files_are_explained(void **state) {
       {"server.pem", "encrypted2.key", NULL, {"/encrypted2.key is encrypted"}},
       {"short.pem", "short.key", NULL, {"/short.pem is RSA 1024, which is not served", "at least 2048"}},
       {"p521.pem", "p521.key", NULL, {"/p521.pem is ECDSA P-521, which is not served"}},
+      {"client.pem", "client.key", NULL, {"/client.pem is not for servers"}},
+      {"cipher.pem", "cipher.key", NULL, {"/cipher.pem is not for servers", "digitalSignature"}},
       {"server.pem", "server.key", "other.pem", {"number 1 of", "/other.pem is not a CA's"}},
       {"server.pem", "server.key", "text", {"/text holds no certificate"}},
   };

@@ -204,6 +204,8 @@ void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificat
     add_extension(x509, issuer, NID_subject_alt_name, what.names);
   if (what.purpose != NULL)
     add_extension(x509, issuer, NID_ext_key_usage, what.purpose);
+  if (what.usage != NULL)
+    add_extension(x509, issuer, NID_key_usage, what.usage);
   bool pure = EVP_PKEY_id(signer) == EVP_PKEY_ED25519;
   assert_true(X509_sign(x509, signer, pure ? NULL : EVP_sha256()) > 0);
   write_pair(f, what.name, x509, key);

@@ -39,6 +39,7 @@ struct tls_fixture_certificate {
   const char *names; /* "DNS:a.example,IP:192.0.2.1"; NULL: none */
   bool is_ca;
   const char *purpose;       /* "serverAuth" or "clientAuth"; NULL: any */
+  const char *usage;         /* of the key: "keyEncipherment"; NULL: any */
   int from_days, until_days; /* from the simulated now; both 0: -1 to 365 */
 };
 void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificate what);
