@@ -285,7 +285,6 @@ int main(int argc, char **argv) {
     queues[i] = (struct queue){server, grpc_completion_queue_create_for_next(NULL)};
     grpc_server_register_completion_queue(server, queues[i].cq, NULL);
   }
-  grpc_server_start(server);
   for (unsigned long i = 0; i < threads; i++) {
     pthread_t thread;
     pthread_create(&thread, NULL, serve, &queues[i]);

@@ -5,7 +5,7 @@
 #include <grpc/grpc.h>
 #include <stdnoreturn.h>
 
-/* Listens, prints "listening on ADDRESS:PORT", and accepts until the process is killed. */
+/* Starts the server, listens, prints "listening on ADDRESS:PORT", and accepts until the process is killed. */
 noreturn void bare_server_accept(grpc_server *server, const char *host, const char *port);
 
 #endif

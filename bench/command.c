@@ -18,6 +18,8 @@ static const char usage[] =
     "  --target ADDRESS     127.0.0.1:8080\n"
     "  --connections N      16\n"
     "  --in-flight N        calls at once on a connection (16)\n"
+    "  --rate N             calls a second by the clock, whatever is answered; those above are the most "
+    "then\n"
     "  --seconds S          of measuring (5); for fill at the most\n"
     "  --warm-up S          before it (1)\n"
     "  --documents N        how many there are to choose from (10000)\n"
@@ -43,7 +45,7 @@ struct option_rule {
 
 struct arguments {
   const char *target, *collection, *database, *authorization, *label;
-  double connections, in_flight, seconds, warm_up, documents, bytes, fields, writes, unique;
+  double connections, in_flight, rate, seconds, warm_up, documents, bytes, fields, writes, unique;
 };
 
 static bool parse_number(const char *text, const struct option_rule *rule) {
@@ -85,6 +87,7 @@ static bool parse(int argc, char **argv, struct arguments *to) {
       {.name = "label", .text = &to->label},
       {"connections", NUMBER, 1, 1000, NULL, &to->connections},
       {"in-flight", NUMBER, 1, 10000, NULL, &to->in_flight},
+      {"rate", NUMBER, 1, 1e7, NULL, &to->rate},
       {"seconds", NUMBER, 0.01, 600, NULL, &to->seconds},
       {"warm-up", NUMBER, 0, 60, NULL, &to->warm_up},
       {"documents", NUMBER, 1, 1e9, NULL, &to->documents},
@@ -115,11 +118,11 @@ static void print_result(const struct load_options *load, const char *label,
   double p50 = histogram_quantile(&result->latency, 0.5), p99 = histogram_quantile(&result->latency, 0.99);
   printf("{\"label\":\"%s\",\"mode\":\"%s\",\"connections\":%u,\"in_flight\":%u,\"bytes\":%u,\"writes\":%u,"
          "\"seconds\":%.3f,\"ok\":%.0f,\"per_s\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%lld,"
-         "\"client_cpu_s\":%.3f,\"bytes_in\":%llu,\"failed\":%llu,\"next\":%llu,\"errors\":{",
+         "\"client_cpu_s\":%.3f,\"bytes_in\":%llu,\"failed\":%llu,\"unsent\":%llu,\"next\":%llu,\"errors\":{",
          label, load_mode_names[load->request.mode], load->connections, load->in_flight, load->request.bytes,
          load->request.writes, result->seconds, calls, per_s, p50, p99, (long long)result->latency.max_us,
          result->cpu_s, (unsigned long long)result->bytes_in, (unsigned long long)result->failed,
-         (unsigned long long)result->next);
+         (unsigned long long)result->unsent, (unsigned long long)result->next);
   const char *separator = "";
   for (int code = 0; code <= STATUS_CODE_MAX; code++)
     if (result->by_code[code] > 0) {
@@ -161,6 +164,7 @@ int bench_command(int argc, char **argv) {
   load.authorization = arguments.authorization;
   load.connections = (unsigned)arguments.connections;
   load.in_flight = (unsigned)arguments.in_flight;
+  load.rate = arguments.rate;
   load.measure_s = arguments.seconds;
   load.warm_up_s = arguments.warm_up;
   load.request.collection = arguments.collection;

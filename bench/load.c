@@ -25,6 +25,7 @@ struct slot {
   int64_t started_us;
   unsigned failures_in_a_row;
   bool is_active;
+  struct slot *next_free; /* of an open loop */
 };
 
 struct load {
@@ -34,6 +35,8 @@ struct load {
   uint64_t next;
   int64_t measure_from_us, end_us, last_us;
   unsigned active;
+  struct slot *free; /* of an open loop: those without a call */
+  double due_us;     /* when its next call is due */
 };
 
 static int64_t now_us(void) {
@@ -69,15 +72,22 @@ static bool frame_request(struct slot *slot, const struct rpc_method *method, co
   return true;
 }
 
+static bool start(struct load *load, struct slot *slot) {
+  arena_reset(&slot->arena);
+  const void *request = request_make(&load->options->request, &slot->random, &slot->arena);
+  return request != NULL && frame_request(slot, load->method, request) &&
+         channel_start(slot->channel, &slot->call);
+}
+
 static void start_next(struct load *load, struct slot *slot) {
-  slot->started_us = now_us();
-  bool more = slot->started_us < load->end_us && slot->failures_in_a_row < FAILURES_IN_A_ROW_MAX;
-  if (more) {
-    arena_reset(&slot->arena);
-    const void *request = request_make(&load->options->request, &slot->random, &slot->arena);
-    more = request != NULL && frame_request(slot, load->method, request) &&
-           channel_start(slot->channel, &slot->call);
+  if (load->options->rate > 0) {
+    slot->next_free = load->free;
+    load->free = slot;
+    return;
   }
+  slot->started_us = now_us();
+  bool more =
+      slot->started_us < load->end_us && slot->failures_in_a_row < FAILURES_IN_A_ROW_MAX && start(load, slot);
   if (!more && slot->is_active) {
     slot->is_active = false;
     load->active--;
@@ -110,6 +120,34 @@ static void ended(void *argument, struct channel_call *call, const status *resul
 }
 
 /* ---- The loop ---- */
+
+/* Starts what is due by the clock. */
+static void start_due(struct load *load, int64_t now) {
+  const double interval_us = 1e6 / load->options->rate;
+  for (; load->due_us <= (double)now && load->due_us < (double)load->end_us; load->due_us += interval_us) {
+    struct slot *slot = load->free;
+    if (slot == NULL) {
+      load->result->unsent += load->due_us >= (double)load->measure_from_us;
+      continue;
+    }
+    load->free = slot->next_free;
+    slot->started_us = (int64_t)load->due_us;
+    if (!start(load, slot)) {
+      slot->is_active = false;
+      load->active--;
+    }
+  }
+}
+
+/* All answers of an open loop are here, or will not come. */
+static bool is_drained(const struct load *load, int64_t now) {
+  unsigned idle = 0;
+  if (load->options->rate <= 0 || now < load->end_us)
+    return false;
+  for (const struct slot *slot = load->free; slot != NULL; slot = slot->next_free)
+    idle++;
+  return idle == load->active;
+}
 
 static void lose_connection(struct load *load, struct channel *channel, struct slot *slots, unsigned count) {
   const status lost = status_make(STATUS_UNAVAILABLE, "The connection has ended.");
@@ -148,19 +186,29 @@ static void run(struct load *load, int epoll, struct channel **channels, struct 
   }
   double cpu_from = -1, cpu_to = -1;
   const int64_t give_up_us = load->end_us + (int64_t)LAST_ANSWERS_S * 1000000;
-  for (int64_t now = now_us(); load->active > 0 && now < give_up_us; now = now_us()) {
+  load->due_us = (double)now_us();
+  for (int64_t now = now_us(); load->active > 0 && now < give_up_us && !is_drained(load, now);
+       now = now_us()) {
     if (cpu_from < 0 && now >= load->measure_from_us)
       cpu_from = cpu_seconds();
     if (cpu_to < 0 && now >= load->end_us)
       cpu_to = cpu_seconds();
     struct epoll_event events[EVENTS];
-    int ready = epoll_wait(epoll, events, EVENTS, 100);
+    int ready = epoll_wait(epoll, events, EVENTS, load->options->rate > 0 ? 1 : 100);
     for (int i = 0; i < ready; i++)
       work(load, epoll, events[i].data.ptr, slots, count);
+    if (load->options->rate <= 0)
+      continue;
+    start_due(load, now_us());
+    for (unsigned i = 0; i < load->options->connections; i++)
+      if (channel_fd(channels[i]) >= 0)
+        work(load, epoll, channels[i], slots, count);
   }
   result->cpu_s = (cpu_to < 0 ? cpu_seconds() : cpu_to) - (cpu_from < 0 ? 0 : cpu_from);
   const status late =
       status_make(STATUS_DEADLINE_EXCEEDED, "No answer within %d seconds.", (int)LAST_ANSWERS_S);
+  for (struct slot *slot = load->free; slot != NULL; slot = slot->next_free)
+    slot->is_active = false;
   for (unsigned i = 0; i < count; i++)
     if (slots[i].is_active)
       note_failure(load, &slots[i], &late);

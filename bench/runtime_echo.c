@@ -1,56 +1,57 @@
-/* The same echo as bare_echo, through the runtime: what it costs.
+/* The same echo as bare_echo, through the runtime and the front door: what they cost.
  *
- *   runtime_echo ADDRESS THREADS     prints "listening on ADDRESS" and serves until it gets SIGTERM */
+ *   runtime_echo [--listen ADDRESS] [--dev] [--threads N] [--tls-cert FILE --tls-key FILE] ...
+ *
+ * takes the settings of `skerry serve` that are about the network, prints "listening on ADDRESS" and serves
+ * until it gets SIGTERM. With --dev connections go to gRPC core as they are, otherwise through the HTTP/2
+ * guard. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "server/listener/listener.h"
+#include "server/front.h"
+#include "server/settings.h"
 #include "tests/support/echo_service.h"
 
-static void adopt(void *server, int fd, const struct rpc_peer *peer) {
-  rpc_server_adopt(server, fd, peer);
-}
+extern char **environ;
 
-static status start(const char *address, unsigned threads, struct echo_service *echo,
-                    struct rpc_server **ret_server, struct listener **ret_listener) {
-  struct rpc_server_options options = {.threads = threads, .reflection = true};
+static struct echo_service echo;
+
+static status start(int argc, char **argv, struct settings *settings, struct rpc_server **ret_server,
+                    struct front **ret_front) {
+  STATUS_TRY(settings_load(settings, argc - 1, argv + 1, environ));
+  struct rpc_server_options options = {.threads = (unsigned)settings->threads, .reflection = true};
   STATUS_TRY(rpc_server_new(&options, ret_server));
-  STATUS_TRY(echo_service_add(echo, *ret_server));
+  STATUS_TRY(echo_service_add(&echo, *ret_server));
   STATUS_TRY(rpc_server_start(*ret_server));
   rpc_server_set_serving(*ret_server, "", true);
-  struct listener_options listening = {
-      .addresses = &address, .address_count = 1, .on_connection = adopt, .argument = *ret_server};
-  return listener_open(&listening, ret_listener);
+  return front_open(settings, port_linux(), *ret_server, ret_front);
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: %s ADDRESS THREADS\n", argv[0]);
-    return 2;
-  }
   port_memory_configure();
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   sigprocmask(SIG_BLOCK, &signals, NULL);
-  static struct echo_service echo;
+  signal(SIGPIPE, SIG_IGN);
+  static struct settings settings;
   struct rpc_server *server = NULL;
-  struct listener *listener;
-  status started = start(argv[1], (unsigned)strtoul(argv[2], NULL, 10), &echo, &server, &listener);
+  struct front *front = NULL;
+  status started = start(argc, argv, &settings, &server, &front);
   if (started.code != STATUS_OK) {
     fprintf(stderr, "%s\n", started.message);
     return 1;
   }
-  printf("listening on %s\n", listener_address(listener, 0));
+  printf("listening on %s\n", front_address(front, 0));
   fflush(stdout);
   int signal_number;
   sigwait(&signals, &signal_number);
-  listener_stop_accepting(listener);
+  front_stop_accepting(front);
   rpc_server_drain(server, 0);
-  listener_close(listener);
+  front_close(front);
   echo_service_fini(&echo);
   rpc_server_free(server);
+  settings_fini(&settings);
   return 0;
 }

@@ -83,6 +83,11 @@ static status complete_options(struct rpc_server_options *o) {
     return status_make(STATUS_INVALID_ARGUMENT,
                        "connection_age_max_ms must be 0 or from 10000 to %d, not %u.", INT_MAX,
                        o->connection_age_max_ms);
+  if (o->connection_idle_max_ms != 0 &&
+      (o->connection_idle_max_ms < 1000 || o->connection_idle_max_ms > INT_MAX))
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "connection_idle_max_ms must be 0 or from 1000 to %d, not %u.", INT_MAX,
+                       o->connection_idle_max_ms);
   o->threads = threads;
   return status_ok();
 }
@@ -115,12 +120,14 @@ static grpc_server *create_grpc_server(const struct rpc_server_options *o) {
       int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS),
       /* Its tables of every connection cost memory, and nothing here shows them. */
       int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
-      int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, o->connection_age_max_ms),
+      int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+              o->connection_idle_max_ms == 0 ? INT_MAX : o->connection_idle_max_ms),
       int_arg(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, AGE_GRACE_MS),
+      int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, o->connection_age_max_ms),
   };
   size_t count = sizeof args / sizeof args[0];
   if (o->connection_age_max_ms == 0)
-    count -= 2;
+    count--;
   grpc_channel_args all = {.num_args = count, .args = args};
   grpc_server *server = grpc_server_create(&all, NULL);
   grpc_resource_quota_unref(quota); /* the server holds it */

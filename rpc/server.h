@@ -42,9 +42,10 @@ struct rpc_server_options {
   uint64_t connections_memory_bytes_max;
   uint32_t calls_max;    /* calls at once on this server, past it RESOURCE_EXHAUSTED. 20000; 16-1000000 */
   uint32_t keepalive_ms; /* a ping after this long without a byte. 120000; 10000-86400000 */
-  uint32_t keepalive_timeout_ms;  /* 20000; 1000-600000 */
-  uint32_t connection_age_max_ms; /* 0: never; 10000 and more: GOAWAY after it */
-  bool reflection;                /* serve grpc.reflection v1 and v1alpha */
+  uint32_t keepalive_timeout_ms;   /* 20000; 1000-600000 */
+  uint32_t connection_age_max_ms;  /* 0: never; 10000 and more: GOAWAY after it */
+  uint32_t connection_idle_max_ms; /* 0: never; 1000 and more: GOAWAY after so long without a call */
+  bool reflection;                 /* serve grpc.reflection v1 and v1alpha */
 };
 
 STATUS_MUST_USE status rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret);

@@ -41,6 +41,34 @@ static const char *serving_text(Skerry__Admin__V1__GetStatusResponse__ServingSta
   return value == NULL ? "unknown" : value->name;
 }
 
+static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf *out) {
+  buf_printf(out,
+             "network   %lld connections accepted, %lld refused, %lld waiting; %lld silent, %lld foreign\n",
+             (long long)front->accepted, (long long)front->refused, (long long)front->waiting,
+             (long long)front->silent, (long long)front->foreign);
+  if (front->n_certificates > 0)
+    buf_printf(out, "tls       %lld handshakes, %lld resumed, %lld failed\n",
+               (long long)front->tls_handshakes, (long long)front->tls_resumed, (long long)front->tls_failed);
+  for (size_t i = 0; i < front->n_certificates; i++) {
+    const Skerry__Admin__V1__Certificate *certificate = front->certificates[i];
+    buf_printf(out, "          %s (%s) until ", certificate->names, certificate->key_type);
+    print_time(out, certificate->not_after == NULL ? 0 : certificate->not_after->seconds * 1000000);
+    buf_append_byte(out, '\n');
+  }
+  if (front->tls_reloads_failed > 0)
+    buf_printf(out, "PROBLEM   certificates could not be read again %lld times: see the log\n",
+               (long long)front->tls_reloads_failed);
+  if (front->n_offences > 0)
+    buf_append_str(out, STR("guard     connections ended:"));
+  for (size_t i = 0; i < front->n_offences; i++)
+    buf_printf(out, " %lld %s", (long long)front->offences[i]->connections, front->offences[i]->name);
+  if (front->n_offences > 0)
+    buf_append_byte(out, '\n');
+  if (front->calls_shed > 0)
+    buf_printf(out, "load      %lld calls refused because they had waited too long%s\n",
+               (long long)front->calls_shed, front->overloaded ? "; OVERLOADED NOW" : "");
+}
+
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   struct buf out = {0};
   buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
@@ -79,6 +107,8 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
                  (long long)indexes->documents_to_build);
     buf_append_byte(&out, '\n');
   }
+  if (s->front != NULL)
+    print_front(s->front, &out);
   if (s->n_methods > 0)
     buf_printf(&out, "\n%-58s %10s %8s %8s %8s\n", "method", "ok", "failed", "p50 us", "p99 us");
   for (size_t i = 0; i < s->n_methods; i++)

@@ -2,9 +2,10 @@
  *
  *   settings -> store -> indexes -> services -> runtimes (public, admin) -> listeners -> serving
  *
- * SIGTERM, SIGINT or SIGHUP: health says NOT_SERVING, connections are asked to go away, calls under way
- * finish or are cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the
- * process at once: what was acknowledged is on the medium anyway. */
+ * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
+ * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
+ * what was acknowledged is on the medium anyway. SIGHUP: certificates are read again; in development, where
+ * it comes from a terminal that closes, it ends like the others. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "server/admin/admin.h"
 #include "server/commands.h"
 #include "server/firestore/service.h"
+#include "server/front.h"
 #include "server/index_file.h"
 #include "server/listener/listener.h"
 #include "server/settings.h"
@@ -43,7 +45,8 @@ struct server {
   struct index_advisor *advisor;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
-  struct listener *listener, *admin_listener;
+  struct front *front;
+  struct listener *admin_listener;
   struct admin admin;
   const char *addresses[SETTINGS_LISTEN_MAX];
   char admin_address[ADMIN_SOCKET_PATH_MAX];
@@ -159,6 +162,7 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
       .connection_age_max_ms = (uint32_t)s->connection_age_max_ms,
+      .connection_idle_max_ms = (uint32_t)s->connection_idle_max_ms,
       .reflection = true,
   };
 }
@@ -202,11 +206,6 @@ static status start_services(struct server *server) {
   return rpc_server_start(server->admin_rpc);
 }
 
-static void adopt_public(void *argument, int fd, const struct rpc_peer *peer) {
-  struct server *server = argument;
-  rpc_server_adopt(server->rpc, fd, peer);
-}
-
 static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
   struct server *server = argument;
   rpc_server_adopt(server->admin_rpc, fd, peer);
@@ -214,17 +213,11 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
-  struct listener_options options = {.port = server->port,
-                                     .addresses = (const char *const *)s->listen.items,
-                                     .address_count = s->listen.count,
-                                     .connections_max = (uint32_t)s->connections_max,
-                                     .connections_per_address_max = (uint32_t)s->connections_per_address_max,
-                                     .on_connection = adopt_public,
-                                     .argument = server};
-  STATUS_TRY(listener_open(&options, &server->listener));
+  STATUS_TRY(front_open(s, server->port, server->rpc, &server->front));
+  server->admin.front = server->front;
   server->admin.address_count = s->listen.count;
   for (unsigned i = 0; i < s->listen.count; i++)
-    server->addresses[i] = listener_address(server->listener, i);
+    server->addresses[i] = front_address(server->front, i);
 
   int wanted = snprintf(server->admin_address, sizeof server->admin_address, "unix:%s/admin.sock", s->data);
   if (wanted < 0 || (size_t)wanted >= sizeof server->admin_address)
@@ -290,7 +283,7 @@ struct drain {
 
 static void *drain_thread(void *argument) {
   struct drain *drain = argument;
-  listener_stop_accepting(drain->server->listener);
+  front_stop_accepting(drain->server->front);
   firestore_service_stop(drain->server->firestore);
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
   listener_stop_accepting(drain->server->admin_listener);
@@ -299,9 +292,15 @@ static void *drain_thread(void *argument) {
   return NULL;
 }
 
-static bool wait_signal(const sigset_t *signals, int64_t wait_ms) {
+/* Whether one came that ends the server. */
+static bool wait_signal(struct server *server, const sigset_t *signals, int64_t wait_ms) {
   struct timespec timeout = {wait_ms / 1000, (wait_ms % 1000) * 1000000};
-  return sigtimedwait(signals, NULL, &timeout) > 0;
+  int number = sigtimedwait(signals, NULL, &timeout);
+  if (number == SIGHUP && !server->settings.dev) {
+    front_reload(server->front);
+    return false;
+  }
+  return number > 0;
 }
 
 /* Drains while it watches for the signal that ends everything at once. */
@@ -320,7 +319,7 @@ static void drain(struct server *server, const sigset_t *signals) {
     return;
   }
   while (!atomic_load(&state.done)) {
-    if (!wait_signal(signals, 20))
+    if (!wait_signal(server, signals, 20))
       continue;
     log_event(LOG_LEVEL_WARN, "ended at once by a second signal", LOG_INT("pid", getpid()));
     _exit(1);
@@ -363,8 +362,9 @@ static void give_memory_back(struct server *server, struct given_back *last) {
 static void serve_until_signal(struct server *server, const sigset_t *signals) {
   bool serving = true;
   struct given_back given_back = {0};
-  while (!wait_signal(signals, 1000)) {
+  while (!wait_signal(server, signals, 1000)) {
     give_memory_back(server, &given_back);
+    front_tick(server->front);
     firestore_service_tick(server->firestore);
     struct kv_info info;
     kv_info(server->store, &info);
@@ -378,7 +378,7 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
 }
 
 static void stop(struct server *server) {
-  listener_close(server->listener);
+  front_close(server->front);
   listener_close(server->admin_listener);
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */

@@ -10,7 +10,7 @@
 /* Where a value came from; a higher rank wins. */
 enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
 
-enum setting_type { SWITCH, TEXT, LIST, NUMBER, BYTES, DURATION, CHOICE };
+enum setting_type { SWITCH, TEXT, LIST, FILES, NUMBER, BYTES, DURATION, CHOICE };
 
 struct setting {
   const char *name; /* as in the file; flags have - for _ */
@@ -31,7 +31,20 @@ struct setting {
 
 static const struct setting table[] = {
     {"listen", LIST, AT(listen), "127.0.0.1:8080", 0, 0, NULL,
-     "address to serve on: host:port, [ipv6]:port or unix:/path; port 0 takes a free one"},
+     "address to serve on: host:port, [ipv6]:port or unix:/path; port 0 takes a free one; host:port,grpc "
+     "gives "
+     "HTTP/2 to clients that offer HTTP/1.1 too"},
+    {"tls_cert", FILES, AT(tls_cert), "", 0, 0, NULL,
+     "PEM file of a certificate and its chain; as often as there are certificates, each with its tls_key. "
+     "Files "
+     "that change are read again"},
+    {"tls_key", FILES, AT(tls_key), "", 0, 0, NULL, "PEM file of a certificate's key, in the same order"},
+    {"tls_client_ca", TEXT, AT(tls_client_ca), "", 0, 0, NULL,
+     "PEM file of the authorities whose client certificates are taken"},
+    {"tls_client_certificates", CHOICE, AT(tls_client_certificates), "none", 0, 0, "none|optional|required",
+     "whether clients are asked for a certificate"},
+    {"plaintext", SWITCH, AT(plaintext), "false", 0, 0, NULL,
+     "serve without TLS, for a proxy in front that has it; the HTTP/2 guard stays"},
     {"data", TEXT, AT(data), "./data", 0, 0, NULL, "directory of the store; made if it is missing"},
     {"dev", SWITCH, AT(dev), "false", 0, 0, NULL,
      "development: any project, all access, emulator conventions; loopback only"},
@@ -78,6 +91,14 @@ static const struct setting table[] = {
     {"connections_max", NUMBER, AT(connections_max), "10000", 1, 1000000, NULL, "connections at once"},
     {"connections_per_address_max", NUMBER, AT(connections_per_address_max), "0", 0, 1000000, NULL,
      "connections at once from one address; 0: no limit of its own"},
+    {"handshakes_max", NUMBER, AT(handshakes_max), "1024", 16, 100000, NULL,
+     "connections at once that have not said yet what they want; past it the oldest gives way"},
+    {"handshake_timeout", DURATION, AT(handshake_timeout_ms), "10s", SECOND, 300 * SECOND, NULL,
+     "time to say it, TLS included, and for a request's headers to arrive whole"},
+    {"pump_threads", NUMBER, AT(pump_threads), "0", 0, 16, NULL,
+     "threads for TLS and the HTTP/2 guard; 0: one, and one more for every four cores"},
+    {"connection_idle_max", DURATION, AT(connection_idle_max_ms), "30m", 0, 30 * DAY, NULL,
+     "connections without a call are closed after so long; 0: never"},
     {"keepalive", DURATION, AT(keepalive_ms), "2m", 10 * SECOND, DAY, NULL,
      "a connection without a byte for so long is asked for a sign of life"},
     {"keepalive_timeout", DURATION, AT(keepalive_timeout_ms), "20s", SECOND, 600 * SECOND, NULL,
@@ -160,17 +181,32 @@ static void list_clear(struct settings_list *list) {
   list->count = 0;
 }
 
+static bool append(char **item, const char *text) {
+  char *grown = realloc(*item, strlen(*item) + strlen(text) + 1);
+  if (grown == NULL)
+    return false;
+  *item = strcat(grown, text);
+  return true;
+}
+
 static status list_add(const struct setting *setting, struct settings_list *list, const char *text,
                        int rank) {
   if (list->rank != rank)
     list_clear(list);
   list->rank = rank;
-  unsigned most = setting->offset == AT(listen) ? SETTINGS_LISTEN_MAX : SETTINGS_PROJECTS_MAX;
+  unsigned most = setting->offset == AT(projects) ? SETTINGS_PROJECTS_MAX : SETTINGS_LISTEN_MAX;
+  const char *separators = setting->type == FILES ? "," : ", \t"; /* names of files may have spaces */
   while (*text != '\0') {
-    text += strspn(text, ", \t");
-    size_t size = strcspn(text, ", \t");
+    text += strspn(text, separators);
+    size_t size = strcspn(text, separators);
     if (size == 0)
       break;
+    if (setting->offset == AT(listen) && size == 4 && strncmp(text, "grpc", 4) == 0 && list->count > 0) {
+      if (!append(&list->items[list->count - 1], ",grpc")) /* it belongs to the address before it */
+        return status_default(STATUS_RESOURCE_EXHAUSTED);
+      text += size;
+      continue;
+    }
     if (list->count == most)
       return status_make(STATUS_INVALID_ARGUMENT, "more than %u values for %s", most, setting->name);
     char *item = strndup(text, size);
@@ -201,6 +237,9 @@ static status setting_assign(struct settings *s, const struct setting *setting, 
     return status_ok();
   }
   case LIST:
+  case FILES:
+    if (*text == '\0' && rank == RANK_DEFAULT)
+      return status_ok();
     return list_add(setting, member(s, setting), text, rank);
   case CHOICE:
     if (!parse_choice(setting->choices, text, &number))
@@ -352,6 +391,9 @@ status settings_load(struct settings *s, int argc, char *const *argv, char *cons
 void settings_fini(struct settings *s) {
   list_clear(&s->listen);
   list_clear(&s->projects);
+  list_clear(&s->tls_cert);
+  list_clear(&s->tls_key);
+  free(s->tls_client_ca);
   free(s->data);
   free(s->indexes);
   *s = (struct settings){0};
@@ -364,36 +406,60 @@ bool settings_address_is_local(const char *address) {
          strncmp(address, "localhost:", 10) == 0;
 }
 
-status settings_check_safe(const struct settings *s) {
-  bool lan_accepted = s->dev && s->lan && s->accept_open_access;
-  for (unsigned i = 0; i < s->listen.count; i++) {
-    const char *address = s->listen.items[i];
-    if (settings_address_is_local(address) || lan_accepted)
-      continue;
-    if (s->dev)
-      return status_make(
-          STATUS_FAILED_PRECONDITION,
-          "--dev has no access control, so it listens on this machine only, and %s is beyond it. To serve "
-          "phones on your network during development, add: --lan --i-accept-open-access",
-          address);
+bool settings_have_strangers(const struct settings *s) {
+  return !s->dev || s->lan || s->tls_cert.count > 0;
+}
+
+static status check_tls(const struct settings *s) {
+  enum { CLIENT_NONE }; /* of tls_client_certificates */
+  if (s->tls_cert.count != s->tls_key.count)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "There are %u values of tls_cert and %u of tls_key: each certificate needs its key.",
+                       s->tls_cert.count, s->tls_key.count);
+  if (s->tls_cert.count > 0 && s->plaintext)
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "plaintext serves without TLS, so it does not go with tls_cert. Leave one of them out.");
+  if (s->tls_client_certificates != CLIENT_NONE && *s->tls_client_ca == '\0')
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "tls_client_certificates needs tls_client_ca: who signs the certificates of clients?");
+  if (s->tls_cert.count == 0 && *s->tls_client_ca != '\0')
+    return status_make(STATUS_INVALID_ARGUMENT, "tls_client_ca needs TLS: give tls_cert and tls_key.");
+  if (!s->dev && s->access == ACCESS_MTLS && s->tls_client_certificates == CLIENT_NONE)
+    return status_make(STATUS_FAILED_PRECONDITION,
+                       "access = mtls lets in who shows a client certificate: that needs TLS that asks for "
+                       "one. Give tls_cert, "
+                       "tls_key, tls_client_ca and tls_client_certificates = required (or optional).");
+  return status_ok();
+}
+
+static status check_address(const struct settings *s, const char *address) {
+  if (settings_address_is_local(address) || (s->dev && s->lan && s->accept_open_access))
+    return status_ok();
+  if (s->dev)
     return status_make(
         STATUS_FAILED_PRECONDITION,
-        "%s can be reached from outside, and this version has no TLS yet. Listen on 127.0.0.1 or on a Unix "
-        "socket behind a proxy that ends TLS, or develop with: --dev --lan --i-accept-open-access",
+        "--dev has no access control, so it listens on this machine only, and %s is beyond it. To serve "
+        "phones on your network during development, add: --lan --i-accept-open-access",
         address);
-  }
-  if (s->dev)
+  if (s->tls_cert.count > 0 || s->plaintext)
     return status_ok();
-  if (s->access == ACCESS_OPEN && !s->accept_open_access)
+  return status_make(STATUS_FAILED_PRECONDITION,
+                     "%s can be reached from outside, so it needs TLS: give tls_cert and tls_key (`skerry "
+                     "cert new` makes a pair "
+                     "to try). Behind a proxy that has TLS, say so with plaintext.",
+                     address);
+}
+
+status settings_check_safe(const struct settings *s) {
+  STATUS_TRY(check_tls(s));
+  for (unsigned i = 0; i < s->listen.count; i++)
+    STATUS_TRY(check_address(s, s->listen.items[i]));
+  if (!s->dev && s->access == ACCESS_OPEN && !s->accept_open_access)
     return status_make(
         STATUS_FAILED_PRECONDITION,
         "access = open lets everybody who reaches the port read and write everything. If that is what you "
         "want, add: --i-accept-open-access");
-  if (s->access == ACCESS_MTLS)
-    return status_make(
-        STATUS_FAILED_PRECONDITION,
-        "access = mtls needs TLS, which this version does not have yet. Use access = deny, or develop "
-        "with --dev");
   return status_ok();
 }
 

@@ -28,7 +28,10 @@ struct settings_list {
 
 struct settings {
   bool dev, lan, accept_open_access;
-  struct settings_list listen, projects;
+  bool plaintext;
+  struct settings_list listen, projects, tls_cert, tls_key;
+  char *tls_client_ca;             /* a file's path; "": none */
+  int64_t tls_client_certificates; /* enum tls_client_certificates (server/listener/tls.h) */
   char *data;
   char *indexes;              /* a file's path; "": none */
   int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */
@@ -41,7 +44,8 @@ struct settings {
   int64_t history_ms, change_log_ms, change_log_max_bytes, free_space_min_bytes;
   int64_t threads, message_bytes_max, call_memory_bytes_max, metadata_bytes_max, streams_per_connection_max;
   int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
-  int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, drain_timeout_ms;
+  int64_t handshake_timeout_ms, handshakes_max, pump_threads;
+  int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, connection_idle_max_ms, drain_timeout_ms;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };
@@ -53,6 +57,10 @@ enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };
 STATUS_MUST_USE status settings_load(struct settings *s, int argc, char *const *argv,
                                      char *const *environment);
 void settings_fini(struct settings *s);
+
+/* Whether who comes over TCP is treated as a stranger: TLS if there are certificates, and the HTTP/2 guard.
+ * Not so in development without certificates that only this machine reaches. */
+bool settings_have_strangers(const struct settings *s);
 
 /* Refuses what would serve strangers without protection, with what to do instead. */
 STATUS_MUST_USE status settings_check_safe(const struct settings *s);

@@ -128,11 +128,23 @@ static void test_safety(void **state) {
       {{"--dev", "--listen=0.0.0.0:80"}, false, "--lan --i-accept-open-access"},
       {{"--dev", "--listen=0.0.0.0:80", "--lan"}, false, "--lan --i-accept-open-access"},
       {{"--dev", "--listen=0.0.0.0:80", "--lan", "--i-accept-open-access"}, true, NULL},
-      {{"--listen=10.0.0.1:80"}, false, "no TLS"},
-      {{"--listen=[::]:80"}, false, "no TLS"},
+      {{"--listen=10.0.0.1:80"}, false, "it needs TLS"},
+      {{"--listen=[::]:80"}, false, "it needs TLS"},
+      {{"--listen=[::]:80,grpc"}, false, "it needs TLS"},
+      {{"--listen=10.0.0.1:80", "--plaintext"}, true, NULL},
+      {{"--listen=10.0.0.1:80", "--tls-cert=a", "--tls-key=b"}, true, NULL},
+      {{"--tls-cert=a"}, false, "each certificate needs its key"},
+      {{"--tls-cert=a", "--tls-key=b", "--plaintext"}, false, "Leave one of them out"},
+      {{"--tls-cert=a", "--tls-key=b", "--tls-client-certificates=required"}, false, "tls_client_ca"},
+      {{"--tls-client-ca=c"}, false, "needs TLS"},
+      {{"--access=mtls", "--tls-cert=a", "--tls-key=b"}, false, "tls_client_certificates"},
+      {{"--access=mtls", "--tls-cert=a", "--tls-key=b", "--tls-client-ca=c",
+        "--tls-client-certificates=required"},
+       true,
+       NULL},
       {{"--listen=unix:/tmp/x", "--access=open"}, false, "--i-accept-open-access"},
       {{"--listen=unix:/tmp/x", "--access=open", "--i-accept-open-access"}, true, NULL},
-      {{"--access=mtls"}, false, "needs TLS"},
+      {{"--access=mtls"}, false, "needs TLS that asks for one"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const char *argv[6] = {NULL};
@@ -149,11 +161,29 @@ static void test_safety(void **state) {
   }
 }
 
+static void test_lists(void **state) {
+  (void)state;
+  struct settings s;
+  status result = load(&s,
+                       ARGS("--listen=127.0.0.1:1,grpc,[::1]:2", "--listen", "127.0.0.1:3, grpc",
+                            "--tls-cert=/a b/c.pem,d.pem", "--tls-key", "e", "--tls-key", "f"),
+                       NULL);
+  assert_true(status_is_ok(&result));
+  assert_int_equal(s.listen.count, 3);
+  assert_string_equal(s.listen.items[0], "127.0.0.1:1,grpc");
+  assert_string_equal(s.listen.items[1], "[::1]:2");
+  assert_string_equal(s.listen.items[2], "127.0.0.1:3,grpc");
+  assert_int_equal(s.tls_cert.count, 2);
+  assert_string_equal(s.tls_cert.items[0], "/a b/c.pem");
+  assert_string_equal(s.tls_key.items[1], "f");
+  settings_fini(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_defaults), cmocka_unit_test(test_order_of_sources),
       cmocka_unit_test(test_mistakes), cmocka_unit_test(test_mistakes_in_a_file_have_their_line),
-      cmocka_unit_test(test_safety),
+      cmocka_unit_test(test_safety),   cmocka_unit_test(test_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,9 +19,9 @@ struct access_policy {
   bool dev; /* emulator conventions: everybody is the owner */
 };
 
-/* OK, or PERMISSION_DENIED. `resource` is a full name. On the write path of the SDKs a refusal that is the
- * server's state rather than a verdict on this write (mode deny: no rules yet) is UNAVAILABLE, because SDKs
- * throw away what they queued when they are denied. */
+/* OK, PERMISSION_DENIED, or UNAUTHENTICATED (mode mtls, and no certificate). `resource` is a full name. On
+ * the write path of the SDKs a refusal that is the server's state rather than a verdict on this write (mode
+ * deny: no rules yet) is UNAVAILABLE, because SDKs throw away what they queued when they are denied. */
 STATUS_MUST_USE status access_check(const struct access_policy *policy, const struct rpc_call *call,
                                     enum access_operation operation, str resource);
 

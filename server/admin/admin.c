@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/wire.h"
+#include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
 #include "skerry/admin/v1/admin.skerry.h"
 
@@ -149,6 +150,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;
+  response.front = admin_front_status(admin, rpc_call_arena(call));
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);
   if (methods.count > 0)

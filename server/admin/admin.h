@@ -10,6 +10,7 @@
 #include "rpc/server.h"
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
+#include "server/front.h"
 #include "server/settings.h"
 #include "storage/index/build.h"
 #include "storage/kv.h"
@@ -24,6 +25,7 @@ struct admin {
   struct index_worker *index_worker;
   struct index_advisor *advisor;
   struct rpc_server *server; /* the public one */
+  struct front *front;       /* and what is in front of it */
   struct firestore_service *firestore;
   struct port *port;
   const char *const *addresses; /* where it listens */

@@ -30,6 +30,9 @@
 enum {
   GUARD_FRAME_BYTES_MAX = 16384, /* what our SETTINGS announce, and HTTP/2's smallest */
   GUARD_BLOCK_BYTES_MAX = 16384, /* a header block, compressed, all its frames together */
+  /* RPC_CONNECTION_HEADER as HPACK, and what it counts as RFC 9113 counts headers. */
+  GUARD_ID_HEADER_BYTES = 3 + sizeof RPC_CONNECTION_HEADER - 1 + RPC_CONNECTION_VALUE_CHARS,
+  GUARD_ID_HEADER_COUNTED = GUARD_ID_HEADER_BYTES - 3 + 32,
   GUARD_OUTPUT_RANGES = 64,
   GUARD_OUTPUT_COPIED = 48 * 1024,
 };
@@ -61,8 +64,8 @@ const char *guard_offence_name(enum guard_offence offence); /* "resets": for log
 
 struct guard_options {
   uint32_t streams_max; /* what the server's SETTINGS announce */
-  /* Of a request's headers, decoded, as RFC 9113, section 6.5.2 counts them. Twice what the server allows by
-   * itself: it answers the one call that is a little too large, without ending the connection. */
+  /* Of a request's headers, decoded, as RFC 9113, section 6.5.2 counts them. At least GUARD_ID_HEADER_COUNTED
+   * less than what gRPC core allows: past its own limit it closes the connection without a word. */
   uint32_t metadata_bytes_max;
   int64_t patience_us; /* for GUARD_SLOW */
 };
@@ -95,8 +98,9 @@ void guard_from_server(struct guard *guard, int64_t now_us, const uint8_t *bytes
 
 enum guard_offence guard_offence(const struct guard *guard);
 const char *guard_why(const struct guard *guard); /* after an offence: a static text for people */
-/* After an offence: the GOAWAY frame, with a text for developers, for the client. Returns its length; 0 if
- * the server stands in the middle of a frame. Once nothing that the server sent is still on its way. */
+/* After an offence: the GOAWAY frame, with a text for developers, for the client, and before it SETTINGS if
+ * the server has sent nothing yet. Returns its length; 0 if the server stands in the middle of a frame or of
+ * a header block. Once nothing that the server sent is still on its way. */
 enum { GUARD_GOAWAY_BYTES_MAX = 256 };
 size_t guard_goaway(const struct guard *guard, uint8_t ret[GUARD_GOAWAY_BYTES_MAX]);
 

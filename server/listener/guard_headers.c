@@ -5,7 +5,7 @@ enum { FIELD_BYTES = 32 /* that each field counts besides its text: RFC 9113, se
 enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
 
 struct judgement {
-  enum guard_block kind;
+  enum guard_headers kind;
   unsigned pseudo; /* seen so far */
   bool has_regular;
   uint32_t bytes;
@@ -89,8 +89,8 @@ static const char *judge_field(struct judgement *j, str name, str value) {
   j->has_regular = true;
   if (!nghttp2_check_header_name((const uint8_t *)name.ptr, name.len))
     return "a header name that is not a lower-case token";
-  if (!nghttp2_check_header_value_rfc9113((const uint8_t *)value.ptr, value.len))
-    return "a header value with control characters, or spaces around it";
+  if (!nghttp2_check_header_value((const uint8_t *)value.ptr, value.len))
+    return "a header value with control characters";
   if (str_eq(name, STR("te")) && !str_eq(value, STR("trailers")))
     return "te other than trailers";
   if (str_has_suffix(name, STR("-bin")) && !is_base64(value))
@@ -105,38 +105,39 @@ static const char *judge_all(const struct judgement *j) {
   return NULL;
 }
 
-enum guard_offence guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_block kind,
-                                       const uint8_t *block, size_t len, uint32_t bytes_max,
-                                       const char **ret_why) {
+static struct guard_verdict judge_emitted(struct judgement *j, const nghttp2_nv *field, uint32_t bytes_max) {
+  /* No part is near 4 GiB: the block is short, and one entry of the table is at most 4 KiB. */
+  j->bytes += (uint32_t)(field->namelen + field->valuelen) + FIELD_BYTES;
+  if (j->bytes > bytes_max)
+    return (struct guard_verdict){GUARD_HEADER_SIZE, "more headers than this server takes"};
+  const char *why =
+      judge_field(j, str_make(field->name, field->namelen), str_make(field->value, field->valuelen));
+  return (struct guard_verdict){why == NULL ? GUARD_NO_OFFENCE : GUARD_HEADER, why};
+}
+
+struct guard_verdict guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_headers kind,
+                                         const uint8_t *block, size_t len, uint32_t bytes_max) {
   struct judgement j = {.kind = kind};
-  for (;;) {
+  int flags = 0;
+  while ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0) {
     nghttp2_nv field;
-    int flags = 0;
+    flags = 0;
     ssize_t taken = nghttp2_hd_inflate_hd2(inflater, &field, &flags, block, len, 1);
-    if (taken < 0) {
-      *ret_why = "a header block that is not HPACK";
-      return taken == NGHTTP2_ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_HEADER_CODE;
-    }
-    block += taken;
+    if (taken == NGHTTP2_ERR_NOMEM)
+      return (struct guard_verdict){GUARD_NO_MEMORY, "out of memory"};
+    if (taken < 0)
+      return (struct guard_verdict){GUARD_HEADER_CODE, "a header block that is not HPACK"};
+    block = taken > 0 ? block + taken : block; /* which is NULL for an empty one */
     len -= (size_t)taken;
     if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
-      /* No part is near 4 GiB: the block is short, and one entry of the table is at most 4 KiB. */
-      j.bytes += (uint32_t)(field.namelen + field.valuelen) + FIELD_BYTES;
-      if (j.bytes > bytes_max) {
-        *ret_why = "more headers than this server takes";
-        return GUARD_HEADER_SIZE;
-      }
-      *ret_why = judge_field(&j, str_make(field.name, field.namelen), str_make(field.value, field.valuelen));
-      if (*ret_why != NULL)
-        return GUARD_HEADER;
+      struct guard_verdict verdict = judge_emitted(&j, &field, bytes_max);
+      if (verdict.offence != GUARD_NO_OFFENCE)
+        return verdict;
     } else if ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0 && taken == 0) {
-      *ret_why = "a header block that ends too early";
-      return GUARD_HEADER_CODE;
+      return (struct guard_verdict){GUARD_HEADER_CODE, "a header block that ends too early"};
     }
-    if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0)
-      break;
   }
   nghttp2_hd_inflate_end_headers(inflater);
-  *ret_why = judge_all(&j);
-  return *ret_why == NULL ? GUARD_NO_OFFENCE : GUARD_HEADER;
+  const char *why = judge_all(&j);
+  return (struct guard_verdict){why == NULL ? GUARD_NO_OFFENCE : GUARD_HEADER, why};
 }

@@ -376,7 +376,8 @@ static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, in
       return;
     }
     pipe->thread->stats.foreign++;
-    pipe_close(pipe, "it does not speak HTTP/2 (TLS perhaps)");
+    pipe_close(pipe,
+               pipe->ssl != NULL ? "it does not speak HTTP/2" : "it does not speak HTTP/2 (TLS perhaps)");
   } else if (pipe->preface_len == PIPE_PREFACE_BYTES) {
     open_grpc(pipe, now_us);
     guard_client_bytes(pipe, pipe->preface, PIPE_PREFACE_BYTES, now_us);
@@ -577,7 +578,7 @@ struct pipe *pipe_new(struct pipe_thread *thread, int fd, const struct rpc_peer 
                         .ticket = ticket,
                         .peer = *peer};
   if (tls != NULL) {
-    pipe->ssl = tls_accept(tls, always_h2);
+    pipe->ssl = tls_accept(tls, -1, always_h2);
     if (pipe->ssl != NULL) {
       BIO_up_ref(thread->bio);
       SSL_set_bio(pipe->ssl, thread->bio, thread->bio); /* takes the one reference for both */

@@ -19,6 +19,8 @@
 #ifndef SKERRY_SERVER_LISTENER_PIPE_H
 #define SKERRY_SERVER_LISTENER_PIPE_H
 
+#include <openssl/base.h>
+
 #include "server/listener/guard.h"
 #include "server/listener/pump.h"
 #include "server/listener/tls.h"

@@ -266,9 +266,9 @@ void tls_tick(struct tls *tls) {
 
 /* ---- Connections ---- */
 
-SSL *tls_accept(struct tls *tls, bool always_h2) {
+SSL *tls_accept(struct tls *tls, int fd, bool always_h2) {
   struct tls_certificates *set = take_current(tls);
-  SSL *ssl = tls_context_accept(set, always_h2);
+  SSL *ssl = tls_context_accept(set, fd, always_h2);
   tls_certificates_unref(set);
   ERR_clear_error();
   return ssl;

@@ -10,8 +10,6 @@
 #ifndef SKERRY_SERVER_LISTENER_TLS_H
 #define SKERRY_SERVER_LISTENER_TLS_H
 
-#include <openssl/base.h>
-
 #include "base/status.h"
 #include "ports/port.h"
 #include "rpc/call.h"
@@ -30,6 +28,7 @@ struct tls_options {
 };
 
 struct tls;
+struct ssl_st; /* BoringSSL's SSL */
 
 /* Reads everything. INVALID_ARGUMENT or FAILED_PRECONDITION: which file, what is wrong with it (missing, not
  * PEM, key of another certificate, a type of key that is not served, expired is only logged) and what to do.
@@ -45,16 +44,17 @@ STATUS_MUST_USE status tls_reload(struct tls *tls);
  */
 void tls_tick(struct tls *tls);
 
-/* The server's side of a connection, without a BIO: the caller sets one. The ALPN rule: a client whose list
- * holds http/1.1 gets that (browsers, curl), unless `always_h2`; one that offers h2 otherwise gets h2; one
- * without ALPN gets none, and is told apart by its first bytes. NULL: no memory. Free with SSL_free. */
-SSL *tls_accept(struct tls *tls, bool always_h2);
+/* The server's side of a connection on the non-blocking descriptor `fd`, which stays the caller's; -1: the
+ * caller sets a BIO. The ALPN rule: a client whose list holds http/1.1 gets that (browsers, curl), unless
+ * `always_h2`; one that offers h2 otherwise gets h2; one without ALPN gets none, and is told apart by its
+ * first bytes. NULL: no memory. Free with SSL_free. */
+struct ssl_st *tls_accept(struct tls *tls, int fd, bool always_h2);
 
 enum tls_protocol { TLS_PROTOCOL_UNKNOWN, TLS_PROTOCOL_HTTP2, TLS_PROTOCOL_HTTP1 };
-enum tls_protocol tls_protocol(const SSL *ssl); /* what ALPN agreed on; UNKNOWN: nothing */
+enum tls_protocol tls_protocol(const struct ssl_st *ssl); /* what ALPN agreed on; UNKNOWN: nothing */
 /* After the handshake: fills in the peer's certificate members (rpc/call.h) if it showed a certificate, which
  * was verified then. */
-void tls_peer(const SSL *ssl, struct rpc_peer *ret);
+void tls_peer(const struct ssl_st *ssl, struct rpc_peer *ret);
 
 /* For `skerry status` and metrics. */
 struct tls_certificate_info {

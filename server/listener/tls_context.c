@@ -193,7 +193,7 @@ SSL_CTX *tls_context_new(const struct tls_context_options *options, STACK_OF(X50
   return NULL;
 }
 
-SSL *tls_context_accept(struct tls_certificates *certificates, bool always_h2) {
+SSL *tls_context_accept(struct tls_certificates *certificates, int fd, bool always_h2) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, make_index);
   struct connection *connection = calloc(1, sizeof *connection);
@@ -206,6 +206,10 @@ SSL *tls_context_accept(struct tls_certificates *certificates, bool always_h2) {
   tls_certificates_ref(certificates);
   connection->certificates = certificates;
   connection->always_h2 = always_h2;
+  if (fd >= 0 && !SSL_set_fd(ssl, fd)) {
+    SSL_free(ssl);
+    return NULL;
+  }
   SSL_set_accept_state(ssl);
   SSL_set_shed_handshake_config(ssl, 1); /* an idle connection is then some kilobytes smaller */
   struct port *port = certificates->port;

@@ -23,6 +23,6 @@ struct tls_context_options {
 SSL_CTX *tls_context_new(const struct tls_context_options *options, STACK_OF(X509) * chain, EVP_PKEY *key);
 
 /* A server's side of a connection, counting `certificates` for as long as it lives; NULL: no memory. */
-SSL *tls_context_accept(struct tls_certificates *certificates, bool always_h2);
+SSL *tls_context_accept(struct tls_certificates *certificates, int fd, bool always_h2);
 
 #endif

@@ -302,9 +302,8 @@ static SSL_CTX *client_context(const struct tls_fixture *f, const struct tls_fix
 
 static void open_ends(struct tls_fixture *f, const struct tls_fixture_client *client, struct ends *ends) {
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends->fds), 0);
-  ends->server = tls_accept(f->tls, client->always_h2);
+  ends->server = tls_accept(f->tls, ends->fds[0], client->always_h2);
   assert_non_null(ends->server);
-  assert_true(SSL_set_fd(ends->server, ends->fds[0]));
   SSL_CTX *context = client_context(f, client);
   ends->client = SSL_new(context);
   SSL_CTX_free(context);

@@ -1,0 +1,178 @@
+#include "server/front.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "server/listener/tls.h"
+
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, METADATA_TOLERANCE = 2, LOCAL_CONNECTIONS = 64 };
+
+struct front {
+  struct rpc_server *rpc;
+  struct listener *listener;
+  struct tls *tls;
+  struct pump *pumps[PUMPS_MAX];
+  unsigned pump_count, next_pump; /* next_pump: the listener's thread's */
+};
+
+static void adopt(void *argument, int fd, const struct rpc_peer *peer) {
+  struct front *front = argument;
+  rpc_server_adopt(front->rpc, fd, peer);
+}
+
+static void take_stranger(void *argument, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket) {
+  struct front *front = argument;
+  pump_take(front->pumps[front->next_pump++ % front->pump_count], fd, peer, always_h2, ticket);
+}
+
+static bool open_grpc(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret) {
+  struct front *front = argument;
+  return rpc_server_adopt_guarded(front->rpc, fd, peer, ret);
+}
+
+static void close_grpc(void *argument, const struct rpc_connection_key *key) {
+  struct front *front = argument;
+  rpc_server_forget(front->rpc, key);
+}
+
+static void ended(void *argument, void *ticket) {
+  struct front *front = argument;
+  listener_ended(front->listener, ticket);
+}
+
+static status open_tls(struct front *front, const struct settings *s, struct port *port) {
+  if (s->tls_cert.count == 0)
+    return status_ok();
+  enum tls_client_certificates client = (enum tls_client_certificates)s->tls_client_certificates;
+  struct tls_options options = {
+      .port = port,
+      .certificate_files = (const char *const *)s->tls_cert.items,
+      .key_files = (const char *const *)s->tls_key.items,
+      .count = s->tls_cert.count,
+      .client_certificates = client,
+      .client_ca_file = *s->tls_client_ca == '\0' ? NULL : s->tls_client_ca,
+  };
+  return tls_open(&options, &front->tls);
+}
+
+static status open_pumps(struct front *front, const struct settings *s, struct port *port) {
+  unsigned wanted = (unsigned)s->pump_threads;
+  if (wanted == 0)
+    wanted = 1 + port->cores(port) / (CORES_A_PUMP + 1);
+  struct pump_options options = {
+      .port = port,
+      .tls = front->tls,
+      .guard = {.streams_max = (uint32_t)s->streams_per_connection_max,
+                .metadata_bytes_max = (uint32_t)s->metadata_bytes_max * METADATA_TOLERANCE,
+                .patience_us = s->handshake_timeout_ms * 1000},
+      .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
+      .handshakes_max = (uint32_t)s->handshakes_max / (wanted > PUMPS_MAX ? PUMPS_MAX : wanted),
+      .open_grpc = open_grpc,
+      .close_grpc = close_grpc,
+      .ended = ended,
+      .argument = front,
+  };
+  while (front->pump_count < wanted && front->pump_count < PUMPS_MAX) {
+    STATUS_TRY(pump_open(&options, &front->pumps[front->pump_count]));
+    front->pump_count++;
+  }
+  return status_ok();
+}
+
+static status open_all(struct front *front, const struct settings *s, struct port *port) {
+  bool has_strangers = settings_have_strangers(s);
+  if (has_strangers) {
+    STATUS_TRY(open_tls(front, s, port));
+    STATUS_TRY(open_pumps(front, s, port));
+  }
+  struct listener_options options = {.port = port,
+                                     .addresses = (const char *const *)s->listen.items,
+                                     .address_count = s->listen.count,
+                                     .connections_max = (uint32_t)s->connections_max,
+                                     .connections_per_address_max = (uint32_t)s->connections_per_address_max,
+                                     .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
+                                     .handshakes_max = (uint32_t)s->handshakes_max,
+                                     .on_connection = adopt,
+                                     .on_stranger = has_strangers ? take_stranger : NULL,
+                                     .argument = front};
+  return listener_open(&options, &front->listener);
+}
+
+status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
+                  struct front **ret) {
+  struct front *front = calloc(1, sizeof *front);
+  if (front == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  front->rpc = rpc;
+  status result = open_all(front, settings, port);
+  if (!status_is_ok(&result)) {
+    front_close(front);
+    return result;
+  }
+  *ret = front;
+  return result;
+}
+
+const char *front_address(const struct front *front, size_t index) {
+  return listener_address(front->listener, index);
+}
+
+struct tls *front_tls(const struct front *front) {
+  return front->tls;
+}
+
+void front_reload(struct front *front) {
+  if (front->tls == NULL) {
+    log_event(LOG_LEVEL_INFO, "nothing to reload: there are no certificates", LOG_INT("certificates", 0));
+    return;
+  }
+  status result = tls_reload(front->tls);
+  if (status_is_ok(&result))
+    log_event(LOG_LEVEL_INFO, "certificates reloaded", LOG_CSTR("cause", "signal"));
+  else
+    log_event(LOG_LEVEL_ERROR, "certificates not reloaded, the old ones stay in use",
+              LOG_CSTR("error", result.message));
+}
+
+void front_tick(struct front *front) {
+  if (front->tls != NULL)
+    tls_tick(front->tls);
+}
+
+static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
+  sum->open += one->open;
+  sum->waiting += one->waiting;
+  sum->handshakes += one->handshakes;
+  sum->resumed += one->resumed;
+  sum->handshakes_failed += one->handshakes_failed;
+  sum->silent += one->silent;
+  sum->foreign += one->foreign;
+  for (int i = 0; i < GUARD_OFFENCE_COUNT; i++)
+    sum->offences[i] += one->offences[i];
+}
+
+void front_stats(struct front *front, struct front_stats *ret) {
+  *ret = (struct front_stats){0};
+  listener_stats(front->listener, &ret->listener);
+  for (unsigned i = 0; i < front->pump_count; i++) {
+    struct pump_stats one;
+    pump_stats(front->pumps[i], &one);
+    add_up(&ret->pumps, &one);
+  }
+}
+
+void front_stop_accepting(struct front *front) {
+  listener_stop_accepting(front->listener);
+}
+
+void front_close(struct front *front) {
+  if (front == NULL)
+    return;
+  listener_stop_accepting(front->listener); /* nobody is brought to a pump any more */
+  for (unsigned i = 0; i < front->pump_count; i++)
+    pump_close(front->pumps[i]);
+  listener_close(front->listener);
+  tls_close(front->tls);
+  free(front);
+}

@@ -1,0 +1,43 @@
+/* The front door: everything between the network and the runtime.
+ *
+ *   development, Unix sockets     listener ------------------------> gRPC core
+ *   strangers                     listener -> pump (TLS, guard) ----> gRPC core
+ *
+ * Strangers are who come over TCP, unless this is development on this machine only. */
+#ifndef SKERRY_SERVER_FRONT_H
+#define SKERRY_SERVER_FRONT_H
+
+#include "base/status.h"
+#include "rpc/server.h"
+#include "server/listener/listener.h"
+#include "server/listener/pump.h"
+#include "server/settings.h"
+
+struct front;
+
+/* Opens what the settings name and serves `rpc`. Statuses of listener_open and tls_open. The pointers outlive
+ * it. */
+STATUS_MUST_USE status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
+                                  struct front **ret);
+
+const char *front_address(const struct front *front, size_t index); /* as listener_address */
+
+
+/* Reads the certificates again, and logs how that went. */
+void front_reload(struct front *front);
+void front_tick(struct front *front); /* about once a second */
+
+struct front_stats {
+  struct listener_stats listener;
+  struct pump_stats pumps; /* added up */
+};
+void front_stats(struct front *front, struct front_stats *ret);
+struct tls; /* NULL: no TLS */
+struct tls *front_tls(const struct front *front);
+
+void front_stop_accepting(struct front *front);
+/* After the runtime was drained: what is on its way to clients goes out, then everything is closed. NULL
+ * allowed. */
+void front_close(struct front *front);
+
+#endif
