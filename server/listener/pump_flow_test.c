@@ -329,6 +329,7 @@ static void test_flows(bool is_tls) {
        .slow_grpc = true,
        .frame_bytes_max = 1500},
       {.up_bytes = 300000, .down_bytes = 300000, .frame_bytes_max = 3, .slow_grpc = true},
+      {.up_bytes = 1 << 20, .down_bytes = 1000, .client_ends_first = true, .slow_grpc = true},
       {.up_bytes = 1000, .down_bytes = 4 << 20, .client_ends_first = true, .slow_client = true},
       {.up_bytes = 1 << 20,
        .down_bytes = 1 << 20,

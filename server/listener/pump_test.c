@@ -206,6 +206,24 @@ static void test_alpn(void **state) {
   pump_fixture_close(&f);
 }
 
+/* What TLS has to say after a handshake goes out although the first request came with its end. */
+static void test_handshake_and_request_in_one_piece(void **state) {
+  (void)state;
+  struct pump_fixture f;
+  pump_fixture_open(&f, true, (struct pump_options){0});
+  struct pump_client client = pump_client_open(&f, (struct pump_client_options){.in_one_piece = true});
+  pump_client_send(&client, hello, HELLO_BYTES);
+  pump_client_release(&client);
+  struct pump_fixture_end *end = pump_fixture_end(&f, 0);
+  pump_end_send(end, settings, sizeof settings - 1);
+  pump_end_send(end, data_frame(), 9 + 16384);
+  pump_fixture_end_close(end);
+  assert_ends(&client, sizeof settings - 1 + 9 + 16384);
+  pump_client_close(&client);
+  assert_gone(&f, &client, end);
+  pump_fixture_close(&f);
+}
+
 static void test_neither(void **state) {
   (void)state;
   struct pump_fixture f;
@@ -859,6 +877,7 @@ int main(void) {
       cmocka_unit_test(test_refused_by_grpc),
       cmocka_unit_test(test_http1),
       cmocka_unit_test(test_alpn),
+      cmocka_unit_test(test_handshake_and_request_in_one_piece),
       cmocka_unit_test(test_neither),
       cmocka_unit_test(test_grpc_closes_on_slow_client),
       cmocka_unit_test(test_client_speaks_after_the_end),

@@ -268,6 +268,8 @@ static SSL *speak_tls(int fd, const struct pump_client_options *options) {
   SSL_set_connect_state(ssl);
   for (int done; (done = SSL_do_handshake(ssl)) != 1;) {
     assert_int_equal(SSL_get_error(ssl, done), SSL_ERROR_WANT_READ);
+    if (options->in_one_piece)
+      setsockopt(fd, IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int));
     assert_int_equal(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, WAIT_MS), 1);
   }
   return ssl;
@@ -282,6 +284,10 @@ struct pump_client pump_client_open(struct pump_fixture *f, struct pump_client_o
   if (f->is_tls && !options.is_raw)
     client.ssl = speak_tls(client.fd, &options);
   return client;
+}
+
+void pump_client_release(struct pump_client *client) {
+  assert_int_equal(setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &(int){0}, sizeof(int)), 0);
 }
 
 void pump_client_close(struct pump_client *client) {

@@ -78,10 +78,12 @@ struct pump_client_options {
   int server_buffer_bytes;
   bool is_raw; /* no TLS handshake, whatever the port speaks */
   bool always_h2;
-  const char *alpn; /* one protocol, or two: "h2", "http/1.1", "h2,http/1.1" */
-  uint16_t version; /* of TLS; 0: any */
+  const char *alpn;  /* one protocol, or two: "h2", "http/1.1", "h2,http/1.1" */
+  uint16_t version;  /* of TLS; 0: any */
+  bool in_one_piece; /* the end of the handshake waits for what the test sends (pump_client_release) */
 };
 struct pump_client pump_client_open(struct pump_fixture *f, struct pump_client_options options);
+void pump_client_release(struct pump_client *client);
 void pump_client_close(struct pump_client *client);
 void pump_client_reset(struct pump_client *client); /* closed with an RST */
 /* Says that it sends no more: close_notify and FIN, or FIN. */
