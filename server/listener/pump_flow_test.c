@@ -24,9 +24,16 @@ static uint32_t draw(uint64_t *seed, uint32_t below) {
   return (uint32_t)(*seed >> 33) % below;
 }
 
-/* What DATA holds at a place of all its bytes. */
-static uint8_t pattern(uint64_t place) {
-  return (uint8_t)((place * 0x9e3779b97f4a7c15U) >> 56);
+/* What DATA holds from a place on, for a frame at most. The period is prime, so that no buffer's size is one
+ * of its multiples. */
+static const uint8_t *pattern(uint64_t place) {
+  enum { PERIOD = 65521 };
+  static uint8_t bytes[PERIOD + FRAME_BYTES_MAX];
+  static bool is_made;
+  for (uint64_t i = 0; !is_made && i < sizeof bytes; i++)
+    bytes[i] = (uint8_t)(((i % PERIOD) * 0x9e3779b97f4a7c15U) >> 56);
+  is_made = true;
+  return bytes + place % PERIOD;
 }
 
 /* ---- Where bytes come from ---- */
@@ -69,9 +76,8 @@ static void put_data(struct source *source) {
   uint64_t left = source->total - source->place;
   uint32_t length = 1 + draw(&source->seed, draw(&source->seed, 4) == 0 ? 100 : source->frame_bytes_max);
   length = length > left ? (uint32_t)left : length;
-  uint8_t *to = put_frame(source, length, DATA, 0, 1);
-  for (uint32_t i = 0; i < length; i++)
-    to[i] = pattern(source->place++);
+  memcpy(put_frame(source, length, DATA, 0, 1), pattern(source->place), length);
+  source->place += length;
 }
 
 static void fill(struct source *source) {
@@ -129,9 +135,9 @@ static size_t take_payload(struct sink *sink, const uint8_t *bytes, size_t len) 
   size_t taken = len < sink->left ? len : sink->left;
   sink->left -= (uint32_t)taken;
   if (sink->header[3] == DATA) {
-    for (size_t i = 0; i < taken; i++)
-      if (bytes[i] != pattern(sink->place++))
-        fail_msg("DATA differs at %llu", (unsigned long long)sink->place - 1);
+    if (memcmp(bytes, pattern(sink->place), taken) != 0)
+      fail_msg("DATA differs after %llu bytes", (unsigned long long)sink->place);
+    sink->place += taken;
   } else if (sink->header[3] == HEADERS) {
     memcpy(sink->block + sink->block_len, bytes, taken);
     sink->block_len += (uint32_t)taken;
