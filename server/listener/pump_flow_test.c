@@ -141,7 +141,7 @@ static size_t take_payload(struct sink *sink, const uint8_t *bytes, size_t len) 
   } else if (sink->header[3] == HEADERS) {
     memcpy(sink->block + sink->block_len, bytes, taken);
     sink->block_len += (uint32_t)taken;
-    if (sink->left == 0) {
+    if (sink->left == 0 && sink->key != NULL) {
       assert_non_null(memmem(sink->block, sink->block_len, sink->key->text, sizeof sink->key->text));
       sink->requests++;
     }

@@ -4,6 +4,7 @@
 #include <openssl/aead.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -454,6 +455,48 @@ static void test_pump_closes(void **state) {
   with_both(pump_closes, (struct pump_options){.port = port_linux()});
 }
 
+struct reader {
+  struct pump_client *client;
+  size_t got;
+  ptrdiff_t last;
+};
+
+static void *read_slowly(void *argument) {
+  struct reader *reader = argument;
+  uint8_t bytes[2000];
+  do {
+    reader->last = pump_client_read(reader->client, bytes, sizeof bytes);
+    if (reader->last == PUMP_AGAIN)
+      pump_fixture_nap();
+    reader->got += reader->last > 0 ? (size_t)reader->last : 0;
+  } while (reader->last > 0 || reader->last == PUMP_AGAIN);
+  shutdown(reader->client->fd, SHUT_WR);
+  return NULL;
+}
+
+/* The clock stands still, so there is time for it. */
+static void pump_says_goodbye(struct pump_fixture *f) {
+  struct pump_fixture_end *end;
+  struct pump_client client = open_client(f, (struct pump_client_options){.buffer_bytes = 8192}, &end);
+  size_t sent = stuff_down(end);
+  pump_fixture_end_close(end);
+  pthread_t thread;
+  struct reader reader = {.client = &client};
+  assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+  pump_close(f->pump);
+  f->pump = NULL;
+  assert_int_equal(pump_fixture_ended(f, client.number), 1);
+  pthread_join(thread, NULL);
+  assert_int_equal(reader.last, 0);
+  assert_int_equal(reader.got, sent);
+  pump_client_close(&client);
+}
+
+static void test_pump_says_goodbye(void **state) {
+  (void)state;
+  with_both(pump_says_goodbye, (struct pump_options){0});
+}
+
 /* ---- Offences ---- */
 
 /* The last frame of what came, of `len` bytes: a GOAWAY. */
@@ -885,6 +928,7 @@ int main(void) {
       cmocka_unit_test(test_client_resets),
       cmocka_unit_test(test_client_closes),
       cmocka_unit_test(test_pump_closes),
+      cmocka_unit_test(test_pump_says_goodbye),
       cmocka_unit_test(test_offends),
       cmocka_unit_test(test_offends_and_does_not_read),
       cmocka_unit_test(test_renegotiation),

@@ -161,7 +161,7 @@ void pump_fixture_advance(struct pump_fixture *f, int64_t us) {
 }
 
 int64_t pump_fixture_cpu_us(void) {
-  long long spent = -1;
+  int64_t spent = -1;
   DIR *directory = opendir("/proc/self/task");
   assert_non_null(directory);
   for (const struct dirent *entry; spent < 0 && (entry = readdir(directory)) != NULL;) {
@@ -174,7 +174,9 @@ int64_t pump_fixture_cpu_us(void) {
     fclose(file);
     snprintf(path, sizeof path, "/proc/self/task/%s/schedstat", entry->d_name);
     if (is_pump && (file = fopen(path, "r")) != NULL) {
-      assert_int_equal(fscanf(file, "%lld", &spent), 1);
+      char numbers[128]; /* the first: nanoseconds on a CPU */
+      assert_non_null(fgets(numbers, sizeof numbers, file));
+      spent = strtoll(numbers, NULL, 10);
       fclose(file);
     }
   }
