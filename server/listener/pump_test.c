@@ -207,21 +207,27 @@ static void test_alpn(void **state) {
   pump_fixture_close(&f);
 }
 
-/* What TLS has to say after a handshake goes out although the first request came with its end. */
+/* What TLS has to say after a handshake goes out although the first request came with its end: with TLS 1.2
+ * by a client that does not wait for the server's end of it ("false start"). */
 static void test_handshake_and_request_in_one_piece(void **state) {
   (void)state;
   struct pump_fixture f;
   pump_fixture_open(&f, true, (struct pump_options){0});
-  struct pump_client client = pump_client_open(&f, (struct pump_client_options){.in_one_piece = true});
-  pump_client_send(&client, hello, HELLO_BYTES);
-  pump_client_release(&client);
-  struct pump_fixture_end *end = pump_fixture_end(&f, 0);
-  pump_end_send(end, settings, sizeof settings - 1);
-  pump_end_send(end, data_frame(), 9 + 16384);
-  pump_fixture_end_close(end);
-  assert_ends(&client, sizeof settings - 1 + 9 + 16384);
-  pump_client_close(&client);
-  assert_gone(&f, &client, end);
+  const uint16_t versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+  for (unsigned i = 0; i < 2; i++) {
+    struct pump_client client = pump_client_open(
+        &f, (struct pump_client_options){.in_one_piece = true, .version = versions[i], .alpn = "h2"});
+    assert_int_equal(SSL_in_false_start(client.ssl), versions[i] == TLS1_2_VERSION);
+    pump_client_send(&client, hello, HELLO_BYTES);
+    pump_client_release(&client);
+    struct pump_fixture_end *end = pump_fixture_end(&f, i);
+    pump_end_send(end, settings, sizeof settings - 1);
+    pump_end_send(end, data_frame(), 9 + 16384);
+    pump_fixture_end_close(end);
+    assert_ends(&client, sizeof settings - 1 + 9 + 16384);
+    pump_client_close(&client);
+    assert_gone(&f, &client, end);
+  }
   pump_fixture_close(&f);
 }
 
@@ -429,6 +435,30 @@ static void client_closes(struct pump_fixture *f) {
 static void test_client_closes(void **state) {
   (void)state;
   with_both(client_closes, (struct pump_options){0});
+}
+
+/* Its end may come in one read with bytes that gRPC core does not take yet. */
+static void client_ends_behind_bytes(struct pump_fixture *f) {
+  for (unsigned frames = 4; frames < 24; frames++) {
+    struct pump_fixture_end *end;
+    struct pump_client client = open_client(f, (struct pump_client_options){0}, &end);
+    for (unsigned i = 0; i < frames; i++)
+      pump_client_send(&client, data_frame(), 9 + 16384);
+    pump_client_end(&client);
+    pump_fixture_nap();
+    ptrdiff_t last;
+    assert_int_equal(pump_end_receive(end, scratch, sizeof scratch, &last), frames * (9 + 16384));
+    assert_int_equal(last, 0);
+    pump_fixture_end_close(end);
+    assert_ends(&client, 0);
+    pump_client_close(&client);
+    assert_gone(f, &client, end);
+  }
+}
+
+static void test_client_ends_behind_bytes(void **state) {
+  (void)state;
+  with_both(client_ends_behind_bytes, (struct pump_options){0});
 }
 
 /* ---- The pump ends ---- */
@@ -676,7 +706,7 @@ static void test_real_time(void **state) {
   ptrdiff_t last;
   assert_int_equal(drain(&client, &last), 0);
   int64_t took = pump_fixture_real_us() - before;
-  assert_true(took >= 59000 && took < 1000000);
+  assert_true(took >= 59000 && took < 4000000);
   pump_client_close(&client);
   pump_fixture_close(&f);
 }
@@ -799,7 +829,7 @@ static void assert_idle(void) {
   for (int i = 0; i < 25; i++)
     pump_fixture_nap();
   int64_t spent = pump_fixture_cpu_us() - before;
-  if (spent > 10000)
+  if (spent > 5000)
     fail_msg("%lld us of CPU in 50 ms", (long long)spent);
 }
 
@@ -867,7 +897,7 @@ static void is_fair(struct pump_fixture *f) {
       pump_end_read(greedy_end, scratch, sizeof scratch);
       answered = pump_end_read(modest_end, scratch, sizeof scratch) > 0;
     }
-    assert_true(pump_fixture_real_us() - before < 1000000);
+    assert_true(pump_fixture_real_us() - before < 3000000);
   }
   pump_client_reset(&greedy);
   pump_client_reset(&modest);
@@ -927,6 +957,7 @@ int main(void) {
       cmocka_unit_test(test_grpc_closes_with_bytes_for_it),
       cmocka_unit_test(test_client_resets),
       cmocka_unit_test(test_client_closes),
+      cmocka_unit_test(test_client_ends_behind_bytes),
       cmocka_unit_test(test_pump_closes),
       cmocka_unit_test(test_pump_says_goodbye),
       cmocka_unit_test(test_offends),

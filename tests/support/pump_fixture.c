@@ -246,7 +246,8 @@ static int connect_to(struct pump_fixture *f, const struct pump_client_options *
 static SSL *speak_tls(int fd, const struct pump_client_options *options) {
   SSL_CTX *context = SSL_CTX_new(TLS_method());
   assert_non_null(context);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_ENABLE_FALSE_START);
   if (options->version != 0) {
     assert_true(SSL_CTX_set_min_proto_version(context, options->version));
     assert_true(SSL_CTX_set_max_proto_version(context, options->version));
