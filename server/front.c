@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "server/listener/tls.h"
 
-enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, METADATA_TOLERANCE = 2, LOCAL_CONNECTIONS = 64 };
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, LOCAL_CONNECTIONS = 64 };
 
 struct front {
   struct rpc_server *rpc;
@@ -64,7 +64,8 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
       .port = port,
       .tls = front->tls,
       .guard = {.streams_max = (uint32_t)s->streams_per_connection_max,
-                .metadata_bytes_max = (uint32_t)s->metadata_bytes_max * METADATA_TOLERANCE,
+                /* gRPC core has the same limit, and past it ends the connection without a word. */
+                .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
                 .patience_us = s->handshake_timeout_ms * 1000},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
       .handshakes_max = (uint32_t)s->handshakes_max / (wanted > PUMPS_MAX ? PUMPS_MAX : wanted),
