@@ -4,7 +4,7 @@
 //
 // SKERRY_ATTACK_BARE=1 runs everything against gRPC core without the guard: then these tests fail.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   PREFACE, Wire, data, error, flag, headers, http2Frame, ping, reset, setting, settings, settingsAck, type, u32, windowUpdate,
@@ -36,6 +36,11 @@ before(async () => {
   sanitized = guarded.residentBytes() > 150 * MIB;
   for (const server of [guarded, bare]) await warmUp(server);
   honest = await startHonest(guarded.address);
+});
+const left = []; // what a test that fails leaves behind
+const keep = async (made) => (left.push(await made), made);
+afterEach(() => {
+  for (const one of left.splice(0)) (one.end ?? one.discard).call(one);
 });
 after(async () => {
   if (skerryOnly) return;
@@ -310,7 +315,7 @@ test('header blocks that must not be', { skip: skerryOnly }, async (t) => {
 
 test('what aborts gRPC core without the guard', { skip: skerryOnly }, async (t) => {
   for (const what of ['te: x (CVE-2023-1428)', ':scheme: x (CVE-2023-1428)', 'grpclb_client_stats: x (CVE-2023-1428)']) {
-    const victim = await startServer({ args: ['--dev', ...COMMON] });
+    const victim = await keep(startServer({ args: ['--dev', ...COMMON] }));
     const wire = await refusal(victim, refusedBlocks[what][0], { ms: 300 });
     await sleep(100);
     t.diagnostic(`bare, ${what}: ${victim.running ? 'survived' : `ended by ${victim.child.signalCode ?? victim.child.exitCode}`}, ${wire.goaway ? 'GOAWAY' : wire.isClosed ? 'closed' : 'left open'}`);
@@ -397,13 +402,13 @@ async function storeDocument(server, size) {
 
 /** Whether others are served while `attack` (which returns connections to close) goes on, on a server of its own. */
 async function besides(args, attack) {
-  const victim = await startServer({ args: [...PRODUCTION, ...COMMON, ...args] });
+  const victim = await keep(startServer({ args: [...PRODUCTION, ...COMMON, ...args] }));
   await warmUp(victim);
   await storeDocument(victim, 600_000);
   let wires = [];
   const measured = await measure(victim.pid, async () => {
     wires = await attack(victim);
-    const other = await startHonest(victim.address);
+    const other = await keep(startHonest(victim.address));
     await sleep(300);
     return other.stop();
   });
@@ -411,7 +416,7 @@ async function besides(args, attack) {
   const waiting = wires.reduce((sum, wire) => sum + 95 - wire.ended.size, 0);
   for (const wire of wires) wire.close();
   await settle(victim.pid);
-  const later = await startHonest(victim.address);
+  const later = await keep(startHonest(victim.address));
   await sleep(100);
   const recovered = await later.stop();
   const left = victim.residentBytes();
@@ -533,7 +538,7 @@ test('bodies that are begun and never finished', { skip: skerryOnly }, async (t)
 
 test('what gRPC core complains about does not flood the log', { skip: skerryOnly }, async (t) => {
   const COUNT = 3000;
-  const victim = await startServer({ args: [...PRODUCTION, ...COMMON.map((one) => (one === 'error' ? 'info' : one))] });
+  const victim = await keep(startServer({ args: [...PRODUCTION, ...COMMON.map((one) => (one === 'error' ? 'info' : one))] }));
   const wire = new Wire(victim.address);
   await wire.until((one) => one.settings, 3000);
   for (let i = 0; i < COUNT && !wire.goaway; i += 50) {

@@ -10,7 +10,7 @@ const PAUSE_MS = 4;
 const TIMEOUT_MS = 15_000;
 const here = fileURLToPath(import.meta.url);
 
-/** {stop(): Promise<{calls, failures: [text], p50, p99, most}>} once the first call was answered. */
+/** {stop(): Promise<{calls, failures: [text], p50, p99, most}>, end()} once the first call was answered. */
 export function startHonest(address, secure = false) {
   const child = fork(here, [address, secure ? 'tls' : 'plain'], { execArgv: [] });
   return new Promise((resolve, reject) => {
@@ -22,6 +22,7 @@ export function startHonest(address, secure = false) {
             child.once('message', (result) => (child.kill(), done(result)));
             child.send('stop');
           }),
+        end: () => child.kill(),
       }),
     );
   });
