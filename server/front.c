@@ -8,8 +8,9 @@
 
 enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, LOCAL_CONNECTIONS = 64 };
 enum {
-  DESCRIPTORS_A_CONNECTION = 3, /* the client's socket and both ends of gRPC core's; or the socket and a copy */
-  DESCRIPTORS_RESERVED = 512,   /* the store has up to 256 files open, and needs new ones to write */
+  DESCRIPTORS_A_CONNECTION =
+      3,                      /* the client's socket and both ends of gRPC core's; or the socket and a copy */
+  DESCRIPTORS_RESERVED = 512, /* the store has up to 256 files open, and needs new ones to write */
 };
 
 struct front {

@@ -552,3 +552,22 @@ test('what gRPC core complains about does not flood the log', { skip: skerryOnly
   wire.close();
   await victim.close();
 });
+
+test('who goes on after the GOAWAY is read for a moment only', { skip: skerryOnly }, async (t) => {
+  const wire = new Wire(guarded.address, { halfOpen: true });
+  await wire.until((one) => one.settings, 3000);
+  const more = Buffer.alloc(MIB);
+  const measured = await measure(guarded.pid, async () => {
+    wire.write(repeat(ping(), 1000));
+    await wire.until((one) => one.goaway, 3000);
+    const socket = wire.socket;
+    const until = Date.now() + 6000;
+    while (!wire.isClosed && Date.now() < until) {
+      if (socket.writable && socket.writableLength < 4 * MIB) socket.write(more);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+  t.diagnostic(`${mib(wire.socket.bytesWritten)} after it: ${shown(measured)}`);
+  assert.ok(wire.isClosed, 'it is closed');
+  assert.ok(sanitized || measured.grew < 4 * MIB);
+});

@@ -65,7 +65,7 @@ export function headers(stream, block, { end = false, cuts = [], pad, priority, 
 
 /** One connection. Acknowledges SETTINGS and PING unless told otherwise. */
 export class Wire {
-  constructor(address, { secure, hello = true, acknowledge = true, paused = false, values = {} } = {}) {
+  constructor(address, { secure, hello = true, acknowledge = true, paused = false, halfOpen = false, values = {} } = {}) {
     const [host, port] = [address.slice(0, address.lastIndexOf(':')), Number(address.slice(address.lastIndexOf(':') + 1))];
     this.acknowledge = acknowledge;
     this.left = EMPTY;
@@ -78,7 +78,7 @@ export class Wire {
     this.waiting = new Set();
     this.socket = secure
       ? tls.connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'], ...(secure === true ? {} : secure) })
-      : net.connect({ host, port });
+      : net.connect({ host, port, allowHalfOpen: halfOpen });
     this.socket.setNoDelay(true);
     this.socket.on('error', (failure) => (this.failure = failure));
     this.connected = new Promise((resolve) => this.socket.once(secure ? 'secureConnect' : 'connect', () => resolve(true)).once('close', () => resolve(false)));
