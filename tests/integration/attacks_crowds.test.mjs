@@ -48,6 +48,10 @@ async function served(server, isSecure, ms = 200) {
   assert.deepEqual(result.failures, []);
   return result;
 }
+/** Until the server has noticed that they are gone. */
+async function emptied(server) {
+  for (let i = 0; i < 100 && descriptors(server.pid) > 80; i++) await sleep(100);
+}
 const times = ({ calls, p50, p99, most }) => `${calls} calls, ms: p50 ${p50}, p99 ${p99}, most ${most}`;
 
 // ---- Slow ones ----
@@ -119,7 +123,7 @@ async function staying(t, server, isSecure, kind, wanted, bytesMax) {
   const used = descriptors(server.pid);
   const result = await honest.stop();
   for (const crowd of crowds) await crowd.leave();
-  for (let i = 0; i < 50 && descriptors(server.pid) > 100; i++) await sleep(100);
+  await emptied(server);
   await settle(server.pid);
   await served(server, isSecure);
   const bound = 24 * MIB + open * 300;
@@ -169,7 +173,7 @@ test('connections_max and connections_per_address_max hold, and let in again', {
   assert.ok(sum <= 400 && sum >= 380, `${sum}`);
   assert.ok(!wire.isEnded, 'who was there stays');
   for (const crowd of crowds) await crowd.leave();
-  await sleep(200);
+  await emptied(server);
   await served(server);
   wire.close();
   await server.close();
@@ -218,7 +222,7 @@ test('without descriptors: no spinning, the store lives, and it recovers', { ski
   }
   await crowd.leave();
   await silent.leave();
-  await sleep(500);
+  await emptied(server);
   const back = Date.now();
   while ((await commit(99)) !== 'OK' && Date.now() - back < 8000) await sleep(100);
   const backMs = Date.now() - back;
@@ -248,7 +252,7 @@ test('with a small limit of descriptors connections are refused before the store
   const { opened, closed } = await crowd.state();
   t.diagnostic(`a limit of 300: ${opened - closed} of ${opened} connections stay, ${descriptors(server.pid)} descriptors in use, 30 MB written meanwhile`);
   await crowd.leave();
-  await sleep(300);
+  await emptied(server);
   await served(server);
   rpc.close();
   await server.close();
