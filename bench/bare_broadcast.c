@@ -285,6 +285,7 @@ int main(int argc, char **argv) {
     queues[i] = (struct queue){server, grpc_completion_queue_create_for_next(NULL)};
     grpc_server_register_completion_queue(server, queues[i].cq, NULL);
   }
+  bare_server_start(server, argv[1], argv[2]);
   for (unsigned long i = 0; i < threads; i++) {
     pthread_t thread;
     pthread_create(&thread, NULL, serve, &queues[i]);

@@ -5,7 +5,9 @@
 #include <grpc/grpc.h>
 #include <stdnoreturn.h>
 
-/* Starts the server, listens, prints "listening on ADDRESS:PORT", and accepts until the process is killed. */
+/* Before any call is asked for: starts the server, with its queues registered. */
+void bare_server_start(grpc_server *server, const char *host, const char *port);
+/* Listens, prints "listening on ADDRESS:PORT", and accepts until the process is killed. */
 noreturn void bare_server_accept(grpc_server *server, const char *host, const char *port);
 
 #endif

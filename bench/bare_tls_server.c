@@ -24,9 +24,9 @@ static const char *read_file(const char *variable) {
   return to;
 }
 
-noreturn void bare_server_accept(grpc_server *server, const char *host, const char *port) {
-  grpc_ssl_pem_key_cert_pair pair = {.cert_chain = read_file("BARE_CERT"),
-                                     .private_key = read_file("BARE_KEY")};
+void bare_server_start(grpc_server *server, const char *host, const char *port) {
+  grpc_ssl_pem_key_cert_pair pair = {.private_key = read_file("BARE_KEY"),
+                                     .cert_chain = read_file("BARE_CERT")};
   grpc_server_credentials *credentials = grpc_ssl_server_credentials_create(NULL, &pair, 1, 0, NULL);
   char address[256];
   snprintf(address, sizeof address, "%s:%s", host, port);
@@ -34,9 +34,13 @@ noreturn void bare_server_accept(grpc_server *server, const char *host, const ch
     fprintf(stderr, "cannot listen on %s\n", address);
     exit(1);
   }
-  printf("listening on %s\n", address);
-  fflush(stdout);
   grpc_server_start(server);
+}
+
+noreturn void bare_server_accept(grpc_server *server, const char *host, const char *port) {
+  (void)server;
+  printf("listening on %s:%s\n", host, port);
+  fflush(stdout);
   for (;;)
     pause();
 }

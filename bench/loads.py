@@ -30,8 +30,9 @@ def with_cpu(system, measure):
 # ---- Our generator ----
 
 
-def generator(system, mode, seconds, may_fail=False, **options):
-    command = [GENERATOR, mode, "--target", system.target, "--label", system.name, "--seconds", str(seconds),
+def generator(system, mode, seconds, may_fail=False, pin=None, **options):
+    """On the core `pin`, if there is one."""
+    command = [*(["taskset", "-c", str(pin)] if pin is not None else []), GENERATOR, mode, "--target", system.target, "--label", system.name, "--seconds", str(seconds),
                "--warm-up", "0"]
     if system.authorization:
         command += ["--authorization", system.authorization]
@@ -98,16 +99,17 @@ GET_PATH = "/google.firestore.v1.Firestore/GetDocument"
 GET_BODY = grpc_frame(bytes_field(1, f"{DATABASE}/documents/items/0000000007".encode()))
 
 
-def h2load(system, directory, path, body, seconds):
+def h2load(system, directory, path, body, seconds, connections=CONNECTIONS, in_flight=IN_FLIGHT):
     """One body again and again; throughput only: this h2load prints no percentiles."""
-    file = os.path.join(directory, "h2load.body")
+    file = os.path.join(directory, f"h2load-{len(body)}.body")
     with open(file, "wb") as f:
         f.write(body)
-    command = ["h2load", f"-c{CONNECTIONS}", f"-m{IN_FLIGHT}", "-t1", "-D", str(seconds), "-d", file,
+    command = ["h2load", f"-c{connections}", f"-m{in_flight}", "-t1", "-D", str(seconds), "-d", file,
                "-H", "content-type: application/grpc", "-H", "te: trailers"]
     if system.authorization:
         command += ["-H", f"authorization: {system.authorization}"]
-    command.append(f"http://{system.target}{path}")
+    command.append("--npn-list=h2")  # as gRPC clients do; a list with http/1.1 in it gets HTTP/1.1
+    command.append(f"{getattr(system, 'scheme', 'http')}://{system.target}{path}")
 
     def measure():
         done = run(command, seconds + 60)

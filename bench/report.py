@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 
+import front
 import listening
 import queries
 
@@ -70,6 +71,7 @@ MEASURES = [
     ("emulator transactions", "emulator, transactions of 64 clients on 8 documents"),
     *queries.MEASURES,
     *listening.MEASURES,
+    *front.MEASURES,
 ]
 
 
@@ -120,7 +122,7 @@ def goals(results):
         most(f"start to serving after a kill, {number((results.get('start killed, long log', 'log_bytes') or 0) / 1e6)} MB of "
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
-          for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results)]],
+          for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results)]],
     ]
 
 
@@ -168,7 +170,7 @@ def other_figures(results):
     for name in ["echo", "skerry", "emulator", "postgres"]:
         if figure(f"resident {name}", "bytes") is not None:
             lines.append(f"- Resident after the loads, {name}: {number(figure(f'resident {name}', 'bytes') / 1e6)} MB.")
-    lines += listening.figures(results)
+    lines += listening.figures(results) + front.figures(results)
     return lines + [f"- {note}" for note in results.notes]
 
 

@@ -19,7 +19,8 @@ static struct echo_service echo;
 static status start(int argc, char **argv, struct settings *settings, struct rpc_server **ret_server,
                     struct front **ret_front) {
   STATUS_TRY(settings_load(settings, argc - 1, argv + 1, environ));
-  struct rpc_server_options options = {.threads = (unsigned)settings->threads, .reflection = true};
+  struct rpc_server_options options = {
+      .threads = (unsigned)settings->threads, .reflection = true, .sheds_never = true};
   STATUS_TRY(rpc_server_new(&options, ret_server));
   STATUS_TRY(echo_service_add(&echo, *ret_server));
   STATUS_TRY(rpc_server_start(*ret_server));

@@ -2,6 +2,7 @@
  * it. */
 #include <grpc/support/alloc.h>
 
+#include "base/wire.h"
 #include "rpc/runtime.h"
 
 /* ---- Where it came from ---- */
@@ -54,7 +55,11 @@ static bool find_peer(struct rpc_call *call) {
   return false;
 }
 
-/* ---- Whether there is room ---- */
+/* ---- Whether there is time and room ---- */
+
+static struct rpc_shedding *shedding_of(const struct rpc_call *call) {
+  return &call->queue->shedding[call->entry->index];
+}
 
 static bool is_crowded(const struct rpc_queue *queue) {
   const struct rpc_server *server = queue->server;
@@ -67,17 +72,49 @@ static bool is_crowded(const struct rpc_queue *queue) {
   return all > server->options.calls_max;
 }
 
+/* google.rpc.RetryInfo {retry_delay = 1 of google.protobuf.Duration {seconds = 1, nanos = 2}}, under 2^32 ms.
+ */
+static size_t put_retry_info(uint8_t out[32], uint32_t delay_ms) {
+  uint8_t duration[16], *at = duration;
+  if (delay_ms >= 1000)
+    at = wire_put_varint(wire_put_tag(at, 1, WIRE_VARINT), delay_ms / 1000);
+  if (delay_ms % 1000 != 0)
+    at = wire_put_varint(wire_put_tag(at, 2, WIRE_VARINT), (uint64_t)(delay_ms % 1000) * 1000000);
+  return (size_t)(wire_put_bytes(out, 1, str_make(duration, (size_t)(at - duration))) - out);
+}
+
+/* With a time after which the client may try again. */
+static void refuse_for_now(struct rpc_call *call, const char *text, uint32_t overload) {
+  uint8_t bytes[32];
+  uint32_t delay_ms = rpc_shedding_retry_ms(shedding_of(call), overload);
+  const struct rpc_detail retry = {"google.rpc.RetryInfo", str_make(bytes, put_retry_info(bytes, delay_ms))};
+  rpc_call_add_details(call, STATUS_RESOURCE_EXHAUSTED, str_from_cstr(text), &retry, 1);
+  rpc_call_refuse(call, STATUS_RESOURCE_EXHAUSTED, text);
+}
+
+static bool waited_too_long(struct rpc_call *call) {
+  return call->waited_us >= 0 && !call->entry->is_never_shed &&
+         rpc_shedding_refuses(shedding_of(call), call->waited_us);
+}
+
 bool rpc_call_admit(struct rpc_call *call) {
   if (!find_peer(call))
     return false;
   if (call->entry->method == NULL)
     return true; /* its refusal has to name the method */
-  const char *why = NULL;
-  if (is_crowded(call->queue))
-    why = "This server has too many calls under way. Try again.";
+  if (call->waited_us >= 0)
+    rpc_shedding_note(shedding_of(call), call->started_us, call->waited_us);
+  if (call->deadline_us <= call->started_us) /* nobody waits for the answer */
+    rpc_call_refuse(call, STATUS_DEADLINE_EXCEEDED, "The deadline passed before the call had its turn.");
+  else if (waited_too_long(call))
+    refuse_for_now(call, "This server is overloaded. Try again after the time given.",
+                   rpc_shedding_level(shedding_of(call)));
+  else if (is_crowded(call->queue))
+    refuse_for_now(call, "This server has too many calls under way. Try again.", RPC_SHEDDING_LEVEL_MAX);
   else if (memory_budget_is_spent(&call->server->calls_memory))
-    why = "The calls under way take all the memory that this server has for them. Try again.";
-  if (why != NULL)
-    rpc_call_refuse(call, STATUS_RESOURCE_EXHAUSTED, why);
-  return why == NULL;
+    refuse_for_now(call, "The calls under way take all the memory that this server has for them. Try again.",
+                   RPC_SHEDDING_LEVEL_MAX);
+  else
+    return true;
+  return false;
 }

@@ -55,22 +55,25 @@ static uint8_t *put_any(uint8_t *at, const struct rpc_detail *detail) {
   return wire_put_bytes(at, 2, detail->message);
 }
 
-void rpc_call_finish_with_details(struct rpc_call *call, status result, const struct rpc_detail *details,
-                                  size_t count) {
-  assert(result.code != STATUS_OK);
-  str text = str_from_cstr(result.message);
-  size_t size = 1 + wire_varint_size((uint64_t)result.code) + wire_bytes_field_size(2, text.len);
+void rpc_call_add_details(struct rpc_call *call, enum status_code code, str text,
+                          const struct rpc_detail *details, size_t count) {
+  size_t size = 1 + wire_varint_size((uint64_t)code) + wire_bytes_field_size(2, text.len);
   for (size_t i = 0; i < count; i++)
     size += wire_bytes_field_size(3, any_size(&details[i]));
   uint8_t *bytes = arena_alloc(&call->arena, size);
-  if (bytes != NULL) {
-    uint8_t *at = wire_put_varint(wire_put_tag(bytes, 1, WIRE_VARINT), (uint64_t)result.code);
-    at = wire_put_bytes(at, 2, text);
-    for (size_t i = 0; i < count; i++)
-      at = put_any(at, &details[i]);
-    assert((size_t)(at - bytes) == size);
-    /* Past what clients accept the details stay behind; the code and the message go. */
-    rpc_metadata_add(call, &call->trailers, "grpc-status-details-bin", str_make(bytes, size));
-  }
+  if (bytes == NULL)
+    return;
+  uint8_t *at = wire_put_varint(wire_put_tag(bytes, 1, WIRE_VARINT), (uint64_t)code);
+  at = wire_put_bytes(at, 2, text);
+  for (size_t i = 0; i < count; i++)
+    at = put_any(at, &details[i]);
+  assert((size_t)(at - bytes) == size);
+  rpc_metadata_add(call, &call->trailers, "grpc-status-details-bin", str_make(bytes, size));
+}
+
+void rpc_call_finish_with_details(struct rpc_call *call, status result, const struct rpc_detail *details,
+                                  size_t count) {
+  assert(result.code != STATUS_OK);
+  rpc_call_add_details(call, result.code, str_from_cstr(result.message), details, count);
   rpc_call_finish(call, result);
 }

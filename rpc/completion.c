@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/crypto.h"
 #include "rpc/runtime.h"
 
 /* Requests that wait with gRPC for each method on each queue. Each event posts its request again before the
@@ -105,18 +106,29 @@ static grpc_completion_queue *create_queue(bool polls) {
   return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
 }
 
+static void init_shedding(struct rpc_queue *queue) {
+  const struct rpc_server *server = queue->server;
+  uint32_t seed;
+  crypto_random(&seed, sizeof seed); /* servers that fail over to each other refuse at different times */
+  for (size_t i = 0; i <= server->entry_count; i++)
+    rpc_shedding_init(&queue->shedding[i], (int64_t)server->options.shed_target_ms * 1000,
+                      seed + (uint32_t)i);
+}
+
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {
   queue->server = server;
   queue->index = index;
   queue->cq = create_queue(!server->options.polled_by_another);
   queue->counters = calloc(server->entry_count + 1, sizeof *queue->counters);
+  queue->shedding = calloc(server->entry_count + 1, sizeof *queue->shedding);
   size_t registered = 0;
   for (size_t i = 0; i < server->entry_count; i++)
     registered += server->entries[i]->registered != NULL;
   queue->slot_count = registered * SLOTS_PER_METHOD + SLOTS_GENERIC;
   queue->slots = calloc(queue->slot_count, sizeof *queue->slots);
-  if (queue->counters == NULL || queue->slots == NULL)
+  if (queue->counters == NULL || queue->shedding == NULL || queue->slots == NULL)
     return false;
+  init_shedding(queue);
   size_t at = 0;
   for (size_t i = 0; i < server->entry_count; i++)
     for (int k = 0; k < SLOTS_PER_METHOD && server->entries[i]->registered != NULL; k++)
@@ -157,4 +169,5 @@ void rpc_queue_fini(struct rpc_queue *queue) {
   }
   free(queue->slots);
   free(queue->counters);
+  free(queue->shedding);
 }

@@ -31,6 +31,7 @@
 #include "rpc/codec.h"
 #include "rpc/peers.h"
 #include "rpc/server.h"
+#include "rpc/shedding.h"
 #include "rpc/stats.h"
 #include "rpc/tsan.h"
 
@@ -50,6 +51,7 @@ struct rpc_entry {
   void *registered; /* gRPC's handle, or NULL: calls come through the generic request */
   size_t index;     /* of its counters; the unknown one is the last */
   bool is_implemented;
+  bool is_never_shed;
 };
 
 /* A request for one call of one method, posted with gRPC. Small, because there are several for each method.
@@ -79,6 +81,7 @@ struct rpc_queue {
   struct rpc_call *turns, *turns_last; /* calls that yielded, first come first: completion.c */
   _Atomic uint64_t calls_active;       /* written by the thread, read by any */
   struct rpc_counters *counters;       /* one set for each entry */
+  struct rpc_shedding *shedding;       /* one for each entry, likewise */
 };
 
 enum server_state { SERVER_NEW, SERVER_STARTED, SERVER_DRAINING, SERVER_DRAINED };
@@ -103,6 +106,7 @@ struct rpc_server {
   pthread_mutex_t mutex; /* state and what drain waits for */
   pthread_cond_t changed;
   enum server_state state;
+  bool adds_own; /* the services that are added now are the runtime's */
   bool shutdown_done;
   int64_t drain_deadline_us;
 };
@@ -226,6 +230,11 @@ void rpc_stream_cancelled(struct rpc_call *call);
 void rpc_stream_fini(struct rpc_call *call);
 void rpc_call_take_turn(struct rpc_call *call); /* after a yield; gives back its reference */
 void rpc_call_deliver_cancel(struct rpc_call *call);
+
+/* call.c: grpc-status-details-bin. Past what clients accept, and without memory, the details stay behind; the
+ * code and the message go. */
+void rpc_call_add_details(struct rpc_call *call, enum status_code code, str text,
+                          const struct rpc_detail *details, size_t count);
 
 /* metadata.c */
 bool rpc_metadata_add(struct rpc_call *call, struct rpc_metadata_list *list, const char *name, str value);

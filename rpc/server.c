@@ -29,6 +29,8 @@ enum {
   MEMORY_BYTES_NORMAL = 256 << 20, /* of calls, and of connections */
   MEMORY_BYTES_LEAST = 16 << 20,
   GRPC_LOG_BURST = 2,
+  /* An idle server answers in a fraction of it, and nobody notices so much on top of a network's time. */
+  SHED_TARGET_MS = 5,
   DRAIN_POLL_MS = 5,
   DRAIN_GOODBYE_US = 200000, /* for clients to close after the GOAWAY, once all calls are done */
 };
@@ -71,6 +73,7 @@ static status complete_options(struct rpc_server_options *o) {
       {"calls_max", &o->calls_max, 20000, 16, 1000000},
       {"keepalive_ms", &o->keepalive_ms, 120000, 10000, 86400000},
       {"keepalive_timeout_ms", &o->keepalive_timeout_ms, 20000, 1000, 600000},
+      {"shed_target_ms", &o->shed_target_ms, SHED_TARGET_MS, 1, 1000},
   };
   STATUS_TRY(check_bounds(bounds, sizeof bounds / sizeof bounds[0]));
   if (o->calls_memory_bytes_max == 0)
@@ -195,8 +198,19 @@ static bool wants_registration(const struct rpc_server *server, const struct rpc
   return registered < REGISTERED_MAX && (method->kind == RPC_UNARY || method->kind == RPC_SERVER_STREAM);
 }
 
+static bool is_never_shed(const struct rpc_server *server, const char *service) {
+  const char *const *listed = server->options.never_shed;
+  for (; listed != NULL && *listed != NULL; listed++)
+    if (strcmp(*listed, service) == 0)
+      return true;
+  return server->options.sheds_never || server->adds_own;
+}
+
 static status add_method(struct rpc_server *server, const struct rpc_method *method, const void *handlers,
-                         void *service_state) {
+                         void *service_state, bool never_shed) {
+  /* A stream costs little to open, its client is told of what it missed meanwhile anyway, and Firestore's
+   * SDKs stay away for a minute after RESOURCE_EXHAUSTED on Listen and Write. */
+  bool streams_requests = method->kind == RPC_CLIENT_STREAM || method->kind == RPC_BIDI;
   struct rpc_entry *entry = calloc(1, sizeof *entry);
   if (entry == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -204,7 +218,8 @@ static status add_method(struct rpc_server *server, const struct rpc_method *met
                               .handlers = handlers,
                               .service_state = service_state,
                               .index = server->entry_count,
-                              .is_implemented = method->is_implemented(handlers)};
+                              .is_implemented = method->is_implemented(handlers),
+                              .is_never_shed = never_shed || streams_requests};
   if (entry->is_implemented && wants_registration(server, method))
     entry->registered = grpc_server_register_method(server->grpc, method->path, NULL,
                                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
@@ -229,8 +244,9 @@ status rpc_server_add_service(struct rpc_server *server, const struct rpc_servic
   if (grown == NULL || services == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   server->services[server->service_count++] = service;
+  bool never_shed = is_never_shed(server, service->name);
   for (size_t i = 0; i < service->method_count; i++)
-    STATUS_TRY(add_method(server, &service->methods[i], handlers, service_state));
+    STATUS_TRY(add_method(server, &service->methods[i], handlers, service_state, never_shed));
   return status_ok();
 }
 
@@ -271,6 +287,7 @@ const struct rpc_entry *rpc_server_lookup(const struct rpc_server *server, str p
 
 /* Last, so that the methods of others are the registered ones. */
 static status add_own_services(struct rpc_server *server) {
+  server->adds_own = true;
   STATUS_TRY(rpc_health_new(server, server->services, server->service_count, &server->health));
   if (!server->options.reflection)
     return status_ok();
@@ -424,6 +441,16 @@ void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret) {
   ret->connections_open = rpc_peers_count(server->peers);
   ret->connections_total = rpc_peers_total(server->peers);
   ret->calls_active = calls_active(server);
+  ret->shed = 0;
+  ret->is_shedding = false;
+  int64_t now_us = server->options.port->monotonic_us(server->options.port);
+  for (unsigned q = 0; q < server->options.threads && server->queues != NULL; q++)
+    for (size_t i = 0; i < server->entry_count && server->queues[q].shedding != NULL; i++) {
+      const struct rpc_shedding *shedding = &server->queues[q].shedding[i];
+      ret->shed += rpc_shedding_refused(shedding);
+      ret->is_shedding = ret->is_shedding ||
+                         (!server->entries[i]->is_never_shed && rpc_shedding_is_overloaded(shedding, now_us));
+    }
 }
 
 void rpc_server_visit_methods(struct rpc_server *server,

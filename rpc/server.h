@@ -46,6 +46,15 @@ struct rpc_server_options {
   uint32_t connection_age_max_ms;  /* 0: never; 10000 and more: GOAWAY after it */
   uint32_t connection_idle_max_ms; /* 0: never; 1000 and more: GOAWAY after so long without a call */
   bool reflection;                 /* serve grpc.reflection v1 and v1alpha */
+  /* When even the calls of a method that waited least waited for longer than this, those that waited for more
+   * than twice as long are refused with RESOURCE_EXHAUSTED and google.rpc.RetryInfo (rpc/shedding.h). Only on
+   * guarded connections, where the runtime knows how long a request waited; not streams of requests. 5;
+   * 1-1000 */
+  uint32_t shed_target_ms;
+  bool sheds_never;
+  /* Services whose calls are not refused so, by full name; ends with NULL, may be NULL. Health and reflection
+   * are among them in any case. Read by rpc_server_add_service. */
+  const char *const *never_shed;
 };
 
 STATUS_MUST_USE status rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret);
@@ -90,6 +99,8 @@ struct rpc_method_stats {
 
 struct rpc_server_stats {
   uint64_t connections_open, connections_total, calls_active;
+  uint64_t shed;    /* calls refused because they had waited for too long */
+  bool is_shedding; /* now */
 };
 
 void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret);

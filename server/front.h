@@ -22,7 +22,6 @@ STATUS_MUST_USE status front_open(const struct settings *settings, struct port *
 
 const char *front_address(const struct front *front, size_t index); /* as listener_address */
 
-
 /* Reads the certificates again, and logs how that went. */
 void front_reload(struct front *front);
 void front_tick(struct front *front); /* about once a second */

@@ -28,6 +28,8 @@ static const struct command {
      "print the documents or collections below a name"},
     {"index", command_index, "apply FILE | list [--json] | suggest",
      "the index definitions of a running server"},
+    {"cert", command_cert, "new DIR [--name NAME ...] | show FILE",
+     "make certificates for TLS, or look at one"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},
     {"bench", bench_command, "MODE [--target ADDRESS] ...", "put load on a server and measure it"},
     {"version", command_version, "", "print the version"},

@@ -164,6 +164,8 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .connection_age_max_ms = (uint32_t)s->connection_age_max_ms,
       .connection_idle_max_ms = (uint32_t)s->connection_idle_max_ms,
       .reflection = true,
+      .shed_target_ms = (uint32_t)s->shed_target_ms,
+      .sheds_never = s->shed_target_ms == 0,
   };
 }
 

@@ -66,6 +66,10 @@ Skerry__Admin__V1__FrontStatus *admin_front_status(const struct admin *admin, st
   ret->tls_handshakes = (int64_t)stats.pumps.handshakes;
   ret->tls_resumed = (int64_t)stats.pumps.resumed;
   ret->tls_failed = (int64_t)stats.pumps.handshakes_failed;
+  struct rpc_server_stats calls;
+  rpc_server_stats(admin->server, &calls);
+  ret->calls_shed = (int64_t)calls.shed;
+  ret->overloaded = calls.is_shedding;
   fill_offences(&stats.pumps, arena, ret);
   struct tls *tls = front_tls(admin->front);
   if (tls != NULL) {

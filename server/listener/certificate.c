@@ -336,6 +336,11 @@ static bool is_dns_name(const char *name) {
   return len <= DNS_NAME_BYTES_MAX && label > 0 && label <= 63 && has_letter;
 }
 
+bool certificate_is_name(const char *name) {
+  uint8_t address[16];
+  return address_of(name, address) > 0 || is_dns_name(name);
+}
+
 static status check_request(const struct certificate_request *request) {
   if (request->days > CERTIFICATE_DAYS_MAX)
     return status_make(STATUS_INVALID_ARGUMENT, "a certificate is good for 1 to %d days",
@@ -345,12 +350,11 @@ static status check_request(const struct certificate_request *request) {
     return status_make(STATUS_INVALID_ARGUMENT,
                        "a server's certificate needs 1 to %d names, a client's needs one",
                        CERTIFICATE_NAMES_MAX);
-  uint8_t address[16];
   for (size_t i = 0; i < request->name_count; i++) {
     const char *name = request->names[i];
     if (request->is_client && (*name == '\0' || strlen(name) > COMMON_NAME_BYTES_MAX))
       return status_make(STATUS_INVALID_ARGUMENT, "a client's name has 1 to %d bytes", COMMON_NAME_BYTES_MAX);
-    if (!request->is_client && address_of(name, address) == 0 && !is_dns_name(name))
+    if (!request->is_client && !certificate_is_name(name))
       return status_make(STATUS_INVALID_ARGUMENT,
                          "\"%s\" is neither a DNS name nor an IP address: write names such as "
                          "api.example.com, *.example.com or 192.0.2.1 (those with other letters as xn--...)",

@@ -41,6 +41,9 @@ STATUS_MUST_USE status certificate_make_ca(struct port *port, struct certificate
 STATUS_MUST_USE status certificate_make(const struct certificate_request *request,
                                         struct certificate_files ca, struct certificate_files to);
 
+/* Whether a server's certificate can be for that name: a DNS name or an IP address. */
+bool certificate_is_name(const char *name);
+
 /* What each certificate in the file says, in its order. FAILED_PRECONDITION: there is none. Free with free().
  */
 STATUS_MUST_USE status certificate_read(const char *file, struct certificate_facts **ret, size_t *ret_count);

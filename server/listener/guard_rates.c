@@ -1,12 +1,13 @@
 #include "server/listener/guard_rates.h"
 
-#include <assert.h>
-
 enum { SECONDS_MAX = 3600 /* more refill every kind */ };
 
 /* What is left of each kind, at most `burst`; more comes by the second and by frames that the server sends.
  * The numbers are far above what clients were seen to need (grpc-js, grpc++, h2load, nghttp, curl). */
-static const struct guard_rate_numbers RATES[GUARD_RATE_COUNT] = {
+static const struct {
+  uint16_t burst, per_second, per_server_frame;
+  enum guard_offence offence;
+} RATES[GUARD_RATE_COUNT] = {
     /* every call of a connection given up at once, and again */
     [GUARD_RATE_RESETS] = {300, 50, 1, GUARD_RESETS},
     /* bandwidth probes come with DATA */
@@ -20,11 +21,6 @@ static const struct guard_rate_numbers RATES[GUARD_RATE_COUNT] = {
     [GUARD_RATE_STRAY] = {1000, 100, 1, GUARD_STRAY_FRAMES},
     [GUARD_RATE_UNKNOWN] = {50, 5, 0, GUARD_UNKNOWN_FRAMES},
 };
-
-const struct guard_rate_numbers *guard_rates_numbers(enum guard_rate rate) {
-  assert(rate < GUARD_RATE_COUNT);
-  return &RATES[rate];
-}
 
 void guard_rates_init(struct guard_rates *rates, int64_t now_us) {
   rates->refilled_us = now_us;

@@ -33,11 +33,4 @@ void guard_rates_take(struct guard_rates *rates, enum guard_rate rate);
 /* The server sent a frame of an answer. */
 void guard_rates_earn(struct guard_rates *rates);
 
-/* The kind's numbers, for tests. */
-struct guard_rate_numbers {
-  uint16_t burst, per_second, per_server_frame;
-  enum guard_offence offence;
-};
-const struct guard_rate_numbers *guard_rates_numbers(enum guard_rate rate);
-
 #endif

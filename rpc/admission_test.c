@@ -1,0 +1,287 @@
+/* Calls that are turned away before a handler sees them: waited for too long, too late, or one too many. The
+ * guard's part is played: the header says since when a request waited. */
+#include <grpc/grpc.h>
+
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "rpc/shedding.h"
+#include "tests/support/runtime_fixture.h"
+
+enum { LATE_US = 50000, VERY_LATE_US = 3000000 };
+
+#define OVERLOADED "This server is overloaded. Try again after the time given."
+#define CHECK "/grpc.health.v1.Health/Check"
+
+struct guarded {
+  struct runtime_fixture *f;
+  struct rpc_connection_key key;
+};
+
+static struct guarded start(const struct rpc_server_options *options) {
+  void *state;
+  runtime_start_with(&state, options);
+  struct guarded g = {.f = state};
+  raw_channel_close(&g.f->channel);
+  const struct rpc_peer peer = {.address = "192.0.2.7:5555"};
+  g.f->channel = raw_channel_open_guarded(g.f->server, &peer, &g.key);
+  return g;
+}
+
+static struct guarded start_default(void) {
+  const struct rpc_server_options options = {.threads = 1};
+  return start(&options);
+}
+
+static void stop(struct guarded *g) {
+  void *state = g->f;
+  runtime_stop(&state);
+}
+
+/* ---- Calls ---- */
+
+static struct raw_call *open_late(struct guarded *g, const char *path, int64_t late_us) {
+  char value[RPC_CONNECTION_VALUE_CHARS];
+  memcpy(value, g->key.text, sizeof g->key.text);
+  rpc_connection_time(runtime_now_us() - late_us, value + sizeof g->key.text);
+  const struct raw_header header = {RPC_CONNECTION_HEADER, str_make(value, sizeof value)};
+  const struct raw_options options = {.headers = &header, .header_count = 1};
+  return raw_call_open(&g->f->channel, path, &options);
+}
+
+static struct raw_call *call_late(struct guarded *g, const char *path, int64_t late_us) {
+  struct raw_call *call = open_late(g, path, late_us);
+  if (raw_call_send(call, STR("")))
+    raw_call_half_close(call);
+  return call;
+}
+
+static status call_of(struct guarded *g, const char *path, int64_t late_us) {
+  struct raw_call *call = call_late(g, path, late_us);
+  str response;
+  while (raw_call_receive(call, &response, NULL)) /* the status comes after the messages */
+    continue;
+  status result = raw_call_finish(call);
+  raw_call_free(call);
+  return result;
+}
+
+/* Late calls to `path` until the runtime has had to notice; whether it refused one. */
+static bool overload(struct guarded *g, const char *path) {
+  int64_t until_us = runtime_now_us() + 3 * RPC_SHEDDING_INTERVAL_US;
+  for (int i = 0; runtime_now_us() < until_us || i < 3 * RPC_SHEDDING_CALLS_MIN; i++) {
+    if (call_of(g, path, LATE_US).code == STATUS_RESOURCE_EXHAUSTED)
+      return true;
+    runtime_sleep_ms(2);
+  }
+  return false;
+}
+
+static struct rpc_server_stats stats_of(struct guarded *g) {
+  struct rpc_server_stats stats;
+  rpc_server_stats(g->f->server, &stats);
+  return stats;
+}
+
+/* What the client is told: the status again, and how long to stay away, in ms. */
+static int64_t retry_ms(struct raw_call *call, const char *message) {
+  status result = raw_call_finish(call);
+  assert_status_code(result, STATUS_RESOURCE_EXHAUSTED);
+  assert_string_equal(result.message, message);
+  str bytes;
+  assert_true(raw_call_trailer(call, "grpc-status-details-bin", &bytes));
+  Google__Rpc__Status *details = google__rpc__status__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
+  assert_non_null(details);
+  assert_int_equal(details->code, STATUS_RESOURCE_EXHAUSTED);
+  assert_string_equal(details->message, message);
+  assert_int_equal(details->n_details, 1);
+  assert_string_equal(details->details[0]->type_url, "type.googleapis.com/google.rpc.RetryInfo");
+  Google__Rpc__RetryInfo *info =
+      google__rpc__retry_info__unpack(NULL, details->details[0]->value.len, details->details[0]->value.data);
+  assert_non_null(info);
+  assert_non_null(info->retry_delay);
+  int64_t ms = info->retry_delay->seconds * 1000 + info->retry_delay->nanos / 1000000;
+  google__rpc__retry_info__free_unpacked(info, NULL);
+  google__rpc__status__free_unpacked(details, NULL);
+  return ms;
+}
+
+/* ---- Overload ---- */
+
+static void test_refuses_what_waited(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  assert_false(stats_of(&g).is_shedding);
+  assert_status_ok(call_of(&g, UNARY, VERY_LATE_US)); /* one late call is no overload */
+  assert_true(overload(&g, UNARY));
+  struct rpc_server_stats before = stats_of(&g);
+  assert_true(before.is_shedding);
+  assert_true(before.shed > 0);
+  struct raw_call *call = call_late(&g, UNARY, LATE_US);
+  int64_t ms = retry_ms(call, OVERLOADED);
+  assert_in_range(ms, RPC_SHEDDING_RETRY_MS_MIN, 1000);
+  raw_call_free(call);
+  assert_int_equal(stats_of(&g).shed, before.shed + 1);
+  assert_status_ok(call_of(&g, UNARY, 0)); /* this one did not wait */
+  stop(&g);
+}
+
+/* The payload is not looked at: what would be malformed is refused for the overload. */
+static void test_before_decoding(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  assert_true(overload(&g, UNARY));
+  struct raw_call *call = open_late(&g, UNARY, LATE_US);
+  assert_true(raw_call_send(call, STR("\xff\xff\xff")));
+  raw_call_half_close(call);
+  assert_status_code(raw_call_finish(call), STATUS_RESOURCE_EXHAUSTED);
+  raw_call_free(call);
+  stop(&g);
+}
+
+static void test_others_go_on(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  assert_true(overload(&g, UNARY));
+  assert_status_ok(call_of(&g, SERVER_STREAM, LATE_US)); /* waited no longer than usual for it */
+  assert_status_ok(call_of(&g, CHECK, LATE_US));
+  assert_false(overload(&g, CHECK));
+  assert_status_ok(call_of(&g, CHECK, VERY_LATE_US));
+  echo_request request = runtime_request("x");
+  assert_status_ok(runtime_unary(g.f, NULL, &request, NULL)); /* nobody knows how long it waited */
+  stop(&g);
+}
+
+static void test_recovers(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  assert_true(overload(&g, UNARY));
+  int64_t until_us = runtime_now_us() + 3 * RPC_SHEDDING_INTERVAL_US;
+  for (int i = 0; runtime_now_us() < until_us || i < 3 * RPC_SHEDDING_CALLS_MIN; i++) {
+    assert_status_ok(call_of(&g, UNARY, 0));
+    runtime_sleep_ms(2);
+  }
+  assert_false(stats_of(&g).is_shedding);
+  assert_status_ok(call_of(&g, UNARY, LATE_US));
+  stop(&g);
+}
+
+/* Streams of responses are refused as unary calls are; streams of requests never. */
+static void test_streams(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  assert_true(overload(&g, SERVER_STREAM));
+  assert_false(overload(&g, BIDI));
+  struct raw_call *open = open_late(&g, BIDI, VERY_LATE_US);
+  echo_request request = runtime_request("x");
+  for (int i = 0; i < 20; i++) {
+    assert_true(runtime_send(open, &request));
+    runtime_expect(open, "x", i);
+  }
+  raw_call_half_close(open);
+  assert_status_ok(raw_call_finish(open));
+  raw_call_free(open);
+  stop(&g);
+}
+
+/* ---- Settings ---- */
+
+static void test_target(void **state) {
+  (void)state;
+  const struct rpc_server_options options = {.threads = 1, .shed_target_ms = 60};
+  struct guarded g = start(&options);
+  assert_false(overload(&g, UNARY)); /* late, but not by so much */
+  stop(&g);
+  struct rpc_server *server;
+  const struct rpc_server_options wrong = {.shed_target_ms = 1001};
+  status result = rpc_server_new(&wrong, &server);
+  assert_status_code(result, STATUS_INVALID_ARGUMENT);
+  assert_non_null(strstr(result.message, "shed_target_ms"));
+}
+
+static void test_turned_off(void **state) {
+  (void)state;
+  const char *const services[] = {"other.Service", "skerry.test.v1.Echo", NULL};
+  const struct rpc_server_options options[] = {{.threads = 1, .sheds_never = true},
+                                               {.threads = 1, .never_shed = services}};
+  for (size_t i = 0; i < UNIT_COUNT(options); i++) {
+    struct guarded g = start(&options[i]);
+    assert_false(overload(&g, UNARY));
+    assert_false(stats_of(&g).is_shedding);
+    assert_int_equal(stats_of(&g).shed, 0);
+    stop(&g);
+  }
+}
+
+/* ---- Other reasons ---- */
+
+static void find_unary(void *argument, const struct rpc_method_stats *stats) {
+  if (strcmp(stats->method->path, UNARY) == 0)
+    *(struct rpc_method_stats *)argument = *stats;
+}
+
+/* The one thread is busy while a call's deadline passes: no handler runs for it. */
+static void test_deadline_passed(void **state) {
+  (void)state;
+  struct guarded g = start_default();
+  g.f->echo.turn_us = 300000;
+  echo_request slow = runtime_request("slow");
+  slow.repeat = 2; /* turns: the second begins when the first is over */
+  struct raw_call *call = raw_call_open(&g.f->channel, UNARY, NULL);
+  assert_true(runtime_send(call, &slow));
+  raw_call_half_close(call);
+  eventually(atomic_load(&g.f->echo.turns) == 1);
+  runtime_sleep_ms(20);
+  const struct raw_options options = {.timeout_ms = 50};
+  echo_request request = runtime_request("x");
+  assert_status_code(runtime_unary(g.f, &options, &request, NULL), STATUS_DEADLINE_EXCEEDED);
+  runtime_expect(call, "slow", 0);
+  assert_status_ok(raw_call_finish(call));
+  raw_call_free(call);
+  echo_request last = runtime_request("last");
+  assert_status_ok(runtime_unary(g.f, NULL, &last, NULL));
+  struct rpc_method_stats stats;
+  eventually((rpc_server_visit_methods(g.f->server, find_unary, &stats), stats.ok == 2));
+  assert_int_equal(stats.started, 3);
+  assert_int_equal(stats.by_code[STATUS_DEADLINE_EXCEEDED], 1);
+  assert_int_equal(stats.messages_in, 2); /* the third one's was not looked at */
+  stop(&g);
+}
+
+static void test_crowd_may_come_back(void **state) {
+  (void)state;
+  const struct rpc_server_options options = {.threads = 1, .calls_max = 16};
+  struct guarded g = start(&options);
+  struct raw_call *calls[16];
+  echo_request request = runtime_request("x");
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++) {
+    calls[i] = open_late(&g, BIDI, 0);
+    assert_true(runtime_send(calls[i], &request));
+    runtime_expect(calls[i], "x", 0);
+  }
+  struct raw_call *call = call_late(&g, UNARY, 0);
+  assert_in_range(retry_ms(call, "This server has too many calls under way. Try again."),
+                  RPC_SHEDDING_RETRY_MS_MIN, 1000);
+  raw_call_free(call);
+  assert_int_equal(stats_of(&g).shed, 0);
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++)
+    raw_call_free(calls[i]);
+  stop(&g);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_refuses_what_waited),
+      cmocka_unit_test(test_before_decoding),
+      cmocka_unit_test(test_others_go_on),
+      cmocka_unit_test(test_recovers),
+      cmocka_unit_test(test_streams),
+      cmocka_unit_test(test_target),
+      cmocka_unit_test(test_turned_off),
+      cmocka_unit_test(test_deadline_passed),
+      cmocka_unit_test(test_crowd_may_come_back),
+  };
+  grpc_init();
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  grpc_shutdown();
+  return failed;
+}

@@ -1,0 +1,70 @@
+#include "rpc/shedding.h"
+
+#include "rpc/stats.h"
+
+/* Atomic for those who ask; this thread alone writes. */
+static int64_t last_us(const struct rpc_shedding *shedding) {
+  return atomic_load_explicit(&shedding->last_us, memory_order_relaxed);
+}
+
+uint32_t rpc_shedding_level(const struct rpc_shedding *shedding) {
+  return atomic_load_explicit(&shedding->level, memory_order_relaxed);
+}
+
+void rpc_shedding_init(struct rpc_shedding *shedding, int64_t target_us, uint32_t seed) {
+  *shedding = (struct rpc_shedding){
+      .target_us = target_us,
+      .last_us = INT64_MIN / 2,
+      .random = seed * 2654435761U | 1, /* xorshift stays at 0 */
+  };
+}
+
+static void begin_interval(struct rpc_shedding *shedding, int64_t now_us, uint32_t new_level) {
+  atomic_store_explicit(&shedding->level, new_level, memory_order_relaxed);
+  shedding->shortest_us = INT64_MAX;
+  shedding->calls = shedding->calls_refused = 0;
+  shedding->interval_ends_us = now_us + RPC_SHEDDING_INTERVAL_US;
+}
+
+void rpc_shedding_note(struct rpc_shedding *shedding, int64_t now_us, int64_t waited_us) {
+  /* Nobody came for a whole interval: what was measured before says nothing about now. (Those that came while
+   * the process was stopped did come: their wait tells when.) */
+  bool was_idle = now_us - waited_us - last_us(shedding) > RPC_SHEDDING_INTERVAL_US;
+  atomic_store_explicit(&shedding->last_us, now_us, memory_order_relaxed);
+  if (was_idle) {
+    begin_interval(shedding, now_us, 0);
+  } else if (now_us >= shedding->interval_ends_us && shedding->calls >= RPC_SHEDDING_CALLS_MIN) {
+    bool stands =
+        shedding->shortest_us > shedding->target_us || shedding->calls_refused > shedding->calls / 2;
+    uint32_t old = rpc_shedding_level(shedding);
+    begin_interval(shedding, now_us, !stands ? 0 : old < RPC_SHEDDING_LEVEL_MAX ? old + 1 : old);
+  }
+  if (waited_us < shedding->shortest_us)
+    shedding->shortest_us = waited_us;
+  shedding->calls++;
+}
+
+bool rpc_shedding_refuses(struct rpc_shedding *shedding, int64_t waited_us) {
+  if (rpc_shedding_level(shedding) == 0 || waited_us <= 2 * shedding->target_us)
+    return false;
+  shedding->calls_refused++;
+  rpc_counter_add(&shedding->refused, 1);
+  return true;
+}
+
+uint32_t rpc_shedding_retry_ms(struct rpc_shedding *shedding, uint32_t overload) {
+  uint32_t r = shedding->random; /* xorshift32 (Marsaglia): it has to spread, not to surprise */
+  r ^= r << 13;
+  r ^= r >> 17;
+  r ^= r << 5;
+  shedding->random = r;
+  return RPC_SHEDDING_RETRY_MS_MIN + r % (overload * RPC_SHEDDING_RETRY_MS_MIN + 1);
+}
+
+bool rpc_shedding_is_overloaded(const struct rpc_shedding *shedding, int64_t now_us) {
+  return rpc_shedding_level(shedding) > 0 && now_us - last_us(shedding) <= RPC_SHEDDING_INTERVAL_US;
+}
+
+uint64_t rpc_shedding_refused(const struct rpc_shedding *shedding) {
+  return atomic_load_explicit(&shedding->refused, memory_order_relaxed);
+}

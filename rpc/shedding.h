@@ -1,0 +1,62 @@
+/* Whether calls wait too long for their turn, and which of them to turn away. No I/O and no clock: times come
+ * in, in microseconds.
+ *
+ * The idea is controlled delay (CoDel, RFC 8289), as others use it for requests in servers. A burst makes a
+ * queue that goes away by itself; refusing helps nobody. A standing queue, one in which even the luckiest
+ * call waited, makes every call late and no more calls done. So the shortest wait of an interval decides:
+ *
+ *   - It was above the target: the method is overloaded, and a call that waited for more than twice the
+ * target is refused. A refusal is cheap, so the queue shrinks to about that, and stays above the target for
+ * as long as more calls come than can be answered. That is why the two differ: with one number for both the
+ *     state would flap, and in each interval of calm the queue would grow long. Where calls take about as
+ * long as the target, a lucky one is likely even so: an interval in which most calls had to be refused does
+ * not end the overload either.
+ *   - Otherwise nobody is refused. There is no limit for calm times: what waited because the process was
+ *     stopped, or for one slow handler, is answered best by answering it. If it is more than can be answered
+ *     in an interval, the interval says so.
+ *
+ * Each method has a state of its own on each queue's thread. gRPC core keeps the calls that nobody asked for
+ * yet in a list for each method: a call of a rare method overtakes the others, and its short wait says
+ * nothing about theirs. Only that thread writes; any may ask whether there
+ * is overload, and how many calls were refused. */
+#ifndef SKERRY_RPC_SHEDDING_H
+#define SKERRY_RPC_SHEDDING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+  RPC_SHEDDING_INTERVAL_US = 100000,
+  RPC_SHEDDING_CALLS_MIN = 16, /* an interval goes on until it has seen so many */
+  RPC_SHEDDING_LEVEL_MAX = 9,
+  RPC_SHEDDING_RETRY_MS_MIN = 100, /* and so much more for each level */
+};
+
+struct rpc_shedding {
+  int64_t target_us;
+  int64_t interval_ends_us, shortest_us;
+  uint32_t calls, calls_refused; /* of this interval */
+  uint32_t random;
+  _Atomic int64_t last_us; /* when the last call began */
+  _Atomic uint32_t level;  /* intervals of overload in a row, up to RPC_SHEDDING_LEVEL_MAX; 0: no overload */
+  _Atomic uint64_t refused;
+};
+
+/* `seed` makes the states of a process different. */
+void rpc_shedding_init(struct rpc_shedding *shedding, int64_t target_us, uint32_t seed);
+/* A call begins at `now_us`, which does not go back, after it waited for so long. */
+void rpc_shedding_note(struct rpc_shedding *shedding, int64_t now_us, int64_t waited_us);
+/* Whether to refuse that call; counts it then. */
+bool rpc_shedding_refuses(struct rpc_shedding *shedding, int64_t waited_us);
+/* How long there has been overload: intervals in a row, up to RPC_SHEDDING_LEVEL_MAX; 0: there is none. */
+uint32_t rpc_shedding_level(const struct rpc_shedding *shedding);
+/* When a refused client should come back: at random from RPC_SHEDDING_RETRY_MS_MIN on, up to 1000 ms with an
+ * overload of RPC_SHEDDING_LEVEL_MAX. */
+uint32_t rpc_shedding_retry_ms(struct rpc_shedding *shedding, uint32_t overload);
+
+/* Any thread. A method that nobody calls any more is not overloaded. */
+bool rpc_shedding_is_overloaded(const struct rpc_shedding *shedding, int64_t now_us);
+uint64_t rpc_shedding_refused(const struct rpc_shedding *shedding);
+
+#endif
