@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "server/listener/tls.h"
 
-enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, LOCAL_CONNECTIONS = 64 };
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 4, LOCAL_CONNECTIONS = 64 };
 enum {
   DESCRIPTORS_A_CONNECTION =
       3,                      /* the client's socket and both ends of gRPC core's; or the socket and a copy */
@@ -62,9 +62,11 @@ static status open_tls(struct front *front, const struct settings *s, struct por
 }
 
 static status open_pumps(struct front *front, const struct settings *s, struct port *port) {
-  unsigned wanted = (unsigned)s->pump_threads;
+  unsigned wanted = (unsigned)s->pump_threads; /* at most PUMPS_MAX */
   if (wanted == 0)
-    wanted = 1 + port->cores(port) / (CORES_A_PUMP + 1);
+    wanted = 1 + port->cores(port) / CORES_A_PUMP;
+  if (wanted > PUMPS_MAX)
+    wanted = PUMPS_MAX;
   struct pump_options options = {
       .port = port,
       .tls = front->tls,
@@ -73,13 +75,13 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
                 .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
                 .patience_us = s->handshake_timeout_ms * 1000},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
-      .handshakes_max = (uint32_t)s->handshakes_max / (wanted > PUMPS_MAX ? PUMPS_MAX : wanted),
+      .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
       .open_grpc = open_grpc,
       .close_grpc = close_grpc,
       .ended = ended,
       .argument = front,
   };
-  while (front->pump_count < wanted && front->pump_count < PUMPS_MAX) {
+  while (front->pump_count < wanted) {
     STATUS_TRY(pump_open(&options, &front->pumps[front->pump_count]));
     front->pump_count++;
   }

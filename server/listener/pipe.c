@@ -130,11 +130,20 @@ static void move_to(struct pipe *pipe, enum pipe_phase phase) {
 
 /* ---- The end ---- */
 
-static void log_end(struct pipe *pipe, const char *message, const char *why) {
-  static struct log_limiter limiter;
+/* Each kind with a limit of its own: many of one kind must not hide another. */
+enum end { END_CLOSED, END_OFFENCE, END_FOREIGN, END_TLS, END_COUNT };
+
+static void log_end(struct pipe *pipe, enum end end, const char *why) {
+  static struct log_limiter limiters[END_COUNT];
+  static const char *const messages[END_COUNT] = {
+      [END_CLOSED] = "connection closed",
+      [END_OFFENCE] = "connection ended: HTTP/2 or header rules broken",
+      [END_FOREIGN] = "connection refused",
+      [END_TLS] = "TLS failed",
+  };
   uint32_t suppressed = 0;
-  if (log_limiter_pass(&limiter, LOG_BURST, &suppressed))
-    log_event(LOG_LEVEL_INFO, message, LOG_CSTR("reason", why), LOG_CSTR("peer", pipe->peer.address),
+  if (log_limiter_pass(&limiters[end], LOG_BURST, &suppressed))
+    log_event(LOG_LEVEL_INFO, messages[end], LOG_CSTR("reason", why), LOG_CSTR("peer", pipe->peer.address),
               LOG_INT("suppressed", suppressed));
 }
 
@@ -159,7 +168,11 @@ void pipe_close(struct pipe *pipe, const char *why) {
   if (pipe->phase == PIPE_CLOSED)
     return;
   if (why != NULL)
-    log_end(pipe, "connection closed", why);
+    log_end(pipe, END_CLOSED, why);
+  if (why == NULL && pipe->phase == PIPE_HANDSHAKE && pipe->has_spoken) {
+    pipe->thread->stats.handshakes_failed++;
+    log_end(pipe, END_TLS, "the client ended the handshake (perhaps it does not trust the certificate)");
+  }
   end_output(pipe);
   pipe_tls_drop(pipe);
   pipe->thread->cipher_out_len = 0; /* another's begins there */
@@ -242,7 +255,7 @@ static void begin_linger(struct pipe *pipe) {
 static void offended(struct pipe *pipe) {
   uint8_t goaway[GUARD_GOAWAY_BYTES_MAX];
   pipe->thread->stats.offences[guard_offence(pipe->guard)]++;
-  log_end(pipe, "connection ended: HTTP/2 or header rules broken", guard_why(pipe->guard));
+  log_end(pipe, END_OFFENCE, guard_why(pipe->guard));
   size_t len = guard_goaway(pipe->guard, goaway);
   if (len > 0)
     write_client(pipe, goaway, len);
@@ -322,7 +335,7 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
 
 static void answer(struct pipe *pipe, const char *text) {
   pipe->thread->stats.foreign++;
-  log_end(pipe, "connection refused", "it speaks HTTP/1.1");
+  log_end(pipe, END_FOREIGN, "it speaks HTTP/1.1");
   write_client(pipe, (const uint8_t *)text, strlen(text));
   begin_flush(pipe);
 }
@@ -370,7 +383,7 @@ static void client_ended(struct pipe *pipe) {
 
 /* BoringSSL's alert, if it wrote one, has gone out. */
 static void tls_failed(struct pipe *pipe) {
-  log_end(pipe, "TLS failed", pipe_tls_why());
+  log_end(pipe, END_TLS, pipe_tls_why());
   if (pipe->phase == PIPE_CLOSED)
     return;
   pipe_tls_drop(pipe);

@@ -258,6 +258,24 @@ static void test_neither(void **state) {
   pump_fixture_close(&f);
 }
 
+/* Clients that do not trust the certificate often just go. */
+static void test_handshake_given_up(void **state) {
+  (void)state;
+  struct pump_fixture f;
+  pump_fixture_open(&f, true, (struct pump_options){0});
+  struct pump_client client = pump_client_open(&f, (struct pump_client_options){.is_raw = true});
+  send_bytes(&client, "\x16\x03\x01\x01");
+  pump_fixture_nap();
+  pump_client_close(&client);
+  eventually(pump_fixture_stats(&f).handshakes_failed == 1);
+  client =
+      pump_client_open(&f, (struct pump_client_options){.is_raw = true}); /* a probe of the port is none */
+  pump_client_close(&client);
+  assert_gone(&f, &client, NULL);
+  assert_int_equal(pump_fixture_stats(&f).handshakes_failed, 1);
+  pump_fixture_close(&f);
+}
+
 /* ---- gRPC core ends ---- */
 
 /* Everything that it wrote arrives, however slowly it is read, and then the end. */
@@ -947,6 +965,7 @@ static void test_counts(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_preface_in_pieces),
+      cmocka_unit_test(test_handshake_given_up),
       cmocka_unit_test(test_refused_by_grpc),
       cmocka_unit_test(test_http1),
       cmocka_unit_test(test_alpn),
