@@ -3,7 +3,7 @@
 enum { SECONDS_MAX = 3600 /* more refill every kind */ };
 
 /* What is left of each kind, at most `burst`; more comes by the second and by frames that the server sends.
- * The numbers are far above what clients were seen to need (grpc-js, grpc++, h2load, nghttp, curl). */
+ * The clients of the tests (grpc-js, grpc++, firebase, h2load, curl) pass under load. */
 static const struct {
   uint16_t burst, per_second, per_server_frame;
   enum guard_offence offence;
