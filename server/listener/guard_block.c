@@ -19,6 +19,7 @@ void guard_block_begin(struct guard_block *block, struct guard_frame frame, int6
 
 struct guard_verdict guard_block_keep(struct guard_block *block, uint32_t offset, const uint8_t *piece,
                                       uint32_t len) {
+  assert(piece != NULL || len == 0);
   assert(block->len + offset + len <= GUARD_BLOCK_BYTES_MAX + GUARD_FRAME_BYTES_MAX);
   if (block->bytes == NULL)
     block->bytes = malloc(GUARD_BLOCK_BYTES_MAX + GUARD_FRAME_BYTES_MAX);

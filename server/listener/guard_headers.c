@@ -1,5 +1,10 @@
 #include "server/listener/guard_headers.h"
 
+#include <assert.h>
+
+static_assert(sizeof RPC_CONNECTION_HEADER == sizeof "transfer-encoding",
+              "judge_name looks at the length first");
+
 enum { FIELD_BYTES = 32 /* that each field counts besides its text: RFC 9113, section 6.5.2 */ };
 
 enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
@@ -42,43 +47,66 @@ static const char *judge_pseudo(struct judgement *j, str name, str value) {
   return wrong;
 }
 
-static bool is_base64_char(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+/* 64: none. */
+static unsigned base64_digit(char c) {
+  if (c >= 'A' && c <= 'Z')
+    return (unsigned)(c - 'A');
+  if (c >= 'a' && c <= 'z')
+    return (unsigned)(c - 'a') + 26;
+  if (c >= '0' && c <= '9')
+    return (unsigned)(c - '0') + 52;
+  return c == '+' ? 62 : c == '/' ? 63 : 64;
 }
 
-/* With or without its padding. */
+/* With or without its padding. As strict as gRPC core, which hands over the call without its other headers
+ * and closes the connection if it can't decode one (CVE-2023-32732): bits that are left over are 0. */
 static bool is_base64(str value) {
   size_t len = value.len;
   if (len % 4 == 0)
     for (int i = 0; i < 2 && len > 0 && value.ptr[len - 1] == '='; i++)
       len--;
-  if (len % 4 == 1)
-    return false;
+  unsigned last = 0;
   for (size_t i = 0; i < len; i++)
-    if (!is_base64_char(value.ptr[i]))
+    if ((last = base64_digit(value.ptr[i])) == 64)
       return false;
-  return true;
+  static const unsigned left_over[] = {0, 63, 15, 3}; /* bits of the last digit; one digit alone is no byte */
+  return len % 4 != 1 && (last & left_over[len % 4]) == 0;
 }
 
-static bool is_one_of(str name, const str *names, size_t count) {
-  for (size_t i = 0; i < count; i++)
-    if (str_eq(name, names[i]))
-      return true;
-  return false;
-}
-
-/* By length and first letter most names are none of them. */
+/* By their length most names are none of these. */
 static const char *judge_name(str name) {
-  const str of_connection[] = {STR("connection"), STR("proxy-connection"), STR("keep-alive"),
-                               STR("transfer-encoding"), STR("upgrade")};
-  const str internal[] = {STR("grpclb_client_stats"), STR("lb-token"), STR("lb-cost-bin")};
-  if (is_one_of(name, of_connection, sizeof of_connection / sizeof of_connection[0]))
+  bool of_connection = false, internal = false, ours = false;
+  switch (name.len) {
+  case sizeof "upgrade" - 1:
+    of_connection = str_eq(name, STR("upgrade"));
+    break;
+  case sizeof "lb-token" - 1:
+    internal = str_eq(name, STR("lb-token"));
+    break;
+  case sizeof "connection" - 1:
+    of_connection = str_eq(name, STR("connection")) || str_eq(name, STR("keep-alive"));
+    break;
+  case sizeof "lb-cost-bin" - 1:
+    internal = str_eq(name, STR("lb-cost-bin"));
+    break;
+  case sizeof "proxy-connection" - 1:
+    of_connection = str_eq(name, STR("proxy-connection"));
+    break;
+  case sizeof "transfer-encoding" - 1:
+    of_connection = str_eq(name, STR("transfer-encoding"));
+    ours = str_eq(name, STR(RPC_CONNECTION_HEADER));
+    break;
+  case sizeof "grpclb_client_stats" - 1:
+    internal = str_eq(name, STR("grpclb_client_stats"));
+    break;
+  default:
+    break;
+  }
+  if (of_connection)
     return "a header that concerns a connection of HTTP/1.1";
-  if (is_one_of(name, internal, sizeof internal / sizeof internal[0]))
+  if (internal)
     return "a header that is internal to gRPC";
-  if (str_eq(name, STR(RPC_CONNECTION_HEADER)))
-    return "the header " RPC_CONNECTION_HEADER ", which is the server's";
-  return NULL;
+  return ours ? "the header " RPC_CONNECTION_HEADER ", which is the server's" : NULL;
 }
 
 static const char *judge_field(struct judgement *j, str name, str value) {
