@@ -8,8 +8,9 @@ static const struct {
   uint16_t burst, per_second, per_server_frame;
   enum guard_offence offence;
 } RATES[GUARD_RATE_COUNT] = {
-    /* every call of a connection given up at once, and again */
-    [GUARD_RATE_RESETS] = {300, 50, 1, GUARD_RESETS},
+    /* every call of a connection given up at once; each costs gRPC core 0.1 ms, and reconnecting brings a new
+       burst */
+    [GUARD_RATE_RESETS] = {150, 50, 1, GUARD_RESETS},
     /* bandwidth probes come with DATA */
     [GUARD_RATE_PINGS] = {50, 5, 1, GUARD_PINGS},
     [GUARD_RATE_SETTINGS] = {20, 1, 0, GUARD_SETTINGS},

@@ -11,7 +11,11 @@
 #include "base/log.h"
 #include "server/listener/pipe_tls.h"
 
-enum { LOG_BURST = 5 };
+enum {
+  LOG_BURST = 5,
+  /* That a client may still send after it was told that nothing more comes: the largest message and some. */
+  IGNORED_BYTES_MAX = 16 << 20,
+};
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 _Static_assert(sizeof PREFACE - 1 == PIPE_PREFACE_BYTES, "HTTP/2's preface");
@@ -421,8 +425,12 @@ static void read_client(struct pipe *pipe, int64_t now_us) {
     client_ended(pipe);
     return;
   }
-  if (pipe->phase >= PIPE_FLUSH)
+  if (pipe->phase >= PIPE_FLUSH) {
+    pipe->ignored_bytes += (size_t)got;
+    if (pipe->ignored_bytes > IGNORED_BYTES_MAX)
+      pipe_close(pipe, NULL);
     return;
+  }
   if (pipe->ssl == NULL) {
     take_plain(pipe, received, (size_t)got, now_us);
   } else if (is_plaintext(pipe, received)) {

@@ -81,7 +81,8 @@ struct pipe {
   bool client_ended; /* it sends no more */
   uint8_t preface[PIPE_PREFACE_BYTES];
   uint8_t preface_len;
-  bool has_spoken; /* at all */
+  bool has_spoken;      /* at all */
+  size_t ignored_bytes; /* read in FLUSH and LINGER */
   void *ticket;
   struct rpc_peer peer;
   /* The pump's: */
