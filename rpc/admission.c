@@ -61,15 +61,18 @@ static struct rpc_shedding *shedding_of(const struct rpc_call *call) {
   return &call->queue->shedding[call->entry->index];
 }
 
-static bool is_crowded(const struct rpc_queue *queue) {
-  const struct rpc_server *server = queue->server;
-  uint64_t own = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
-  if (own <= server->options.calls_max / server->options.threads)
-    return false; /* the others look after theirs: no need to read them */
+bool rpc_server_is_crowded(const struct rpc_server *server) {
   uint64_t all = 0;
   for (unsigned i = 0; i < server->options.threads; i++)
     all += atomic_load_explicit(&server->queues[i].calls_active, memory_order_relaxed);
   return all > server->options.calls_max;
+}
+
+static bool is_crowded(const struct rpc_queue *queue) {
+  const struct rpc_server *server = queue->server;
+  uint64_t own = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
+  /* Otherwise the others look after theirs: no need to read them. */
+  return own > server->options.calls_max / server->options.threads && rpc_server_is_crowded(server);
 }
 
 /* google.rpc.RetryInfo {retry_delay = 1 of google.protobuf.Duration {seconds = 1, nanos = 2}}, under 2^32 ms.
@@ -92,6 +95,14 @@ static void refuse_for_now(struct rpc_call *call, const char *text, uint32_t ove
   rpc_call_refuse(call, STATUS_RESOURCE_EXHAUSTED, text);
 }
 
+/* And makes room for the next one. */
+static void refuse_for_room(struct rpc_call *call, enum rpc_laggard from, const char *text) {
+  struct rpc_server *server = call->server;
+  int64_t now_us = call->started_us;
+  refuse_for_now(call, text, RPC_SHEDDING_LEVEL_MAX);
+  rpc_laggards_relieve(server, from, now_us);
+}
+
 static bool waited_too_long(struct rpc_call *call) {
   return call->waited_us >= 0 && !call->entry->is_never_shed &&
          rpc_shedding_refuses(shedding_of(call), call->waited_us);
@@ -110,10 +121,10 @@ bool rpc_call_admit(struct rpc_call *call) {
     refuse_for_now(call, "This server is overloaded. Try again after the time given.",
                    rpc_shedding_level(shedding_of(call)));
   else if (is_crowded(call->queue))
-    refuse_for_now(call, "This server has too many calls under way. Try again.", RPC_SHEDDING_LEVEL_MAX);
+    refuse_for_room(call, RPC_SAYS_NOTHING, "This server has too many calls under way. Try again.");
   else if (memory_budget_is_spent(&call->server->calls_memory))
-    refuse_for_now(call, "The calls under way take all the memory that this server has for them. Try again.",
-                   RPC_SHEDDING_LEVEL_MAX);
+    refuse_for_room(call, RPC_DOES_NOT_TAKE,
+                    "The calls under way take all the memory that this server has for them. Try again.");
   else
     return true;
   return false;

@@ -12,7 +12,6 @@
 enum {
   FREE_CALLS_MAX = 64,          /* a queue keeps: 300 KB; more calls at once than that pay malloc */
   COMPRESS_BYTES_MIN = 1024,    /* smaller responses gain less than a packet */
-  CHARGED_BYTES_MIN = 4096,     /* less goes uncounted: it is small against the call itself */
   LOG_CLIENT_ERRORS_BURST = 20, /* lines a second for what clients do wrong */
   LOG_SERVER_ERRORS_BURST = 50,
 };
@@ -82,6 +81,7 @@ static void log_failure(struct rpc_call *call, int64_t duration_us) {
 static void release(struct rpc_call *call) {
   struct rpc_queue *queue = call->queue;
   struct port *port = queue->server->options.port;
+  rpc_laggards_forget(call);
   int64_t duration_us = port->monotonic_us(port) - call->started_us;
   if (call->refused_code != STATUS_OK)
     call->code = call->refused_code;
@@ -179,6 +179,8 @@ static void start_final(struct rpc_call *call, bool with_close) {
   grpc_op ops[4];
   grpc_slice details;
   size_t count = rpc_call_final_ops(call, ops, &details, true, with_close);
+  if (call->charged_bytes > 0)
+    rpc_laggards_add(call, RPC_DOES_NOT_TAKE);
   rpc_call_start(call, ops, count, &call->final_tag);
   grpc_slice_unref(details);
 }
@@ -216,7 +218,7 @@ static void close_done(struct rpc_tag *tag, bool ok) {
 /* ---- The result ---- */
 
 void rpc_call_charge(struct rpc_call *call, size_t bytes) {
-  if (bytes < CHARGED_BYTES_MIN)
+  if (bytes < RPC_CHARGED_BYTES_MIN)
     return;
   memory_budget_charge(&call->server->calls_memory, bytes);
   call->charged_bytes += bytes;
@@ -350,6 +352,7 @@ static void on_request(struct rpc_call *call) {
 static void payload_done(struct rpc_tag *tag, bool ok) {
   (void)ok; /* a failure shows as a missing payload */
   struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, receive_tag);
+  rpc_laggards_remove(call, RPC_SAYS_NOTHING);
   on_request(call);
   rpc_call_unref(call);
 }
@@ -369,6 +372,7 @@ static void dispatch(struct rpc_call *call, const struct rpc_slot *slot) {
   } else {
     atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
     call->receive_tag.run = payload_done;
+    rpc_laggards_add(call, RPC_SAYS_NOTHING);
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->payload};
     rpc_call_start(call, &op, 1, &call->receive_tag);
   }
@@ -402,6 +406,8 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->text = NULL;
   call->reply = (rpc_message){0};
   call->charged_bytes = 0;
+  call->laggard = RPC_LAGGARD_NONE;
+  call->was_laggard = call->says_nothing = false;
   call->headers = call->trailers = (struct rpc_metadata_list){0};
   call->events = NULL;
   call->state = NULL;

@@ -118,6 +118,7 @@ static void init_shedding(struct rpc_queue *queue) {
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {
   queue->server = server;
   queue->index = index;
+  rpc_laggards_init(&queue->laggards);
   queue->cq = create_queue(!server->options.polled_by_another);
   queue->counters = calloc(server->entry_count + 1, sizeof *queue->counters);
   queue->shedding = calloc(server->entry_count + 1, sizeof *queue->shedding);
@@ -167,6 +168,7 @@ void rpc_queue_fini(struct rpc_queue *queue) {
     rpc_call_free(queue->free_calls);
     queue->free_calls = next;
   }
+  rpc_laggards_fini(&queue->laggards);
   free(queue->slots);
   free(queue->counters);
   free(queue->shedding);

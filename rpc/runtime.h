@@ -29,6 +29,7 @@
 #include "ports/port.h"
 #include "rpc/call.h"
 #include "rpc/codec.h"
+#include "rpc/laggards.h"
 #include "rpc/peers.h"
 #include "rpc/server.h"
 #include "rpc/shedding.h"
@@ -82,6 +83,7 @@ struct rpc_queue {
   _Atomic uint64_t calls_active;       /* written by the thread, read by any */
   struct rpc_counters *counters;       /* one set for each entry */
   struct rpc_shedding *shedding;       /* one for each entry, likewise */
+  struct rpc_laggards laggards;
 };
 
 enum server_state { SERVER_NEW, SERVER_STARTED, SERVER_DRAINING, SERVER_DRAINED };
@@ -100,6 +102,7 @@ struct rpc_server {
   struct rpc_entry **by_path; /* open addressing; a power of two */
   size_t by_path_mask;
   struct memory_budget calls_memory; /* arenas, requests, responses */
+  _Atomic int64_t relieved_us;       /* when laggards were ended last */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
   struct rpc_tag shutdown_tag;
@@ -110,6 +113,9 @@ struct rpc_server {
   bool shutdown_done;
   int64_t drain_deadline_us;
 };
+
+/* Less goes uncounted: it is small against the call itself. */
+enum { RPC_CHARGED_BYTES_MIN = 4096 };
 
 enum { RPC_CALL_FINISHED = 1, RPC_CALL_RETURNED = 2, RPC_CALL_CANCELLED = 4 };
 
@@ -143,6 +149,11 @@ struct rpc_call {
   int64_t waited_us; /* since the guard saw the request, until started_us; -1: not known */
   struct rpc_call *next_free;
   struct rpc_call *next_turn;
+  struct rpc_call *laggard_before, *laggard_after; /* with the mutex of the queue's laggards */
+  int64_t laggard_since_us;
+  enum rpc_laggard laggard;
+  bool was_laggard;  /* ever */
+  bool says_nothing; /* a stream without a message so far: the queue's thread's */
 
   _Atomic uint32_t refs;
   _Atomic uint32_t flags;
@@ -221,6 +232,8 @@ grpc_op rpc_call_headers_op(struct rpc_call *call);
 
 /* admission.c. Gives the call its peer, and says whether it may go on; false: it was refused. */
 bool rpc_call_admit(struct rpc_call *call);
+/* As many calls as may be at once. */
+bool rpc_server_is_crowded(const struct rpc_server *server);
 
 /* stream.c */
 void rpc_stream_open(struct rpc_call *call);

@@ -344,6 +344,14 @@ void rpc_server_forget(struct rpc_server *server, const struct rpc_connection_ke
   rpc_peers_forget(server->peers, key);
 }
 
+void rpc_server_tick(struct rpc_server *server) {
+  int64_t now_us = server->options.port->monotonic_us(server->options.port);
+  if (memory_budget_is_spent(&server->calls_memory))
+    rpc_laggards_relieve(server, RPC_DOES_NOT_TAKE, now_us);
+  else if (rpc_server_is_crowded(server))
+    rpc_laggards_relieve(server, RPC_SAYS_NOTHING, now_us);
+}
+
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving) {
   assert(server->health != NULL); /* after rpc_server_start */
   rpc_health_set(server->health, service, serving);

@@ -82,6 +82,10 @@ void rpc_server_forget(struct rpc_server *server, const struct rpc_connection_ke
  * after drain has begun. From rpc_server_start on; any thread. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
 
+/* About once a second: if calls take all the memory or all the places, ends those that only wait for their
+ * client (rpc/laggards.h). */
+void rpc_server_tick(struct rpc_server *server);
+
 /* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may
  * finish until the deadline (monotonic microseconds); what is left then is cancelled. Blocks until all calls
  * are finished. A second call, from another thread, with an earlier deadline cuts the first short. */

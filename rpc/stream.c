@@ -104,9 +104,10 @@ static void pump(struct rpc_call *call) {
     return;
   }
   rpc_message message = {0};
+  size_t in_flight_bytes = 0;
   if (can_send) {
     message = pop(queue);
-    queue->in_flight_bytes = cost(&message);
+    queue->in_flight_bytes = in_flight_bytes = cost(&message);
   }
   bool more = queue->count > 0;
   bool is_final = call->finished && !more;
@@ -130,6 +131,8 @@ static void pump(struct rpc_call *call) {
     call->final_has_message = has_message;
     count += rpc_call_final_ops(call, ops + count, &details, false, with_close);
   }
+  if (in_flight_bytes >= RPC_CHARGED_BYTES_MIN)
+    rpc_laggards_add(call, RPC_DOES_NOT_TAKE);
   rpc_call_start(call, ops, count, is_final ? &call->final_tag : &call->send_tag);
   grpc_slice_unref(details);
 }
@@ -141,6 +144,8 @@ static void send_done(struct rpc_tag *tag, bool ok) {
     rpc_counter_add(&rpc_call_counters(call)->messages_out, 1);
   /* What gRPC did not take (the call failed) must not go out with the next message. */
   grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
+  if (call->sending.in_flight_bytes >= RPC_CHARGED_BYTES_MIN) /* nobody else's while a batch is under way */
+    rpc_laggards_remove(call, RPC_DOES_NOT_TAKE);
   pthread_mutex_lock(&call->mutex);
   call->send_busy = false;
   sent(call);
@@ -304,6 +309,8 @@ void rpc_stream_open(struct rpc_call *call) {
   arena_init(&call->message_arena, NULL, 0, call->server->options.call_memory_bytes_max);
   call->message_arena.budget = &call->server->calls_memory;
   call->has_message_arena = true;
+  call->says_nothing = true;
+  rpc_laggards_add(call, RPC_SAYS_NOTHING);
   enter_handler(call);
   if (call->entry->method->open != NULL)
     call->entry->method->open(call, call->entry->handlers);
@@ -379,6 +386,9 @@ static void receive_done(struct rpc_tag *tag, bool ok) {
   struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, receive_tag);
   const struct rpc_method *method = call->entry->method;
   bool is_end = !ok || call->payload == NULL;
+  if (call->says_nothing)
+    rpc_laggards_remove(call, RPC_SAYS_NOTHING);
+  call->says_nothing = false;
   bool is_clean_end = is_end && ok && grpc_call_failed_before_recv_message(call->grpc) == 0;
   pthread_mutex_lock(&call->mutex);
   bool deliver = !call->finished && !call->broken && (!is_end || is_clean_end);

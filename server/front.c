@@ -75,6 +75,7 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
                 .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
                 .patience_us = s->handshake_timeout_ms * 1000},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
+      .reader_timeout_ms = (uint32_t)s->reader_timeout_ms,
       .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
       .open_grpc = open_grpc,
       .close_grpc = close_grpc,

@@ -367,6 +367,7 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
   while (!wait_signal(server, signals, 1000)) {
     give_memory_back(server, &given_back);
     front_tick(server->front);
+    rpc_server_tick(server->rpc);
     firestore_service_tick(server->firestore);
     struct kv_info info;
     kv_info(server->store, &info);

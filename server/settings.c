@@ -99,6 +99,8 @@ static const struct setting table[] = {
      "connections at once that have not said yet what they want; past it the oldest gives way"},
     {"handshake_timeout", DURATION, AT(handshake_timeout_ms), "10s", SECOND, 300 * SECOND, NULL,
      "time to say it, TLS included, and for a request's headers to arrive whole"},
+    {"reader_timeout", DURATION, AT(reader_timeout_ms), "30s", SECOND, 3600 * SECOND, NULL,
+     "a client that takes nothing for so long, while there is something for it, is disconnected"},
     {"pump_threads", NUMBER, AT(pump_threads), "0", 0, 16, NULL,
      "threads for TLS and the HTTP/2 guard; 0: one, and one more for every four cores"},
     {"connection_idle_max", DURATION, AT(connection_idle_max_ms), "30m", 0, 30 * DAY, NULL,

@@ -44,7 +44,7 @@ struct settings {
   int64_t history_ms, change_log_ms, change_log_max_bytes, free_space_min_bytes;
   int64_t threads, message_bytes_max, call_memory_bytes_max, metadata_bytes_max, streams_per_connection_max;
   int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
-  int64_t handshake_timeout_ms, handshakes_max, pump_threads, shed_target_ms;
+  int64_t handshake_timeout_ms, reader_timeout_ms, handshakes_max, pump_threads, shed_target_ms;
   int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, connection_idle_max_ms, drain_timeout_ms;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;

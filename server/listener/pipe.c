@@ -510,7 +510,20 @@ void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_
 }
 
 /* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
+/* Whether bytes for the client have waited since an earlier check without one of them moving. */
+static bool is_stalled(struct pipe *pipe, int64_t now_us) {
+  const uint8_t *first = pipe->to_client.len > 0 ? pipe->to_client.bytes + pipe->to_client.start : NULL;
+  if (first == NULL || first != pipe->stalled_at)
+    pipe->stalled_since_us = now_us;
+  pipe->stalled_at = first;
+  return now_us - pipe->stalled_since_us > pipe->thread->options->reader_timeout_ms * 1000LL;
+}
+
 void pipe_check(struct pipe *pipe, int64_t now_us) {
+  if (pipe->phase == PIPE_OPEN && is_stalled(pipe, now_us)) {
+    pipe_close(pipe, "it took nothing of what was there for it");
+    return;
+  }
   if (pipe->phase == PIPE_OPEN && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
     if (pipe->phase != PIPE_CLOSED)

@@ -81,7 +81,9 @@ struct pipe {
   bool client_ended; /* it sends no more */
   uint8_t preface[PIPE_PREFACE_BYTES];
   uint8_t preface_len;
-  bool has_spoken;      /* at all */
+  bool has_spoken;           /* at all */
+  const uint8_t *stalled_at; /* the first byte that waited for the client at the last check; NULL: none */
+  int64_t stalled_since_us;
   size_t ignored_bytes; /* read in FLUSH and LINGER */
   void *ticket;
   struct rpc_peer peer;

@@ -20,6 +20,7 @@
 
 enum {
   HANDSHAKE_TIMEOUT_MS = 10000,
+  READER_TIMEOUT_MS = 30000,
   HANDSHAKES_MAX = 1024,
   FLUSH_TIMEOUT_US = 20000000, /* for some hundred kilobytes at most, to somebody with a bad connection */
   LINGER_TIMEOUT_US = 5000000,
@@ -304,6 +305,8 @@ status pump_open(const struct pump_options *options, struct pump **ret) {
     pump->options.port = port_linux();
   if (pump->options.handshake_timeout_ms == 0)
     pump->options.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS;
+  if (pump->options.reader_timeout_ms == 0)
+    pump->options.reader_timeout_ms = READER_TIMEOUT_MS;
   if (pump->options.handshakes_max == 0)
     pump->options.handshakes_max = HANDSHAKES_MAX;
   pump->last_brought = &pump->first_brought;

@@ -22,6 +22,9 @@ struct pump_options {
   struct guard_options guard;
   uint32_t handshake_timeout_ms; /* TLS and preface together. 10000 */
   uint32_t handshakes_max;       /* 1024 */
+  /* A client for which there are bytes and that takes none for so long is disconnected (to some seconds):
+   * they keep gRPC core's answers in memory. 30000 */
+  uint32_t reader_timeout_ms;
   /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
   bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
   /* That connection is over. */

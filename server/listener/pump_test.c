@@ -604,6 +604,30 @@ static void offends(struct pump_fixture *f) {
   assert_gone(f, &client, end);
 }
 
+/* A client that reads slowly stays, one that does not read goes. */
+static void reads_slowly_or_not(struct pump_fixture *f) {
+  struct pump_fixture_end *end;
+  ptrdiff_t last;
+  struct pump_client client = open_client(f, (struct pump_client_options){.buffer_bytes = 8192}, &end);
+  stuff_down(end);
+  for (int i = 0; i < 8; i++) {
+    pump_fixture_advance(f, 3000000);
+    pump_client_receive(&client, scratch, 16384, &last);
+    pump_fixture_nap();
+  }
+  assert_int_equal(pump_fixture_ended(f, client.number), 0);
+  stuff_down(end);
+  for (int i = 0; i < 8 && pump_fixture_ended(f, client.number) == 0; i++)
+    pump_fixture_advance(f, 3000000);
+  assert_gone(f, &client, end);
+  pump_client_close(&client);
+}
+
+static void test_reads_slowly_or_not(void **state) {
+  (void)state;
+  with_both(reads_slowly_or_not, (struct pump_options){.reader_timeout_ms = 8000});
+}
+
 /* What it sends for nothing is not read for ever. */
 static void offends_and_floods(struct pump_fixture *f) {
   struct pump_fixture_end *end;
@@ -1003,6 +1027,7 @@ int main(void) {
       cmocka_unit_test(test_pump_says_goodbye),
       cmocka_unit_test(test_offends),
       cmocka_unit_test(test_offends_and_floods),
+      cmocka_unit_test(test_reads_slowly_or_not),
       cmocka_unit_test(test_offends_and_does_not_read),
       cmocka_unit_test(test_renegotiation),
       cmocka_unit_test(test_end_without_close_notify),
