@@ -66,12 +66,16 @@ static void log_failure(struct rpc_call *call, int64_t duration_us) {
       !log_limiter_pass(ours ? &of_server : &of_clients,
                         ours ? LOG_SERVER_ERRORS_BURST : LOG_CLIENT_ERRORS_BURST, &suppressed))
     return;
+  /* Last, because not every call has one: whose certificate the connection showed. */
+  struct log_field certificate = {NULL, LOG_FIELD_END, {0, 0}, 0};
+  if (call->peer->has_certificate)
+    certificate = LOG_CSTR("certificate", call->peer->certificate_name);
   log_event(level, "call failed",
             LOG_CSTR("method", call->entry->method != NULL ? call->entry->method->path : "unknown"),
             LOG_CSTR("code", status_code_name((int)call->code)),
             LOG_CSTR("error", call->text != NULL ? call->text : ""), LOG_INT("request_id", call->id),
             LOG_CSTR("peer", call->peer->address), LOG_INT("duration_us", duration_us),
-            LOG_INT("suppressed", suppressed));
+            LOG_INT("suppressed", suppressed), certificate);
 }
 
 /* The last event of the call was dealt with. */

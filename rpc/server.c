@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "rpc/abseil.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
@@ -26,6 +28,7 @@ enum {
   AGE_GRACE_MS = 30000,
   MEMORY_BYTES_NORMAL = 256 << 20, /* of calls, and of connections */
   MEMORY_BYTES_LEAST = 16 << 20,
+  GRPC_LOG_BURST = 2,
   /* An idle server answers in a fraction of it, and nobody notices so much on top of a network's time. */
   SHED_TARGET_MS = 5,
   DRAIN_POLL_MS = 5,
@@ -148,6 +151,16 @@ static void shutdown_done(struct rpc_tag *tag, bool ok) {
   pthread_mutex_unlock(&server->mutex);
 }
 
+/* What gRPC core has to say. Clients can make it say as much as they like: it quotes headers that it cannot
+ * read, and writes to standard error by itself. */
+static void take_grpc_log(gpr_log_func_args *args) {
+  static struct log_limiter limiter;
+  uint32_t suppressed = 0;
+  if (log_limiter_pass(&limiter, GRPC_LOG_BURST, &suppressed))
+    log_event(args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "gRPC core",
+              LOG_CSTR("says", args->message), LOG_INT("suppressed", suppressed));
+}
+
 status rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret) {
   struct rpc_server *server = calloc(1, sizeof *server);
   if (server == NULL)
@@ -160,6 +173,7 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
     return result;
   }
   rpc_abseil_configure();
+  gpr_set_log_function(take_grpc_log);
   grpc_init();
   memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);

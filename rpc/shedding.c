@@ -26,12 +26,30 @@ static void begin_interval(struct rpc_shedding *shedding, int64_t now_us, uint32
   shedding->interval_ends_us = now_us + RPC_SHEDDING_INTERVAL_US;
 }
 
+/* What the call before took. While a queue stands the thread does not rest, so that is about right. */
+static void account(struct rpc_shedding *shedding, int64_t now_us) {
+  int64_t took_us = now_us - last_us(shedding);
+  if (shedding->refused_last)
+    shedding->refusing_us += took_us;
+  else
+    shedding->answering_us += took_us;
+  shedding->refused_last = false;
+  if (shedding->refusing_us + shedding->answering_us > 2 * RPC_SHEDDING_INTERVAL_US) {
+    shedding->refusing_us /= 2;
+    shedding->answering_us /= 2;
+  }
+}
+
 void rpc_shedding_note(struct rpc_shedding *shedding, int64_t now_us, int64_t waited_us) {
   /* Nobody came for a whole interval: what was measured before says nothing about now. (Those that came while
    * the process was stopped did come: their wait tells when.) */
   bool was_idle = now_us - waited_us - last_us(shedding) > RPC_SHEDDING_INTERVAL_US;
+  if (!was_idle)
+    account(shedding, now_us);
   atomic_store_explicit(&shedding->last_us, now_us, memory_order_relaxed);
   if (was_idle) {
+    shedding->refused_last = false;
+    shedding->refusing_us = shedding->answering_us = 0;
     begin_interval(shedding, now_us, 0);
   } else if (now_us >= shedding->interval_ends_us && shedding->calls >= RPC_SHEDDING_CALLS_MIN) {
     bool stands =
@@ -47,7 +65,10 @@ void rpc_shedding_note(struct rpc_shedding *shedding, int64_t now_us, int64_t wa
 bool rpc_shedding_refuses(struct rpc_shedding *shedding, int64_t waited_us) {
   if (rpc_shedding_level(shedding) == 0 || waited_us <= 2 * shedding->target_us)
     return false;
-  shedding->calls_refused++;
+  shedding->calls_refused++; /* or would have been */
+  if (shedding->refusing_us > shedding->answering_us / 2)
+    return false;
+  shedding->refused_last = true;
   rpc_counter_add(&shedding->refused, 1);
   return true;
 }

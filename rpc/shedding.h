@@ -6,19 +6,23 @@
  * call waited, makes every call late and no more calls done. So the shortest wait of an interval decides:
  *
  *   - It was above the target: the method is overloaded, and a call that waited for more than twice the
- * target is refused. A refusal is cheap, so the queue shrinks to about that, and stays above the target for
- * as long as more calls come than can be answered. That is why the two differ: with one number for both the
- *     state would flap, and in each interval of calm the queue would grow long. Where calls take about as
- * long as the target, a lucky one is likely even so: an interval in which most calls had to be refused does
- * not end the overload either.
+ *     target is refused. That is cheaper than most answers, so the queue shrinks to about that, and stays
+ * above the target for as long as more calls come than can be answered. So the two differ: with one number
+ * for both the state would flap, and in each interval of calm the queue would grow long. Where calls take
+ * about as long as the target, a lucky one is likely even so: an interval in which most calls waited for more
+ *     than twice the target does not end the overload either.
  *   - Otherwise nobody is refused. There is no limit for calm times: what waited because the process was
  *     stopped, or for one slow handler, is answered best by answering it. If it is more than can be answered
  *     in an interval, the interval says so.
  *
+ * Refusals may take a third of the thread's time and no more: in gRPC core one costs about one and a half
+ * times what the answer of an empty call does, and a server that only refuses is of no use. Past that calls
+ * are answered although they waited.
+ *
  * Each method has a state of its own on each queue's thread. gRPC core keeps the calls that nobody asked for
  * yet in a list for each method: a call of a rare method overtakes the others, and its short wait says
- * nothing about theirs. Only that thread writes; any may ask whether there
- * is overload, and how many calls were refused. */
+ * nothing about theirs. Only that thread writes; any may ask whether there is overload, and how many calls
+ * were refused. */
 #ifndef SKERRY_RPC_SHEDDING_H
 #define SKERRY_RPC_SHEDDING_H
 
@@ -38,8 +42,10 @@ struct rpc_shedding {
   int64_t interval_ends_us, shortest_us;
   uint32_t calls, calls_refused; /* of this interval */
   uint32_t random;
-  _Atomic int64_t last_us; /* when the last call began */
-  _Atomic uint32_t level;  /* intervals of overload in a row, up to RPC_SHEDDING_LEVEL_MAX; 0: no overload */
+  bool refused_last;
+  int64_t refusing_us, answering_us; /* until the next call began, lately */
+  _Atomic int64_t last_us;           /* when the last call began */
+  _Atomic uint32_t level; /* intervals of overload in a row, up to RPC_SHEDDING_LEVEL_MAX; 0: no overload */
   _Atomic uint64_t refused;
 };
 
@@ -47,7 +53,7 @@ struct rpc_shedding {
 void rpc_shedding_init(struct rpc_shedding *shedding, int64_t target_us, uint32_t seed);
 /* A call begins at `now_us`, which does not go back, after it waited for so long. */
 void rpc_shedding_note(struct rpc_shedding *shedding, int64_t now_us, int64_t waited_us);
-/* Whether to refuse that call; counts it then. */
+/* Whether to refuse that call; counts it then. Once after each note, at most. */
 bool rpc_shedding_refuses(struct rpc_shedding *shedding, int64_t waited_us);
 /* How long there has been overload: intervals in a row, up to RPC_SHEDDING_LEVEL_MAX; 0: there is none. */
 uint32_t rpc_shedding_level(const struct rpc_shedding *shedding);

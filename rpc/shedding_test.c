@@ -14,7 +14,8 @@ struct sim {
   struct rpc_shedding shedding;
   double now_us;
   uint64_t random;
-  double cost_us;      /* of an answer; of a refusal 1/20 of it */
+  double cost_us;      /* of an answer */
+  double refusal;      /* the part of it that a refusal costs */
   bool is_exponential; /* costs vary */
   uint64_t answered, refused;
   double worst_us; /* wait of an answered call */
@@ -27,8 +28,11 @@ static double uniform(struct sim *sim) {
 }
 
 static void sim_init(struct sim *sim, double cost_us, bool is_exponential) {
-  *sim = (struct sim){
-      .now_us = 77 * SECOND_US, .random = 7, .cost_us = cost_us, .is_exponential = is_exponential};
+  *sim = (struct sim){.now_us = 77 * SECOND_US,
+                      .random = 7,
+                      .cost_us = cost_us,
+                      .refusal = 0.05,
+                      .is_exponential = is_exponential};
   sim->waits = malloc(CALLS_MAX * sizeof *sim->waits);
   assert_non_null(sim->waits);
   rpc_shedding_init(&sim->shedding, TARGET_US, 1);
@@ -51,7 +55,7 @@ static void serve(struct sim *sim, double arrived_us) {
   rpc_shedding_note(&sim->shedding, (int64_t)sim->now_us, (int64_t)waited_us);
   if (rpc_shedding_refuses(&sim->shedding, (int64_t)waited_us)) {
     sim->refused++;
-    sim->now_us += sim->cost_us / 20;
+    sim->now_us += sim->cost_us * sim->refusal;
     return;
   }
   assert_true(sim->answered < CALLS_MAX);
@@ -104,6 +108,25 @@ static void test_three_times_the_load(void **state) {
     assert_true(p99 <= 2 * TARGET_US + 500 + 5 * sim.cost_us);
     assert_true(rpc_shedding_is_overloaded(&sim.shedding, (int64_t)sim.now_us));
     assert_true(rpc_shedding_refused(&sim.shedding) >= sim.refused);
+    sim_fini(&sim);
+  }
+}
+
+/* Refusals that cost as much as answers, or come in such numbers that they would take all of the time: most
+ * of it goes to answers. */
+static void test_dear_refusals(void **state) {
+  (void)state;
+  const struct { double refusal, load; } rows[] = {{0.5, 3}, {1, 3}, {1.6, 3}, {0.05, 30}, {1, 1.3}};
+  for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+    struct sim sim;
+    sim_init(&sim, 50, true);
+    sim.refusal = rows[i].refusal;
+    double start_us = sim.now_us;
+    run(&sim, start_us, 10, rows[i].load);
+    double goodput = (double)sim.answered * sim.cost_us / (sim.now_us - start_us);
+    print_message("a refusal costs %.2f, %.1f times the load: goodput %.2f\n", rows[i].refusal, rows[i].load,
+                  goodput);
+    assert_true(goodput >= 0.6);
     sim_fini(&sim);
   }
 }
@@ -297,6 +320,7 @@ static void test_level(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_three_times_the_load),
+      cmocka_unit_test(test_dear_refusals),
       cmocka_unit_test(test_slightly_too_much),
       cmocka_unit_test(test_half_of_the_load),
       cmocka_unit_test(test_recovers),

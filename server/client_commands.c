@@ -47,8 +47,10 @@ static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf 
              (long long)front->accepted, (long long)front->refused, (long long)front->waiting,
              (long long)front->silent, (long long)front->foreign);
   if (front->n_certificates > 0)
-    buf_printf(out, "tls       %lld handshakes, %lld resumed, %lld failed\n",
-               (long long)front->tls_handshakes, (long long)front->tls_resumed, (long long)front->tls_failed);
+    buf_printf(out,
+               "tls       %lld handshakes, %lld resumed, %lld failed; certificates reloaded %lld times\n",
+               (long long)front->tls_handshakes, (long long)front->tls_resumed, (long long)front->tls_failed,
+               (long long)front->tls_reloads);
   for (size_t i = 0; i < front->n_certificates; i++) {
     const Skerry__Admin__V1__Certificate *certificate = front->certificates[i];
     buf_printf(out, "          %s (%s) until ", certificate->names, certificate->key_type);

@@ -6,7 +6,12 @@
 #include "base/log.h"
 #include "server/listener/tls.h"
 
-enum { PUMPS_MAX = 16, CORES_A_PUMP = 3, METADATA_TOLERANCE = 2, LOCAL_CONNECTIONS = 64 };
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 4, LOCAL_CONNECTIONS = 64 };
+enum {
+  DESCRIPTORS_A_CONNECTION =
+      3,                      /* the client's socket and both ends of gRPC core's; or the socket and a copy */
+  DESCRIPTORS_RESERVED = 512, /* the store has up to 256 files open, and needs new ones to write */
+};
 
 struct front {
   struct rpc_server *rpc;
@@ -57,27 +62,44 @@ static status open_tls(struct front *front, const struct settings *s, struct por
 }
 
 static status open_pumps(struct front *front, const struct settings *s, struct port *port) {
-  unsigned wanted = (unsigned)s->pump_threads;
+  unsigned wanted = (unsigned)s->pump_threads; /* at most PUMPS_MAX */
   if (wanted == 0)
-    wanted = 1 + port->cores(port) / (CORES_A_PUMP + 1);
+    wanted = 1 + port->cores(port) / CORES_A_PUMP;
+  if (wanted > PUMPS_MAX)
+    wanted = PUMPS_MAX;
   struct pump_options options = {
       .port = port,
       .tls = front->tls,
       .guard = {.streams_max = (uint32_t)s->streams_per_connection_max,
-                .metadata_bytes_max = (uint32_t)s->metadata_bytes_max * METADATA_TOLERANCE,
+                /* gRPC core has the same limit, and past it ends the connection without a word. */
+                .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
                 .patience_us = s->handshake_timeout_ms * 1000},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
-      .handshakes_max = (uint32_t)s->handshakes_max / (wanted > PUMPS_MAX ? PUMPS_MAX : wanted),
+      .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
       .open_grpc = open_grpc,
       .close_grpc = close_grpc,
       .ended = ended,
       .argument = front,
   };
-  while (front->pump_count < wanted && front->pump_count < PUMPS_MAX) {
+  while (front->pump_count < wanted) {
     STATUS_TRY(pump_open(&options, &front->pumps[front->pump_count]));
     front->pump_count++;
   }
   return status_ok();
+}
+
+/* What the setting says, or what the process has descriptors for: without one the store cannot write, and
+ * that must not be for strangers to bring about. */
+static uint32_t connections_max(const struct settings *s, struct port *port) {
+  uint64_t limit = port->descriptors_max(port);
+  uint64_t reserved = limit / 2 < DESCRIPTORS_RESERVED ? limit / 2 : DESCRIPTORS_RESERVED;
+  uint64_t most = (limit - reserved) / DESCRIPTORS_A_CONNECTION;
+  if ((uint64_t)s->connections_max <= most)
+    return (uint32_t)s->connections_max;
+  log_event(LOG_LEVEL_WARN, "fewer connections than connections_max: raise the limit of open files",
+            LOG_INT("connections", most), LOG_INT("connections_max", s->connections_max),
+            LOG_INT("open_files", limit));
+  return most > 0 ? (uint32_t)most : 1;
 }
 
 static status open_all(struct front *front, const struct settings *s, struct port *port) {
@@ -89,7 +111,7 @@ static status open_all(struct front *front, const struct settings *s, struct por
   struct listener_options options = {.port = port,
                                      .addresses = (const char *const *)s->listen.items,
                                      .address_count = s->listen.count,
-                                     .connections_max = (uint32_t)s->connections_max,
+                                     .connections_max = connections_max(s, port),
                                      .connections_per_address_max = (uint32_t)s->connections_per_address_max,
                                      .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
                                      .handshakes_max = (uint32_t)s->handshakes_max,

@@ -172,7 +172,7 @@ static void check_rate(const struct rate_case *c, int server_frames, int64_t wai
 static void test_rates(void **state) {
   (void)state;
   const struct rate_case cases[] = {
-      {{FRAME_RST_STREAM, 0, 1, STR("\0\0\0\0"), GUARD_RESETS}, 300, 50, 1},
+      {{FRAME_RST_STREAM, 0, 1, STR("\0\0\0\0"), GUARD_RESETS}, 150, 50, 1},
       {{FRAME_PING, 0, 0, STR("12345678"), GUARD_PINGS}, 50, 5, 1},
       {{FRAME_PING, FLAG_ACK, 0, STR("12345678"), GUARD_PINGS}, 50, 5, 1}, /* that were not asked for */
       {{FRAME_SETTINGS, 0, 0, STR(""), GUARD_SETTINGS}, 19, 1, 0},         /* one came already */
@@ -244,7 +244,7 @@ static void test_resets_by_the_server(void **state) {
   (void)state;
   for (int over = 0; over < 2; over++) {
     struct script *script = script_greeted();
-    for (uint32_t i = 0; i < 300U + (uint32_t)over; i++) {
+    for (uint32_t i = 0; i < 150U + (uint32_t)over; i++) {
       script_request(script, 2 * i + 1, 0);
       script_server_frame(script, FRAME_RST_STREAM, 0, 2 * i + 1, STR("\0\0\0\2"));
       script_server_frame(script, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 2 * i + 1, STR("\x88"));
@@ -259,7 +259,7 @@ static void test_resets_by_the_server(void **state) {
   }
   script_expect(script, GUARD_NO_OFFENCE);
   script = script_greeted(); /* and rapid resets by the client, which the server answers too late */
-  for (uint32_t i = 0; i < 301; i++) {
+  for (uint32_t i = 0; i < 151; i++) {
     script_request(script, 2 * i + 1, 0);
     script_client_frame(script, FRAME_RST_STREAM, 0, 2 * i + 1, STR("\0\0\0\x8"));
     script_server_frame(script, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 2 * i + 1, STR("\x88"));

@@ -5,7 +5,10 @@
 static_assert(sizeof RPC_CONNECTION_HEADER == sizeof "transfer-encoding",
               "judge_name looks at the length first");
 
-enum { FIELD_BYTES = 32 /* that each field counts besides its text: RFC 9113, section 6.5.2 */ };
+enum {
+  SIZE_UPDATES_MAX = 2,
+  FIELD_BYTES = 32 /* that each field counts besides its text: RFC 9113, section 6.5.2 */
+};
 
 enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
 
@@ -143,10 +146,32 @@ static struct guard_verdict judge_emitted(struct judgement *j, const nghttp2_nv 
   return (struct guard_verdict){why == NULL ? GUARD_NO_OFFENCE : GUARD_HEADER, why};
 }
 
+/* Changes of the table's size, with which a block may begin: two are enough for anything (RFC 7541,
+ * section 4.2), and gRPC core ends the connection without a word at the third. */
+static unsigned count_size_updates(const uint8_t *block, size_t len) {
+  unsigned count = 0;
+  while (len > 0 && (*block & 0xe0) == 0x20) {
+    bool goes_on = (*block & 0x1f) == 0x1f;
+    do {
+      block++;
+      len--;
+    } while (goes_on && len > 0 && (*block & 0x80) != 0);
+    if (goes_on && len > 0) { /* the integer's last byte */
+      block++;
+      len--;
+    }
+    count++;
+  }
+  return count;
+}
+
 struct guard_verdict guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_headers kind,
                                          const uint8_t *block, size_t len, uint32_t bytes_max) {
   struct judgement j = {.kind = kind};
   int flags = 0;
+  if (count_size_updates(block, len) > SIZE_UPDATES_MAX)
+    return (struct guard_verdict){GUARD_HEADER_CODE,
+                                  "a header block that changes the table's size again and again"};
   while ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0) {
     nghttp2_nv field;
     flags = 0;

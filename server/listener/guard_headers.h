@@ -5,7 +5,7 @@
  * are lower-case tokens, values hold no control
  * characters (spaces around them are allowed: gRPC lets servers strip them); what concerns a connection (RFC
  * 9113, section 8.2.2) must not be there, `te` says trailers, values of "-bin" names are base64.
- * RPC_CONNECTION_HEADER is ours, and some names are internal to gRPC core, which aborts on them
+ * RPC_CONNECTION_HEADER is ours, and some names are internal to gRPC core
  * (CVE-2023-1428). */
 #ifndef SKERRY_SERVER_LISTENER_GUARD_HEADERS_H
 #define SKERRY_SERVER_LISTENER_GUARD_HEADERS_H

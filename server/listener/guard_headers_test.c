@@ -166,6 +166,7 @@ static void test_codes_of_headers(void **state) {
   } cases[] = {
       {"a smaller table", STR("\x20" SCRIPT_PSEUDO), GUARD_NO_OFFENCE},
       {"smaller, then 4096", STR("\x20\x3f\xe1\x1f" SCRIPT_PSEUDO), GUARD_NO_OFFENCE},
+      {"smaller, smaller, then 4096", STR("\x20\x21\x3f\xe1\x1f" SCRIPT_PSEUDO), GUARD_HEADER_CODE},
       {"4097", STR("\x3f\xe2\x1f" SCRIPT_PSEUDO), GUARD_HEADER_CODE},
       {"a size after a field", STR(SCRIPT_PSEUDO "\x20"), GUARD_HEADER_CODE},
       {"index 0", STR("\x80" SCRIPT_PSEUDO), GUARD_HEADER_CODE},

@@ -445,8 +445,11 @@ static status open_sockets(struct listener *listener) {
     struct acceptor *acceptor = &listener->acceptors[i];
     str address = str_from_cstr(listener->options.addresses[i]);
     char plain[ADDRESS_BYTES_MAX];
-    acceptor->always_h2 = str_has_suffix(address, STR(GRPC_ONLY));
+    acceptor->always_h2 = str_has_suffix(address, STR(GRPC_ONLY)) && !str_has_prefix(address, STR("unix:"));
     address.len -= acceptor->always_h2 ? sizeof GRPC_ONLY - 1 : 0;
+    if (address.len >= sizeof plain)
+      return status_make(STATUS_INVALID_ARGUMENT, "an address to listen on has at most %zu bytes",
+                         sizeof plain - 1);
     snprintf(plain, sizeof plain, STR_FMT, STR_ARG(address));
     STATUS_TRY(listener_socket_open(plain, &acceptor->socket));
     if (!add_to_epoll(listener, acceptor->socket.fd, acceptor))
@@ -500,13 +503,16 @@ status listener_open(const struct listener_options *options, struct listener **r
   if (listener->epoll >= 0 && listener->wake >= 0 && listener->places != NULL &&
       listener->acceptors != NULL && add_to_epoll(listener, listener->wake, &listener->wake_kind))
     result = open_sockets(listener);
-  if (result.code == STATUS_OK && !start_thread(listener))
-    result = status_make(STATUS_RESOURCE_EXHAUSTED, "A thread could not be started.");
-  if (result.code != STATUS_OK) {
-    listener_close(listener);
-    return result;
+  if (result.code == STATUS_OK) {
+    pthread_mutex_lock(&listener->mutex); /* the thread begins with it: no callback is before *ret */
+    if (start_thread(listener))
+      *ret = listener;
+    else
+      result = status_make(STATUS_RESOURCE_EXHAUSTED, "A thread could not be started.");
+    pthread_mutex_unlock(&listener->mutex);
   }
-  *ret = listener;
+  if (result.code != STATUS_OK)
+    listener_close(listener);
   return result;
 }
 

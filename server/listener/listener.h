@@ -37,7 +37,8 @@ struct listener_options {
 };
 
 /* INVALID_ARGUMENT: an address that cannot be read. FAILED_PRECONDITION: one in use, or that this machine
- * does not have, with the reason. A Unix socket's file that nobody answers on is removed. */
+ * does not have, with the reason. A Unix socket's file that nobody answers on is removed. *ret is written
+ * before the first connection is handed over. */
 STATUS_MUST_USE status listener_open(const struct listener_options *options, struct listener **ret);
 
 /* Address number `index`, with the port that it got. Lives as long as the listener. */

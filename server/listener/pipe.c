@@ -2,17 +2,20 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/listener/pipe_tls.h"
 
-enum { LOG_BURST = 5 };
+enum {
+  LOG_BURST = 5,
+  /* That a client may still send after it was told that nothing more comes: the largest message and some. */
+  IGNORED_BYTES_MAX = 16 << 20,
+};
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 _Static_assert(sizeof PREFACE - 1 == PIPE_PREFACE_BYTES, "HTTP/2's preface");
@@ -26,74 +29,30 @@ static const char SPEAKS_TLS[] = "HTTP/1.1 400 Bad Request\r\n"
                                  "Content-Length: 33\r\n\r\n"
                                  "This port speaks TLS (https://).\n";
 
-/* ---- BoringSSL reads and writes the thread's buffers ---- */
-
-static int bio_read(BIO *bio, char *out, int len) {
-  struct pipe_thread *thread = BIO_get_data(bio);
-  size_t taken = thread->cipher_in_len < (size_t)len ? thread->cipher_in_len : (size_t)len;
-  BIO_clear_retry_flags(bio);
-  if (taken == 0) {
-    BIO_set_retry_read(bio);
-    return -1;
-  }
-  memcpy(out, thread->cipher_in, taken);
-  thread->cipher_in += taken;
-  thread->cipher_in_len -= taken;
-  return (int)taken;
-}
-
-static int bio_write(BIO *bio, const char *bytes, int len) {
-  struct pipe_thread *thread = BIO_get_data(bio);
-  size_t room = sizeof thread->cipher_out - thread->cipher_out_len;
-  size_t taken = room < (size_t)len ? room : (size_t)len;
-  BIO_clear_retry_flags(bio);
-  if (taken == 0) {
-    BIO_set_retry_write(bio);
-    return -1;
-  }
-  memcpy(thread->cipher_out + thread->cipher_out_len, bytes, taken);
-  thread->cipher_out_len += taken;
-  return (int)taken;
-}
-
-static long bio_ctrl(BIO *bio, int command, long number, void *pointer) {
-  (void)bio, (void)number, (void)pointer;
-  return command == BIO_CTRL_FLUSH;
-}
-
 status pipe_thread_init(struct pipe_thread *thread, const struct pump_options *options, int epoll) {
-  *thread = (struct pipe_thread){.options = options, .epoll = epoll};
-  thread->bio_method = BIO_meth_new(BIO_TYPE_MEM, "connection");
-  if (thread->bio_method == NULL || !BIO_meth_set_read(thread->bio_method, bio_read) ||
-      !BIO_meth_set_write(thread->bio_method, bio_write) || !BIO_meth_set_ctrl(thread->bio_method, bio_ctrl))
-    return status_default(STATUS_RESOURCE_EXHAUSTED);
-  thread->bio = BIO_new(thread->bio_method);
-  if (thread->bio == NULL)
-    return status_default(STATUS_RESOURCE_EXHAUSTED);
-  BIO_set_data(thread->bio, thread);
-  BIO_set_init(thread->bio, 1);
-  return status_ok();
+  memset(thread, 0, sizeof *thread);
+  thread->options = options;
+  thread->epoll = epoll;
+  return pipe_tls_init(thread);
 }
 
 void pipe_thread_fini(struct pipe_thread *thread) {
-  BIO_free(thread->bio);
-  if (thread->bio_method != NULL)
-    BIO_meth_free(thread->bio_method);
-  *thread = (struct pipe_thread){.epoll = -1};
+  pipe_tls_fini(thread);
 }
 
 /* ---- What could not be written yet ---- */
 
-static bool pending_add(struct pipe_pending *pending, const uint8_t *bytes, size_t len) {
+/* Makes room for `len` bytes behind what it holds. NULL: no memory. */
+static uint8_t *pending_extend(struct pipe_pending *pending, size_t len) {
   uint8_t *grown = malloc(pending->len + len);
   if (grown == NULL)
-    return false;
+    return NULL;
   if (pending->len > 0)
     memcpy(grown, pending->bytes + pending->start, pending->len);
-  memcpy(grown + pending->len, bytes, len);
   free(pending->bytes);
+  uint8_t *behind = grown + pending->len;
   *pending = (struct pipe_pending){.bytes = grown, .len = pending->len + len};
-  return true;
+  return behind;
 }
 
 static void pending_drop(struct pipe_pending *pending) {
@@ -151,23 +110,44 @@ static bool side_add(struct pipe *pipe, struct pipe_side *side, uint32_t interes
 }
 
 /* Reading waits while the other side has something to take. */
+static bool listens_to_client(const struct pipe *pipe) {
+  return !pipe->client_ended && (pipe->phase != PIPE_OPEN || pipe->to_grpc.len == 0);
+}
+
+static bool listens_to_grpc(const struct pipe *pipe) {
+  return pipe->grpc.fd >= 0 && pipe->to_client.len == 0;
+}
+
 static void update_interest(struct pipe *pipe) {
-  bool client_reads = pipe->phase == PIPE_OPEN ? pipe->to_grpc.len == 0 : pipe->phase != PIPE_FLUSH;
   side_watch(pipe, &pipe->client,
-             (client_reads && !pipe->client_ended ? (uint32_t)EPOLLIN : 0) |
+             (listens_to_client(pipe) ? (uint32_t)EPOLLIN : 0) |
                  (pipe->to_client.len > 0 ? (uint32_t)EPOLLOUT : 0));
   side_watch(pipe, &pipe->grpc,
-             (pipe->to_client.len == 0 ? (uint32_t)EPOLLIN : 0) |
+             (listens_to_grpc(pipe) ? (uint32_t)EPOLLIN : 0) |
                  (pipe->to_grpc.len > 0 ? (uint32_t)EPOLLOUT : 0));
+}
+
+static void move_to(struct pipe *pipe, enum pipe_phase phase) {
+  assert(phase > pipe->phase);
+  pipe->phase = phase;
 }
 
 /* ---- The end ---- */
 
-static void log_end(struct pipe *pipe, const char *message, const char *why) {
-  static struct log_limiter limiter;
+/* Each kind with a limit of its own: many of one kind must not hide another. */
+enum end { END_CLOSED, END_OFFENCE, END_FOREIGN, END_TLS, END_COUNT };
+
+static void log_end(struct pipe *pipe, enum end end, const char *why) {
+  static struct log_limiter limiters[END_COUNT];
+  static const char *const messages[END_COUNT] = {
+      [END_CLOSED] = "connection closed",
+      [END_OFFENCE] = "connection ended: HTTP/2 or header rules broken",
+      [END_FOREIGN] = "connection refused",
+      [END_TLS] = "TLS failed",
+  };
   uint32_t suppressed = 0;
-  if (log_limiter_pass(&limiter, LOG_BURST, &suppressed))
-    log_event(LOG_LEVEL_INFO, message, LOG_CSTR("reason", why), LOG_CSTR("peer", pipe->peer.address),
+  if (log_limiter_pass(&limiters[end], LOG_BURST, &suppressed))
+    log_event(LOG_LEVEL_INFO, messages[end], LOG_CSTR("reason", why), LOG_CSTR("peer", pipe->peer.address),
               LOG_INT("suppressed", suppressed));
 }
 
@@ -181,19 +161,28 @@ static void close_grpc(struct pipe *pipe) {
   pipe->thread->stats.open--;
 }
 
+/* Nothing more comes from gRPC core, and nothing goes to it. */
+static void end_output(struct pipe *pipe) {
+  close_grpc(pipe);
+  guard_free(pipe->guard);
+  pipe->guard = NULL;
+}
+
 void pipe_close(struct pipe *pipe, const char *why) {
   if (pipe->phase == PIPE_CLOSED)
     return;
   if (why != NULL)
-    log_end(pipe, "connection closed", why);
-  close_grpc(pipe);
+    log_end(pipe, END_CLOSED, why);
+  if (why == NULL && pipe->phase == PIPE_HANDSHAKE && pipe->has_spoken) {
+    pipe->thread->stats.handshakes_failed++;
+    log_end(pipe, END_TLS, "the client ended the handshake (perhaps it does not trust the certificate)");
+  }
+  end_output(pipe);
+  pipe_tls_drop(pipe);
+  pipe->thread->cipher_out_len = 0; /* another's begins there */
   side_close(pipe, &pipe->client);
   pending_drop(&pipe->to_client);
-  SSL_free(pipe->ssl);
-  pipe->ssl = NULL;
-  guard_free(pipe->guard);
-  pipe->guard = NULL;
-  pipe->phase = PIPE_CLOSED;
+  move_to(pipe, PIPE_CLOSED);
   const struct pump_options *options = pipe->thread->options;
   options->ended(options->argument, pipe->ticket);
 }
@@ -220,8 +209,13 @@ static void write_wire(struct pipe *pipe, const uint8_t *bytes, size_t len) {
     bytes += written;
     len -= (size_t)written;
   }
-  if (len > 0 && !pending_add(&pipe->to_client, bytes, len))
+  if (len == 0)
+    return;
+  uint8_t *kept = pending_extend(&pipe->to_client, len);
+  if (kept == NULL)
     pipe_close(pipe, "out of memory");
+  else
+    memcpy(kept, bytes, len);
 }
 
 /* What BoringSSL wrote by itself or for us. */
@@ -229,48 +223,35 @@ static void write_cipher(struct pipe *pipe) {
   struct pipe_thread *thread = pipe->thread;
   size_t len = thread->cipher_out_len;
   thread->cipher_out_len = 0;
-  if (len > 0 && pipe->phase != PIPE_CLOSED)
-    write_wire(pipe, thread->cipher_out, len);
+  write_wire(pipe, thread->cipher_out, len);
 }
 
 static void write_client(struct pipe *pipe, const uint8_t *bytes, size_t len) {
-  if (pipe->ssl == NULL) {
+  if (pipe->ssl == NULL)
     write_wire(pipe, bytes, len);
-    return;
-  }
-  while (len > 0) {
-    int written = SSL_write(pipe->ssl, bytes, (int)len);
-    if (written <= 0) { /* its output is memory with room for all of this, so it is a failure */
-      ERR_clear_error();
-      pipe_close(pipe, "TLS could not write");
-      return;
-    }
-    bytes += written;
-    len -= (size_t)written;
-  }
-  write_cipher(pipe);
+  else if (pipe_tls_put(pipe, bytes, len))
+    write_cipher(pipe);
+  else
+    pipe_close(pipe, "TLS could not write");
 }
 
-/* Everything for the client was written, or will be: nothing more comes. */
+/* Everything for the client was written, or is kept. */
 static void begin_flush(struct pipe *pipe) {
   if (pipe->phase == PIPE_CLOSED)
     return;
-  close_grpc(pipe);
-  if (pipe->ssl != NULL && !SSL_in_init(pipe->ssl)) {
-    SSL_shutdown(pipe->ssl);
-    ERR_clear_error();
-  }
-  pipe->phase = PIPE_FLUSH;
-  if (pipe->ssl != NULL)
+  if (pipe->phase != PIPE_FLUSH)
+    move_to(pipe, PIPE_FLUSH);
+  end_output(pipe);
+  if (pipe->ssl != NULL) {
+    pipe_tls_end(pipe);
     write_cipher(pipe);
+  }
 }
 
 /* The moment in which nothing is left for the client. */
 static void begin_linger(struct pipe *pipe) {
   shutdown(pipe->client.fd, SHUT_WR);
-  pipe->phase = PIPE_LINGER;
-  SSL_free(pipe->ssl);
-  pipe->ssl = NULL;
+  move_to(pipe, PIPE_LINGER);
   if (pipe->client_ended)
     pipe_close(pipe, NULL);
 }
@@ -278,7 +259,7 @@ static void begin_linger(struct pipe *pipe) {
 static void offended(struct pipe *pipe) {
   uint8_t goaway[GUARD_GOAWAY_BYTES_MAX];
   pipe->thread->stats.offences[guard_offence(pipe->guard)]++;
-  log_end(pipe, "connection ended: HTTP/2 or header rules broken", guard_why(pipe->guard));
+  log_end(pipe, END_OFFENCE, guard_why(pipe->guard));
   size_t len = guard_goaway(pipe->guard, goaway);
   if (len > 0)
     write_client(pipe, goaway, len);
@@ -289,22 +270,20 @@ static void offended(struct pipe *pipe) {
 
 /* What was not written of the ranges is kept. False: no memory. */
 static bool keep_rest(struct pipe *pipe, const struct guard_output *output, size_t written) {
-  for (unsigned i = 0; i < output->count; i++) {
+  uint8_t *to = pending_extend(&pipe->to_grpc, output->bytes - written);
+  for (unsigned i = 0; to != NULL && i < output->count; i++) {
     const struct iovec *range = &output->ranges[i];
-    if (written >= range->iov_len) {
-      written -= range->iov_len;
-      continue;
-    }
-    if (!pending_add(&pipe->to_grpc, (const uint8_t *)range->iov_base + written, range->iov_len - written))
-      return false;
-    written = 0;
+    size_t skipped = written < range->iov_len ? written : range->iov_len;
+    memcpy(to, (const uint8_t *)range->iov_base + skipped, range->iov_len - skipped);
+    to += range->iov_len - skipped;
+    written -= skipped;
   }
-  return true;
+  return to != NULL;
 }
 
 static void write_grpc(struct pipe *pipe, struct guard_output *output) {
   size_t written = 0;
-  if (output->bytes == 0 || pipe->grpc_hung)
+  if (output->bytes == 0)
     return;
   if (pipe->to_grpc.len == 0) {
     struct msghdr message = {.msg_iov = output->ranges, .msg_iovlen = output->count};
@@ -313,7 +292,7 @@ static void write_grpc(struct pipe *pipe, struct guard_output *output) {
       sent = sendmsg(pipe->grpc.fd, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     if (sent < 0 && errno != EAGAIN)
-      return; /* it closed its end: reading tells the rest */
+      return; /* it closed its end: its hang-up tells the rest */
     written = sent < 0 ? 0 : (size_t)sent;
   }
   if (written < output->bytes && !keep_rest(pipe, output, written))
@@ -350,7 +329,7 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
   }
   pipe->grpc.fd = ends[0];
   pipe->thread->stats.open++;
-  pipe->phase = PIPE_OPEN;
+  move_to(pipe, PIPE_OPEN);
   pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
   if (pipe->guard == NULL || !side_add(pipe, &pipe->grpc, EPOLLIN))
     pipe_close(pipe, "out of memory");
@@ -360,7 +339,7 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
 
 static void answer(struct pipe *pipe, const char *text) {
   pipe->thread->stats.foreign++;
-  log_end(pipe, "connection refused", "it speaks HTTP/1.1");
+  log_end(pipe, END_FOREIGN, "it speaks HTTP/1.1");
   write_client(pipe, (const uint8_t *)text, strlen(text));
   begin_flush(pipe);
 }
@@ -403,68 +382,30 @@ static void client_ended(struct pipe *pipe) {
   if (pipe->phase == PIPE_OPEN)
     end_grpc_input(pipe);
   else if (pipe->phase != PIPE_FLUSH)
-    pipe_close(pipe, NULL);
+    pipe_close(pipe, NULL); /* nothing was begun, or all is said */
 }
 
-static const char *tls_failure(void) {
-  uint32_t error = ERR_peek_error();
-  const char *reason = error == 0 ? NULL : ERR_reason_error_string(error);
-  return reason == NULL ? "TLS failed" : reason;
-}
-
-/* BoringSSL's alert, if it wrote one, goes out. */
-static void tls_failed(struct pipe *pipe, const char *why) {
-  if (pipe->phase == PIPE_HANDSHAKE)
-    pipe->thread->stats.handshakes_failed++;
-  log_end(pipe, "TLS failed", why);
-  ERR_clear_error();
-  write_cipher(pipe);
+/* BoringSSL's alert, if it wrote one, has gone out. */
+static void tls_failed(struct pipe *pipe) {
+  log_end(pipe, END_TLS, pipe_tls_why());
   if (pipe->phase == PIPE_CLOSED)
     return;
-  SSL_free(pipe->ssl);
-  pipe->ssl = NULL;
+  pipe_tls_drop(pipe);
   begin_flush(pipe);
-}
-
-static void handshake(struct pipe *pipe) {
-  struct pipe_thread *thread = pipe->thread;
-  int result = SSL_do_handshake(pipe->ssl);
-  if (result == 1) {
-    thread->stats.handshakes++;
-    thread->stats.resumed += SSL_session_reused(pipe->ssl) ? 1 : 0;
-    pipe->phase = PIPE_PREFACE;
-  } else if (SSL_get_error(pipe->ssl, result) != SSL_ERROR_WANT_READ) {
-    tls_failed(pipe, tls_failure());
-  }
 }
 
 /* Decrypts all that is there, and gives it on as one piece. */
 static void take_cipher(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
-  struct pipe_thread *thread = pipe->thread;
-  thread->cipher_in = bytes;
-  thread->cipher_in_len = len;
-  ERR_clear_error();
-  if (pipe->phase == PIPE_HANDSHAKE)
-    handshake(pipe);
-  size_t have = 0;
-  int result = 1;
-  while ((pipe->phase == PIPE_PREFACE || pipe->phase == PIPE_OPEN) && result > 0 &&
-         have < sizeof thread->plain) {
-    result = SSL_read(pipe->ssl, thread->plain + have, (int)(sizeof thread->plain - have));
-    have += result > 0 ? (size_t)result : 0;
-  }
-  int error = result > 0 || pipe->ssl == NULL ? SSL_ERROR_NONE : SSL_get_error(pipe->ssl, result);
-  if (pipe->phase == PIPE_CLOSED || pipe->phase == PIPE_FLUSH)
-    return;
+  size_t plain_len;
+  enum pipe_tls_state state = pipe_tls_take(pipe, bytes, len, &plain_len);
   write_cipher(pipe);
-  take_plain(pipe, thread->plain, have, now_us);
-  if (pipe->phase == PIPE_CLOSED || pipe->phase == PIPE_FLUSH)
-    return;
-  if (error == SSL_ERROR_ZERO_RETURN)
+  if (pipe->phase == PIPE_HANDSHAKE && (state == PIPE_TLS_OPEN || state == PIPE_TLS_ENDED || plain_len > 0))
+    move_to(pipe, PIPE_PREFACE);
+  take_plain(pipe, pipe->thread->plain, plain_len, now_us);
+  if (state == PIPE_TLS_FAILED && pipe->phase < PIPE_FLUSH)
+    tls_failed(pipe);
+  else if (state == PIPE_TLS_ENDED && pipe->phase < PIPE_LINGER)
     client_ended(pipe);
-  else if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ)
-    tls_failed(pipe, tls_failure());
-  ERR_clear_error();
 }
 
 /* Somebody who takes this port for one without TLS. */
@@ -484,13 +425,16 @@ static void read_client(struct pipe *pipe, int64_t now_us) {
     client_ended(pipe);
     return;
   }
-  if (pipe->phase == PIPE_LINGER)
+  if (pipe->phase >= PIPE_FLUSH) {
+    pipe->ignored_bytes += (size_t)got;
+    if (pipe->ignored_bytes > IGNORED_BYTES_MAX)
+      pipe_close(pipe, NULL);
     return;
+  }
   if (pipe->ssl == NULL) {
     take_plain(pipe, received, (size_t)got, now_us);
   } else if (is_plaintext(pipe, received)) {
-    SSL_free(pipe->ssl);
-    pipe->ssl = NULL;
+    pipe_tls_drop(pipe);
     answer(pipe, SPEAKS_TLS);
   } else {
     pipe->has_spoken = true;
@@ -503,7 +447,7 @@ static void read_client(struct pipe *pipe, int64_t now_us) {
 static void read_grpc(struct pipe *pipe, int64_t now_us) {
   uint8_t *received = pipe->thread->received;
   ssize_t got = recv(pipe->grpc.fd, received, PIPE_READ_BYTES, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+  if (got < 0 && (errno == EAGAIN || errno == EINTR) && pipe->phase == PIPE_OPEN)
     return;
   if (got <= 0) {
     begin_flush(pipe);
@@ -513,10 +457,19 @@ static void read_grpc(struct pipe *pipe, int64_t now_us) {
   write_client(pipe, received, (size_t)got);
 }
 
+/* It closed its end. What it wrote before is still to be read, but no event tells of it. */
+static void grpc_hung_up(struct pipe *pipe) {
+  side_unwatch(pipe, &pipe->grpc);
+  pending_drop(&pipe->to_grpc);
+  if (pipe->phase == PIPE_OPEN)
+    move_to(pipe, PIPE_FLUSH);
+}
+
 /* ---- Events ---- */
 
 static void run_client(struct pipe *pipe, uint32_t events, int64_t now_us) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) { /* gone in both directions */
+  /* Gone in both directions; but what it sent is read before. */
+  if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && (events & EPOLLIN) == 0)) {
     pipe_close(pipe, NULL);
     return;
   }
@@ -524,31 +477,31 @@ static void run_client(struct pipe *pipe, uint32_t events, int64_t now_us) {
     pipe_close(pipe, NULL);
     return;
   }
-  if ((events & EPOLLIN) != 0)
+  if ((events & EPOLLIN) != 0 && listens_to_client(pipe))
     read_client(pipe, now_us);
 }
 
 static void run_grpc(struct pipe *pipe, uint32_t events, int64_t now_us) {
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-    side_unwatch(pipe, &pipe->grpc);
-    pipe->grpc_hung = true;
-    pending_drop(&pipe->to_grpc);
-  } else if ((events & EPOLLOUT) != 0) {
+    grpc_hung_up(pipe);
+    return;
+  }
+  if ((events & EPOLLOUT) != 0) {
     if (!pending_write(&pipe->to_grpc, pipe->grpc.fd))
       pending_drop(&pipe->to_grpc);
     end_grpc_input(pipe);
   }
-  if ((events & EPOLLIN) != 0 && pipe->phase == PIPE_OPEN)
+  if ((events & EPOLLIN) != 0 && listens_to_grpc(pipe))
     read_grpc(pipe, now_us);
 }
 
 void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_t now_us) {
+  assert(side->fd >= 0);
   if (side == &pipe->client)
     run_client(pipe, events, now_us);
   else
     run_grpc(pipe, events, now_us);
-  /* What gRPC core left behind when it closed its end. */
-  while (pipe->phase == PIPE_OPEN && pipe->grpc_hung && pipe->to_client.len == 0)
+  while (pipe->phase == PIPE_FLUSH && listens_to_grpc(pipe))
     read_grpc(pipe, now_us);
   if (pipe->phase == PIPE_FLUSH && pipe->to_client.len == 0)
     begin_linger(pipe);
@@ -556,36 +509,31 @@ void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_
     update_interest(pipe);
 }
 
+/* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
 void pipe_check(struct pipe *pipe, int64_t now_us) {
-  if (pipe->phase == PIPE_OPEN && guard_is_overdue(pipe->guard, now_us)) {
+  if (pipe->phase == PIPE_OPEN && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
-    pipe_run(pipe, &pipe->client, 0, now_us);
+    if (pipe->phase != PIPE_CLOSED)
+      pipe_run(pipe, &pipe->client, 0, now_us);
   }
 }
 
 struct pipe *pipe_new(struct pipe_thread *thread, int fd, const struct rpc_peer *peer, bool always_h2,
                       void *ticket) {
   struct pipe *pipe = calloc(1, sizeof *pipe);
-  struct tls *tls = thread->options->tls;
+  bool is_tls = thread->options->tls != NULL;
   if (pipe == NULL) {
     close(fd);
     return NULL;
   }
   *pipe = (struct pipe){.thread = thread,
-                        .phase = tls != NULL ? PIPE_HANDSHAKE : PIPE_PREFACE,
+                        .phase = is_tls ? PIPE_HANDSHAKE : PIPE_PREFACE,
                         .client = {.pipe = pipe, .fd = fd},
                         .grpc = {.pipe = pipe, .fd = -1},
                         .ticket = ticket,
                         .peer = *peer};
-  if (tls != NULL) {
-    pipe->ssl = tls_accept(tls, -1, always_h2);
-    if (pipe->ssl != NULL) {
-      BIO_up_ref(thread->bio);
-      SSL_set_bio(pipe->ssl, thread->bio, thread->bio); /* takes the one reference for both */
-    }
-  }
-  if ((tls != NULL && pipe->ssl == NULL) || !side_add(pipe, &pipe->client, EPOLLIN)) {
-    SSL_free(pipe->ssl);
+  if ((is_tls && !pipe_tls_begin(pipe, always_h2)) || !side_add(pipe, &pipe->client, EPOLLIN)) {
+    pipe_tls_drop(pipe);
     close(fd);
     free(pipe);
     return NULL;

@@ -7,9 +7,11 @@
  *   HANDSHAKE  TLS only
  *   PREFACE    the first bytes say what is spoken; nothing of the connection exists in gRPC core yet
  *   OPEN       bytes go both ways
- *   FLUSH      gRPC core's end is closed; the client gets what is left for it
- *   LINGER     the client was told that nothing more comes; what it still sends is read away, or the kernel
- * would answer with a reset and it might not see what we said
+ *   FLUSH      gRPC core closed its end, or we ended the connection; the client gets what is left for it
+ *   LINGER     the client was told that nothing more comes
+ *
+ * In FLUSH and LINGER what the client still sends is read away: unread, it would make the kernel answer with
+ * a reset when we close, and the client might not see what we said.
  *
  * Each direction holds at most one read's worth of bytes that could not be written yet; as long as it does,
  * no more is read for it. So a slow side stops the other one, and a connection without traffic has no
@@ -43,7 +45,7 @@ struct pipe_thread {
   struct pump_stats stats;
   const uint8_t *cipher_in; /* for BoringSSL to read */
   size_t cipher_in_len;
-  size_t cipher_out_len; /* what BoringSSL wrote */
+  size_t cipher_out_len; /* what BoringSSL wrote, for the client of this event */
   struct guard_output output;
   uint8_t received[PIPE_READ_BYTES];
   uint8_t plain[PIPE_PLAIN_BYTES];
@@ -73,14 +75,14 @@ struct pipe {
   enum pipe_phase phase;
   struct pipe_side client, grpc;
   struct pipe_pending to_client, to_grpc;
-  SSL *ssl;
-  struct guard *guard; /* from OPEN on */
+  SSL *ssl;            /* until nothing more comes for the client */
+  struct guard *guard; /* from OPEN on, as long */
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
-  bool grpc_hung;    /* gRPC core closed its end; there may still be bytes to read */
   uint8_t preface[PIPE_PREFACE_BYTES];
   uint8_t preface_len;
-  bool has_spoken; /* at all */
+  bool has_spoken;      /* at all */
+  size_t ignored_bytes; /* read in FLUSH and LINGER */
   void *ticket;
   struct rpc_peer peer;
   /* The pump's: */

@@ -4,9 +4,9 @@
  * (pump_take), ask for counts and close. The mutex guards what they share: what was brought, the copy of the
  * counts, the end.
  *
- * Connections stand in one of three lists by what they wait for: in `waiting` and `ending` everyone has the
- * same time, so the first is the one that is due first; `open` is looked through from time to time for what
- * the guard has a deadline for. */
+ * Connections stand in lists by what they wait for. In all but `open` everyone has the same time, so the
+ * first is the one that is due first; `open` is looked through from time to time for what the guard has a
+ * deadline for. */
 #include "server/listener/pump.h"
 
 #include <assert.h>
@@ -21,7 +21,8 @@
 enum {
   HANDSHAKE_TIMEOUT_MS = 10000,
   HANDSHAKES_MAX = 1024,
-  ENDING_TIMEOUT_US = 3000000,
+  FLUSH_TIMEOUT_US = 20000000, /* for some hundred kilobytes at most, to somebody with a bad connection */
+  LINGER_TIMEOUT_US = 5000000,
   GOODBYE_US = 500000, /* at the end, for what is on its way to clients */
   GOODBYE_POLL_MS = 20,
   CHECK_INTERVAL_US = 2000000,
@@ -29,7 +30,7 @@ enum {
   THREAD_STACK_BYTES = 512 * 1024,
 };
 
-enum list_name { LIST_NONE, LIST_WAITING, LIST_OPEN, LIST_ENDING, LIST_ENDED, LIST_COUNT };
+enum list_name { LIST_NONE, LIST_WAITING, LIST_OPEN, LIST_FLUSH, LIST_LINGER, LIST_ENDED, LIST_COUNT };
 
 struct list {
   struct pipe *first, *last;
@@ -87,12 +88,19 @@ static enum list_name list_for(enum pipe_phase phase) {
   case PIPE_OPEN:
     return LIST_OPEN;
   case PIPE_FLUSH:
+    return LIST_FLUSH;
   case PIPE_LINGER:
-    return LIST_ENDING;
+    return LIST_LINGER;
   case PIPE_CLOSED:
     break;
   }
   return LIST_ENDED;
+}
+
+static int64_t time_in(const struct pump *pump, enum list_name name) {
+  if (name == LIST_WAITING)
+    return pump->options.handshake_timeout_ms * 1000LL;
+  return name == LIST_FLUSH ? FLUSH_TIMEOUT_US : LINGER_TIMEOUT_US;
 }
 
 /* To where its phase belongs, with the time that it has there. */
@@ -103,8 +111,7 @@ static void place(struct pump *pump, struct pipe *pipe, int64_t now) {
   if (pipe->list != LIST_NONE)
     list_remove(&pump->lists[pipe->list], pipe);
   pipe->list = (int)wanted;
-  pipe->deadline_us =
-      now + (wanted == LIST_WAITING ? pump->options.handshake_timeout_ms * 1000LL : ENDING_TIMEOUT_US);
+  pipe->deadline_us = now + time_in(pump, wanted);
   list_add(&pump->lists[wanted], pipe);
 }
 
@@ -144,18 +151,25 @@ static struct brought *take_brought(struct pump *pump, bool *ret_end) {
   struct brought *first = pump->first_brought;
   pump->first_brought = NULL;
   pump->last_brought = &pump->first_brought;
-  pump->stats = pump->pipes.stats;
-  pump->stats.waiting = pump->lists[LIST_WAITING].count;
   *ret_end = pump->end;
   pthread_mutex_unlock(&pump->mutex);
   return first;
 }
 
-static int64_t end_overdue(struct pump *pump, enum list_name name, const char *why, int64_t now) {
+static void tell_counts(struct pump *pump) {
+  pthread_mutex_lock(&pump->mutex);
+  pump->stats = pump->pipes.stats;
+  pump->stats.waiting = pump->lists[LIST_WAITING].count;
+  pthread_mutex_unlock(&pump->mutex);
+}
+
+static void end_overdue(struct pump *pump, enum list_name name, const char *why, int64_t now,
+                        int64_t *next_us) {
   struct list *list = &pump->lists[name];
   while (list->first != NULL && list->first->deadline_us <= now)
     end(pump, list->first, why, now);
-  return list->first == NULL ? INT64_MAX : list->first->deadline_us;
+  if (list->first != NULL && list->first->deadline_us < *next_us)
+    *next_us = list->first->deadline_us;
 }
 
 static void check_open(struct pump *pump, int64_t now) {
@@ -171,17 +185,17 @@ static void check_open(struct pump *pump, int64_t now) {
 /* Does what is due; the milliseconds until something else is, or -1. */
 static int run_timers(struct pump *pump) {
   bool idle = true;
-  for (int i = LIST_WAITING; i <= LIST_ENDING; i++)
+  for (int i = LIST_WAITING; i < LIST_ENDED; i++)
     idle = idle && pump->lists[i].first == NULL;
   if (idle)
     return -1;
   int64_t now = now_us(pump);
-  int64_t first = end_overdue(pump, LIST_WAITING, "it took too long to say what it wants", now);
-  int64_t second = end_overdue(pump, LIST_ENDING, NULL, now);
   if (now >= pump->check_at_us)
     check_open(pump, now);
-  int64_t next = first < second ? first : second;
-  next = next < pump->check_at_us ? next : pump->check_at_us;
+  int64_t next = pump->check_at_us;
+  end_overdue(pump, LIST_WAITING, "it took too long to say what it wants", now, &next);
+  end_overdue(pump, LIST_FLUSH, "it does not take what is left for it", now, &next);
+  end_overdue(pump, LIST_LINGER, NULL, now, &next);
   return (int)((next - now) / 1000) + 1;
 }
 
@@ -211,8 +225,10 @@ static bool has_said_goodbye(struct pump *pump, int64_t *deadline_us) {
   int64_t now = now_us(pump);
   if (*deadline_us == INT64_MAX)
     *deadline_us = now + GOODBYE_US;
-  return now >= *deadline_us ||
-         (pump->lists[LIST_OPEN].first == NULL && pump->lists[LIST_ENDING].first == NULL);
+  bool has_some = false;
+  for (int i = LIST_OPEN; i < LIST_ENDED; i++)
+    has_some = has_some || pump->lists[i].first != NULL;
+  return !has_some || now >= *deadline_us;
 }
 
 static void *run(void *argument) {
@@ -232,6 +248,7 @@ static void *run(void *argument) {
       return NULL;
     struct epoll_event events[EVENTS_A_TURN];
     int wait_ms = run_timers(pump);
+    tell_counts(pump); /* as they stay while it waits */
     int got = epoll_wait(pump->epoll, events, EVENTS_A_TURN, must_end ? GOODBYE_POLL_MS : wait_ms);
     if (got > 0)
       run_events(pump, events, got);
@@ -317,7 +334,7 @@ void pump_close(struct pump *pump) {
     wake(pump);
     pthread_join(pump->thread, NULL);
   }
-  for (int i = LIST_WAITING; i <= LIST_ENDING; i++)
+  for (int i = LIST_WAITING; i < LIST_ENDED; i++)
     while (pump->lists[i].first != NULL) {
       pipe_close(pump->lists[i].first, NULL);
       place(pump, pump->lists[i].first, 0);

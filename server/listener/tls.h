@@ -45,15 +45,16 @@ STATUS_MUST_USE status tls_reload(struct tls *tls);
 void tls_tick(struct tls *tls);
 
 /* The server's side of a connection on the non-blocking descriptor `fd`, which stays the caller's; -1: the
- * caller sets a BIO. The ALPN rule: a client whose list holds http/1.1 gets that (browsers, curl), unless
- * `always_h2`; one that offers h2 otherwise gets h2; one without ALPN gets none, and is told apart by its
- * first bytes. NULL: no memory. Free with SSL_free. */
+ * caller sets a BIO. The ALPN rule: a client whose list holds http/1.1 gets that (browsers, curl), unless it
+ * offers h2 too and the port is `always_h2`; one that offers h2 otherwise gets h2; one that offers neither is
+ * refused by an alert; one without ALPN gets none, and is told apart by its first bytes. NULL: no memory. Free
+ * with SSL_free. */
 struct ssl_st *tls_accept(struct tls *tls, int fd, bool always_h2);
 
 enum tls_protocol { TLS_PROTOCOL_UNKNOWN, TLS_PROTOCOL_HTTP2, TLS_PROTOCOL_HTTP1 };
 enum tls_protocol tls_protocol(const struct ssl_st *ssl); /* what ALPN agreed on; UNKNOWN: nothing */
 /* After the handshake: fills in the peer's certificate members (rpc/call.h) if it showed a certificate, which
- * was verified then. */
+ * was verified then, in this handshake or in the one that this one resumes; else leaves them alone. */
 void tls_peer(const struct ssl_st *ssl, struct rpc_peer *ret);
 
 /* For `skerry status` and metrics. */

@@ -60,6 +60,18 @@ static status check_chain(const char *file, STACK_OF(X509) * chain) {
   return status_ok();
 }
 
+/* In all that we speak the server signs; certificates for RSA key exchange alone are of no use. */
+static status check_purpose(const char *file, X509 *x509) {
+  if (X509_check_purpose(x509, X509_PURPOSE_SSL_SERVER, 0) == 1 &&
+      (X509_get_key_usage(x509) & KU_DIGITAL_SIGNATURE) != 0)
+    return status_ok();
+  return status_make(
+      STATUS_FAILED_PRECONDITION,
+      "the first certificate in %s is not for servers that sign, so clients would refuse it: get "
+      "one with extendedKeyUsage serverAuth and keyUsage digitalSignature, or without either",
+      file);
+}
+
 static status make_certificate(const struct tls_context_options *context, const char *file,
                                const char *key_file, STACK_OF(X509) * chain, EVP_PKEY *key,
                                struct tls_certificate *ret) {
@@ -76,10 +88,11 @@ static status make_certificate(const struct tls_context_options *context, const 
                        "certificate was made for, and put the server's certificate first",
                        key_file, file);
   STATUS_TRY(check_chain(file, chain));
+  STATUS_TRY(check_purpose(file, x509));
   SSL_CTX *made = tls_context_new(context, chain, key);
   if (made == NULL)
-    return status_make(STATUS_FAILED_PRECONDITION,
-                       "%s cannot be used for TLS: it must allow digital signatures (keyUsage)", file);
+    return status_make(STATUS_FAILED_PRECONDITION, "%s and its key cannot be used for TLS by BoringSSL",
+                       file);
   X509_up_ref(x509);
   *ret = (struct tls_certificate){made, x509, (enum tls_key)kind};
   return status_ok();

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +66,7 @@ static void test_resumes_also_after_a_reload(void **state) {
     SSL_SESSION *session = NULL;
     assert_false(dial(f, c, &session).resumed);
     assert_non_null(session);
+    assert_false(SSL_SESSION_early_data_capable(session));
     assert_true(dial(f, c, &session).resumed);
     tls_fixture_copy(f, "new.pem", "server.pem");
     tls_fixture_copy(f, "new.key", "server.key");
@@ -142,6 +142,24 @@ static void test_a_day_asleep_forgets_both_keys(void **state) {
   assert_true(o.done);
   assert_false(o.resumed);
   SSL_SESSION_free(session);
+  tls_fixture_close(f);
+}
+
+/* Tickets are the first context's affair, and the session context that of the one that was chosen. */
+static void test_resumes_with_a_chosen_certificate(void **state) {
+  struct tls_fixture *f = open_fixture(state);
+  tls_fixture_make(f, (certificate){.name = "first", .names = "DNS:a.test"});
+  tls_fixture_make(f, (certificate){.name = "second", .names = "DNS:b.test"});
+  const char *names[] = {"first", "second"};
+  struct tls_options options = tls_fixture_options(f, names, 2);
+  assert_status_ok(tls_open(&options, &f->tls));
+  client c = {.server_name = "b.test"};
+  FOR_BOTH_VERSIONS(c) {
+    SSL_SESSION *session = NULL;
+    assert_string_equal(dial(f, c, &session).server, "second");
+    assert_true(dial(f, c, &session).resumed);
+    SSL_SESSION_free(session);
+  }
   tls_fixture_close(f);
 }
 
@@ -364,18 +382,14 @@ static const char old_encrypted_key[] = "-----BEGIN EC PRIVATE KEY-----\nProc-Ty
                                         "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAh0\n"
                                         "-----END EC PRIVATE KEY-----\n";
 
-static void concatenate(const struct tls_fixture *f, const char *a, const char *b, const char *to) {
-  char command[512];
-  snprintf(command, sizeof command, "cd %s && cat %s %s > %s", f->directory, a, b, to);
-  assert_int_equal(system(command), 0);
-}
-
 static void make_wrong_files(struct tls_fixture *f) {
   tls_fixture_make(f, (certificate){.name = "server"});
   tls_fixture_make(f, (certificate){.name = "other"});
   tls_fixture_make(f, (certificate){.name = "short", .key = KEY_RSA_SHORT});
   tls_fixture_make(f, (certificate){.name = "p521", .key = KEY_P521});
   tls_fixture_make(f, (certificate){.name = "ca", .is_ca = true});
+  tls_fixture_make(f, (certificate){.name = "client", .purpose = "clientAuth"});
+  tls_fixture_make(f, (certificate){.name = "cipher", .key = KEY_RSA, .usage = "keyEncipherment"});
   tls_fixture_write(f, "empty", "");
   tls_fixture_write(f, "text", "no certificate\n");
   tls_fixture_write(f, "der", "\x30\x82\x01\x01");
@@ -385,8 +399,8 @@ static void make_wrong_files(struct tls_fixture *f) {
   tls_fixture_write(f, "damaged.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
   tls_fixture_write(f, "encrypted.key", encrypted_key);
   tls_fixture_write(f, "encrypted2.key", old_encrypted_key);
-  concatenate(f, "server.pem", "other.pem", "wrong-chain.pem");
-  concatenate(f, "server.pem", "damaged", "half-damaged.pem");
+  tls_fixture_join(f, "server.pem", "other.pem", "wrong-chain.pem");
+  tls_fixture_join(f, "server.pem", "damaged", "half-damaged.pem");
   assert_int_equal(truncate(tls_fixture_path(f, "text"), 15), 0);
   tls_fixture_write(f, "long", "x");
   assert_int_equal(truncate(tls_fixture_path(f, "long"), 1024 * 1024 + 1), 0);
@@ -419,6 +433,8 @@ static void test_wrong_files_are_explained(void **state) {
       {"server.pem", "encrypted2.key", NULL, {"/encrypted2.key is encrypted"}},
       {"short.pem", "short.key", NULL, {"/short.pem is RSA 1024, which is not served", "at least 2048"}},
       {"p521.pem", "p521.key", NULL, {"/p521.pem is ECDSA P-521, which is not served"}},
+      {"client.pem", "client.key", NULL, {"/client.pem is not for servers"}},
+      {"cipher.pem", "cipher.key", NULL, {"/cipher.pem is not for servers", "digitalSignature"}},
       {"server.pem", "server.key", "other.pem", {"number 1 of", "/other.pem is not a CA's"}},
       {"server.pem", "server.key", "text", {"/text holds no certificate"}},
   };
@@ -525,6 +541,7 @@ int main(void) {
       TEST(test_keys_of_tickets_rotate),
       TEST(test_resuming_does_not_prolong),
       TEST(test_a_day_asleep_forgets_both_keys),
+      TEST(test_resumes_with_a_chosen_certificate),
       TEST(test_a_resumed_client_is_known),
       TEST(test_no_resumption_under_another_ca),
       TEST(test_no_resumption_after_the_certificate_expired),

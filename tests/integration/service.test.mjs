@@ -179,3 +179,26 @@ test('many calls at once on one connection and on many', async () => {
     for (const one of rpcs) one.close();
   }
 });
+
+test('a connection without a call is closed after connection_idle_max, one with a call is not', { skip: skerryOnly }, async (t) => {
+  for (const mode of [['--dev'], ['--plaintext']]) {
+    const own = await startServer({ args: ['--listen', '127.0.0.1:0', '--connection-idle-max', '1s', ...mode] });
+    t.after(() => own.close());
+    const idle = openHttp2(own.address);
+    const idleEnded = new Promise((resolve) => idle.on('close', resolve));
+    const busy = new Rpc(own.address, loadProto('grpc/health/v1/health.proto').grpc.health.v1.Health);
+    t.after(() => busy.close());
+    let busyEnded = false;
+    const watch = busy.client.Watch({ service: '' });
+    watch.on('data', () => {});
+    watch.on('error', () => (busyEnded = true));
+    watch.on('end', () => (busyEnded = true));
+    const began = Date.now();
+    await idleEnded;
+    const took = Date.now() - began;
+    assert.ok(took > 500 && took < 20_000, `closed after ${took} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert.equal(busyEnded, false);
+    watch.cancel();
+  }
+});

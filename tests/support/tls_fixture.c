@@ -83,12 +83,24 @@ void tls_fixture_write(const struct tls_fixture *f, const char *name, const char
   replace(f, name, text, strlen(text));
 }
 
-void tls_fixture_copy(const struct tls_fixture *f, const char *from, const char *to) {
-  static char bytes[65536];
-  FILE *file = fopen(tls_fixture_path(f, from), "r");
+static size_t read_file(const struct tls_fixture *f, const char *name, char *out, size_t size) {
+  FILE *file = fopen(tls_fixture_path(f, name), "r");
   assert_non_null(file);
-  size_t len = fread(bytes, 1, sizeof bytes, file);
+  size_t len = fread(out, 1, size, file);
   fclose(file);
+  assert_true(len < size);
+  return len;
+}
+
+void tls_fixture_copy(const struct tls_fixture *f, const char *from, const char *to) {
+  char bytes[16384];
+  replace(f, to, bytes, read_file(f, from, bytes, sizeof bytes));
+}
+
+void tls_fixture_join(const struct tls_fixture *f, const char *a, const char *b, const char *to) {
+  char bytes[16384];
+  size_t len = read_file(f, a, bytes, sizeof bytes);
+  len += read_file(f, b, bytes + len, sizeof bytes - len);
   replace(f, to, bytes, len);
 }
 
@@ -192,6 +204,8 @@ void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificat
     add_extension(x509, issuer, NID_subject_alt_name, what.names);
   if (what.purpose != NULL)
     add_extension(x509, issuer, NID_ext_key_usage, what.purpose);
+  if (what.usage != NULL)
+    add_extension(x509, issuer, NID_key_usage, what.usage);
   bool pure = EVP_PKEY_id(signer) == EVP_PKEY_ED25519;
   assert_true(X509_sign(x509, signer, pure ? NULL : EVP_sha256()) > 0);
   write_pair(f, what.name, x509, key);

@@ -26,6 +26,8 @@ const char *tls_fixture_path(const struct tls_fixture *f, const char *name);
 void tls_fixture_write(const struct tls_fixture *f, const char *name, const char *text);
 /* Replaces the file `to` by a copy of `from`, as something that renews certificates would. */
 void tls_fixture_copy(const struct tls_fixture *f, const char *from, const char *to);
+/* Replaces the file `to` by what is in `a` and then in `b`. */
+void tls_fixture_join(const struct tls_fixture *f, const char *a, const char *b, const char *to);
 /* Whether a line of the log since the last call of tls_fixture_log_clear holds the text. */
 bool tls_fixture_logged(const struct tls_fixture *f, const char *text);
 void tls_fixture_log_clear(const struct tls_fixture *f);
@@ -37,6 +39,7 @@ struct tls_fixture_certificate {
   const char *names; /* "DNS:a.example,IP:192.0.2.1"; NULL: none */
   bool is_ca;
   const char *purpose;       /* "serverAuth" or "clientAuth"; NULL: any */
+  const char *usage;         /* of the key: "keyEncipherment"; NULL: any */
   int from_days, until_days; /* from the simulated now; both 0: -1 to 365 */
 };
 void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificate what);

@@ -1,6 +1,8 @@
 // The mobile and web SDK. In Node it speaks gRPC, as Android and iOS do.
 import { app as appPackage, sdk } from './packages.mjs';
 
+export { until } from './wait.mjs';
+
 export const fs = sdk;
 sdk.setLogLevel(process.env.SKERRY_SDK_LOG ?? 'silent');
 
@@ -24,15 +26,4 @@ export async function switchOff(one) {
 
 export async function switchAllOff() {
   await Promise.all(open.splice(0).map((instance) => appPackage.deleteApp(instance)));
-}
-
-/** Waits until `condition()` holds, looking at each event of `what` and now and then. */
-export async function until(condition, text = 'condition', ms = 60_000) {
-  const deadline = Date.now() + ms;
-  for (;;) {
-    const result = await condition();
-    if (result) return result;
-    if (Date.now() > deadline) throw new Error(`waited ${ms} ms in vain: ${typeof text === 'function' ? text() : text}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

@@ -30,9 +30,9 @@ function firestoreService() {
 
 /** A client of one service. Every call has a deadline, so that a server that hangs fails a test and no more. */
 export class Rpc {
-  constructor(address, Service = firestoreService(), options = {}) {
+  constructor(address, Service = firestoreService(), { credentials = grpc.credentials.createInsecure(), ...options } = {}) {
     this.service = Service.service;
-    this.client = new Service(address, grpc.credentials.createInsecure(), {
+    this.client = new Service(address, credentials, {
       'grpc.max_receive_message_length': 64 * MIB,
       'grpc.max_send_message_length': 64 * MIB,
       ...options,

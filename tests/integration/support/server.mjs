@@ -79,7 +79,8 @@ async function accepts(port) {
 }
 
 export class Server {
-  /** @param {{dataDir?: string, args?: string[], env?: object, emulator?: boolean}} options */
+  /** @param {{dataDir?: string, args?: string[], env?: object, emulator?: boolean, limits?: string[]}} options
+   * limits: a program that sets limits and becomes the server, with its arguments */
   constructor(options = {}) {
     this.options = options;
     this.emulator = options.emulator ?? isEmulator;
@@ -136,7 +137,8 @@ export class Server {
 
   async #startSkerry() {
     const flags = this.options.args ?? ['--dev', '--listen', '127.0.0.1:0'];
-    this.#spawn(skerryBinary(), ['serve', '--data', this.dataDir, ...flags]);
+    const [command, ...args] = [...(this.options.limits ?? []), skerryBinary(), 'serve', '--data', this.dataDir, ...flags];
+    this.#spawn(command, args);
     await this.#until(() => this.addresses().length > 0 && this.stdout.includes('Stop with'));
     const address = this.addresses().find((one) => !one.startsWith('unix:')) ?? this.addresses()[0];
     this.address = address;
