@@ -51,15 +51,13 @@ static struct guard_verdict strip(struct guard_frame frame, const uint8_t **payl
 
 struct guard_verdict guard_block_add(struct guard_block *block, struct guard_frame frame,
                                      const uint8_t *payload, const uint8_t **ret, uint32_t *ret_len) {
-  assert(block->is_open);
+  assert(block->is_open && block->len + frame.length <= GUARD_BLOCK_BYTES_MAX);
   uint32_t len = frame.length;
   if (payload == NULL && len > 0)
     payload = block->bytes + block->len;
   struct guard_verdict verdict = guard_innocent();
   if (frame.type == FRAME_HEADERS)
     verdict = strip(frame, &payload, &len);
-  if (verdict.offence == GUARD_NO_OFFENCE && block->len + len > GUARD_BLOCK_BYTES_MAX)
-    verdict = (struct guard_verdict){GUARD_HEADER_SIZE, "more than 16384 bytes of headers"};
   if (verdict.offence != GUARD_NO_OFFENCE)
     return verdict;
   bool is_last = (frame.flags & FLAG_END_HEADERS) != 0;

@@ -25,8 +25,9 @@ void guard_block_begin(struct guard_block *block, struct guard_frame frame, int6
 struct guard_verdict guard_block_keep(struct guard_block *block, uint32_t offset, const uint8_t *piece,
                                       uint32_t len);
 
-/* The payload of HEADERS or CONTINUATION is whole: at `payload`, or, if that is NULL, kept. *ret (NULL if it
- * is empty) of *ret_len bytes is the whole block once the frame ends it; until the next call. */
+/* The payload of HEADERS or CONTINUATION is whole (together at most GUARD_BLOCK_BYTES_MAX): at `payload`, or,
+ * if that is NULL, kept. *ret (NULL if it is empty) of *ret_len bytes is the whole block once the frame ends
+ * it; until the next call. */
 struct guard_verdict guard_block_add(struct guard_block *block, struct guard_frame frame,
                                      const uint8_t *payload, const uint8_t **ret, uint32_t *ret_len);
 

@@ -39,6 +39,7 @@ static void test_frames(void **state) {
       {FRAME_HEADERS, FLAG_END_HEADERS | FLAG_PRIORITY | FLAG_PADDED, 5, STR("\1\0\0\0\0\0"), GUARD_FRAME},
       {FRAME_HEADERS, FLAG_END_HEADERS | FLAG_PRIORITY, 5, STR("\x80\0\0\5\0\x83\x86\x84"), GUARD_FRAME},
       {FRAME_HEADERS, FLAG_END_HEADERS | FLAG_PRIORITY, 5, STR("\x80\0\0\3\0\x83\x86\x84"), GUARD_NO_OFFENCE},
+      {FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM | FLAG_PADDED, 3, STR("\2\0\0"), GUARD_NO_OFFENCE},
       {FRAME_PRIORITY, 0, 3, STR("\0\0\0\0"), GUARD_FRAME_SIZE},
       {FRAME_PRIORITY, 0, 3, STR("\0\0\0\0\0\0"), GUARD_FRAME_SIZE},
       {FRAME_PRIORITY, 0, 0, STR("\0\0\0\1\0"), GUARD_FRAME},
@@ -221,6 +222,13 @@ static void test_frames_that_are_free(void **state) {
   script_server_frame(script, FRAME_PING, FLAG_ACK, 0, STR("abcdefgh"));
   script_client_frame(script, FRAME_PING, FLAG_ACK, 0, STR("abcdefgh"));
   script_expect(script, GUARD_PINGS);
+  for (int over = 0; over < 2; over++) { /* each that was asked for is free once */
+    script = script_opened();
+    script_server_frame(script, FRAME_PING, 0, 0, STR("abcdefgh"));
+    for (int i = 0; i < 51 + over; i++)
+      script_client_frame(script, FRAME_PING, FLAG_ACK, 0, STR("abcdefgh"));
+    script_expect(script, over == 0 ? GUARD_NO_OFFENCE : GUARD_PINGS);
+  }
   script = script_greeted(); /* an end is no empty frame */
   for (uint32_t i = 0; i < 150; i++) {
     script_request(script, 2 * i + 1, 0);

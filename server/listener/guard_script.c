@@ -171,7 +171,7 @@ void script_run_cut(const struct script *script, struct script_result *ret) {
   const size_t pieces[] = {1, 2, 3, 7, 10, 100, 1024, 1025, 5000};
   for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
     script_same(ret, script, (struct script_cuts){.piece = pieces[i]});
-  size_t step = ret->client_bytes / 600 + 1;
+  size_t step = ret->client_bytes / 300 + 1;
   for (size_t cut = 1; cut < ret->client_bytes; cut += step)
     script_same(ret, script, (struct script_cuts){.cut = cut});
 }

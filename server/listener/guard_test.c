@@ -498,6 +498,17 @@ static void test_waits_for_settings_only_so_long(void **state) {
   live_free(live);
 }
 
+/* Further SETTINGS do not give time for the first ones. */
+static void test_waits_from_the_first_settings_on(void **state) {
+  (void)state;
+  struct live live = live_new();
+  live_server(live, SECOND_US, STR(SETTINGS_EMPTY));
+  live_server(live, 9 * SECOND_US, STR(SETTINGS_EMPTY));
+  assert_false(guard_is_overdue(live.guard, 11 * SECOND_US));
+  assert_true(guard_is_overdue(live.guard, 11 * SECOND_US + 1));
+  live_free(live);
+}
+
 static void test_waits_for_blocks_only_so_long(void **state) {
   (void)state;
   struct live live = live_new();
@@ -530,6 +541,7 @@ int main(void) {
       cmocka_unit_test(test_goaway_leaves_out_what_was_refused),
       cmocka_unit_test(test_error_codes),
       cmocka_unit_test(test_waits_for_settings_only_so_long),
+      cmocka_unit_test(test_waits_from_the_first_settings_on),
       cmocka_unit_test(test_waits_for_blocks_only_so_long),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,13 @@ void wire_frame(struct buf *out, uint8_t type, uint8_t flags, uint32_t id, str p
 struct wire_field {
   str name, value;
 };
+/* Of literals; also for what is static. */
 #define WIRE_FIELD(name, value)                                                                              \
-  { STR(name), STR(value) }
+  {                                                                                                          \
+    {"" name, sizeof(name) - 1}, {                                                                           \
+      "" value, sizeof(value) - 1                                                                            \
+    }                                                                                                        \
+  }
 
 /* Appends a block of these fields. */
 void wire_block(struct buf *out, nghttp2_hd_deflater *deflater, const struct wire_field *fields,
