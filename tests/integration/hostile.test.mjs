@@ -52,10 +52,15 @@ const call = (method, message, options) => rawCall(session, `${FIRESTORE}/${meth
 /** Runs an attack, and checks what must hold after every one. */
 function hostile(name, attack) {
   test(name, { skip: skerryOnly }, async (t) => {
-    const before = server.residentBytes();
-    await attack(t);
-    await stillServes();
-    await memoryIsBack(before);
+    // What the first time leaves in the heap, between what is in use, is no leak: a leak comes again each time.
+    for (let round = 1, before = server.residentBytes(); ; round++) {
+      await attack(t);
+      await stillServes();
+      if (await memoryIsBack(before)) break;
+      const after = server.residentBytes();
+      assert.ok(round < 3, `resident memory went from ${before} to ${after} bytes and stays there, for the third time`);
+      before = after;
+    }
     assert.deepEqual(await rpc.call('ListCollectionIds', { parent: db.root }), {}, 'nothing is stored');
   });
 }
@@ -70,10 +75,8 @@ async function stillServes() {
 
 async function memoryIsBack(before) {
   const until = Date.now() + MEMORY_WAIT_MS;
-  while (server.residentBytes() > before + MEMORY_SLACK) {
-    assert.ok(Date.now() < until, `resident memory went from ${before} to ${server.residentBytes()} bytes and stays there`);
-    await sleep(100);
-  }
+  while (server.residentBytes() > before + MEMORY_SLACK && Date.now() < until) await sleep(100);
+  return server.residentBytes() <= before + MEMORY_SLACK;
 }
 
 function expect(answer, ...codes) {
