@@ -124,14 +124,16 @@ static void ended(void *argument, struct channel_call *call, const status *resul
 /* Starts what is due by the clock. */
 static void start_due(struct load *load, int64_t now) {
   const double interval_us = 1e6 / load->options->rate;
-  for (; load->due_us <= (double)now && load->due_us < (double)load->end_us; load->due_us += interval_us) {
+  while (load->due_us <= (double)now && load->due_us < (double)load->end_us) {
     struct slot *slot = load->free;
+    int64_t due_us = (int64_t)load->due_us;
+    load->due_us += interval_us;
     if (slot == NULL) {
-      load->result->unsent += load->due_us >= (double)load->measure_from_us;
+      load->result->unsent += due_us >= load->measure_from_us;
       continue;
     }
     load->free = slot->next_free;
-    slot->started_us = (int64_t)load->due_us;
+    slot->started_us = due_us;
     if (!start(load, slot)) {
       slot->is_active = false;
       load->active--;

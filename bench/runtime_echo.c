@@ -7,12 +7,11 @@
  * guard. */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "server/front.h"
 #include "server/settings.h"
 #include "tests/support/echo_service.h"
-
-extern char **environ;
 
 static struct echo_service echo;
 

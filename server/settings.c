@@ -188,10 +188,12 @@ static void list_clear(struct settings_list *list) {
 }
 
 static bool append(char **item, const char *text) {
-  char *grown = realloc(*item, strlen(*item) + strlen(text) + 1);
+  size_t len = strlen(*item), more = strlen(text) + 1;
+  char *grown = realloc(*item, len + more);
   if (grown == NULL)
     return false;
-  *item = strcat(grown, text);
+  memcpy(grown + len, text, more);
+  *item = grown;
   return true;
 }
 

@@ -98,8 +98,8 @@ static void test_bounds(void **state) {
   hot_free(hot);
 }
 
-/* What is found again and again stays while others come and go. Each table hashes by a seed of its own, and in
- * one of them more of the names than usual may share a shard's bytes: so many tables are asked. */
+/* What is found again and again stays while others come and go. Each table hashes by a seed of its own, and
+ * in one of them more of the names than usual may share a shard's bytes: so many tables are asked. */
 static void test_what_is_used_stays(void **state) {
   (void)state;
   enum { USED = 50, TABLES = 20 };
@@ -115,7 +115,7 @@ static void test_what_is_used_stays(void **state) {
     found += count_found(hot, 0, USED, false);
     hot_free(hot);
   }
-assert_in_range(found, TABLES * USED * 17 / 20, TABLES * USED);
+  assert_in_range(found, TABLES * USED * 17 / 20, TABLES * USED);
 }
 
 /* ---- Under a store ---- */
