@@ -1,6 +1,7 @@
 /* Calls that are turned away before a handler sees them: waited for too long, too late, or one too many. The
  * guard's part is played: the header says since when a request waited. */
 #include <grpc/grpc.h>
+#include <stdlib.h>
 
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
@@ -272,6 +273,60 @@ static void test_crowd_may_come_back(void **state) {
   stop(&g);
 }
 
+/* Streams that say nothing hold all places: once somebody wants one, those that waited long are ended. */
+static void test_who_says_nothing_is_ended(void **state) {
+  (void)state;
+  const struct rpc_server_options options = {.threads = 2, .calls_max = 16};
+  struct guarded g = start(&options);
+  struct raw_call *calls[24];
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++)
+    calls[i] = open_late(&g, BIDI, 0);
+  for (int i = 0; i < 500 && call_of(&g, UNARY, 0).code == STATUS_OK; i++)
+    runtime_sleep_ms(2); /* until all are there */
+  assert_status_code(call_of(&g, UNARY, 0), STATUS_RESOURCE_EXHAUSTED);
+  runtime_sleep_ms(2200);
+  for (int i = 0; i < 500 && call_of(&g, UNARY, 0).code != STATUS_OK; i++)
+    runtime_sleep_ms(10);
+  assert_status_ok(call_of(&g, UNARY, 0));
+  size_t ended = 0;
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++) {
+    raw_call_half_close(calls[i]);
+    ended += raw_call_finish(calls[i]).code != STATUS_OK;
+    raw_call_free(calls[i]);
+  }
+  assert_true(ended >= 8);
+  stop(&g);
+}
+
+/* Answers that nobody takes hold all memory: likewise. */
+static void test_who_does_not_take_is_ended(void **state) {
+  (void)state;
+  const struct rpc_server_options options = {.threads = 2, .calls_memory_bytes_max = 16 << 20};
+  struct guarded g = start(&options);
+  char *text = malloc(4 << 20);
+  assert_non_null(text);
+  memset(text, 'x', (4 << 20) - 1);
+  text[(4 << 20) - 1] = '\0';
+  echo_request request = runtime_request(text);
+  struct raw_call *calls[6];
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++) {
+    calls[i] = open_late(&g, UNARY, 0);
+    if (runtime_send(calls[i], &request)) /* and does not receive */
+      raw_call_half_close(calls[i]);
+  }
+  for (int i = 0; i < 500 && call_of(&g, UNARY, 0).code == STATUS_OK; i++)
+    runtime_sleep_ms(2);
+  assert_status_code(call_of(&g, UNARY, 0), STATUS_RESOURCE_EXHAUSTED);
+  runtime_sleep_ms(2200);
+  for (int i = 0; i < 500 && call_of(&g, UNARY, 0).code != STATUS_OK; i++)
+    runtime_sleep_ms(10);
+  assert_status_ok(call_of(&g, UNARY, 0));
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++)
+    raw_call_free(calls[i]);
+  free(text);
+  stop(&g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_refuses_what_waited),
@@ -283,6 +338,8 @@ int main(void) {
       cmocka_unit_test(test_turned_off),
       cmocka_unit_test(test_deadline_passed),
       cmocka_unit_test(test_crowd_may_come_back),
+      cmocka_unit_test(test_who_says_nothing_is_ended),
+      cmocka_unit_test(test_who_does_not_take_is_ended),
   };
   grpc_init();
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,8 +60,9 @@ void rpc_laggards_forget(struct rpc_call *call) {
   if (!call->was_laggard)
     return;
   /* Also if it is in no list any more: another thread that has just taken it out is done with it then. */
-  rpc_laggards_remove(call, RPC_DOES_NOT_TAKE);
-  rpc_laggards_remove(call, RPC_SAYS_NOTHING);
+  pthread_mutex_lock(&call->queue->laggards.mutex);
+  take_out(&call->queue->laggards, call);
+  pthread_mutex_unlock(&call->queue->laggards.mutex);
 }
 
 /* Those that are due, taken out of the list, each with a reference to gRPC's call. */

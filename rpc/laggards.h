@@ -5,8 +5,9 @@
  * ended, so that a few clients that do not read, or begin calls and say nothing, cannot keep everybody else
  * out.
  *
- * Two lists for each queue, first come first. Any thread; the mutex is never held during a call into gRPC
- * core. A call is in one list at most, and leaves it on its queue's thread. */
+ * Two lists for each queue, first come first. Any thread; the mutex is never held while gRPC core works:
+ * within it calls are only referenced. A call is in one list at most; it leaves it on its queue's thread, or
+ * by being ended. */
 #ifndef SKERRY_RPC_LAGGARDS_H
 #define SKERRY_RPC_LAGGARDS_H
 

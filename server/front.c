@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "server/listener/tls.h"
 
-enum { PUMPS_MAX = 16, CORES_A_PUMP = 4, LOCAL_CONNECTIONS = 64 };
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 4 };
 enum {
   DESCRIPTORS_A_CONNECTION =
       3,                      /* the client's socket and both ends of gRPC core's; or the socket and a copy */
@@ -97,9 +97,10 @@ static uint32_t connections_max(const struct settings *s, struct port *port) {
   uint64_t most = (limit - reserved) / DESCRIPTORS_A_CONNECTION;
   if ((uint64_t)s->connections_max <= most)
     return (uint32_t)s->connections_max;
-  log_event(LOG_LEVEL_WARN, "fewer connections than connections_max: raise the limit of open files",
-            LOG_INT("connections", most), LOG_INT("connections_max", s->connections_max),
-            LOG_INT("open_files", limit));
+  if (settings_have_strangers(s)) /* on a developer's machine it is of no interest */
+    log_event(LOG_LEVEL_WARN, "fewer connections than connections_max: raise the limit of open files",
+              LOG_INT("connections", most), LOG_INT("connections_max", s->connections_max),
+              LOG_INT("open_files", limit));
   return most > 0 ? (uint32_t)most : 1;
 }
 

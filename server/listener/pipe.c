@@ -509,7 +509,6 @@ void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_
     update_interest(pipe);
 }
 
-/* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
 /* Whether bytes for the client have waited since an earlier check without one of them moving. */
 static bool is_stalled(struct pipe *pipe, int64_t now_us) {
   const uint8_t *first = pipe->to_client.len > 0 ? pipe->to_client.bytes + pipe->to_client.start : NULL;
@@ -524,6 +523,7 @@ void pipe_check(struct pipe *pipe, int64_t now_us) {
     pipe_close(pipe, "it took nothing of what was there for it");
     return;
   }
+  /* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
   if (pipe->phase == PIPE_OPEN && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
     if (pipe->phase != PIPE_CLOSED)

@@ -115,7 +115,7 @@ static void test_what_is_used_stays(void **state) {
     found += count_found(hot, 0, USED, false);
     hot_free(hot);
   }
-  assert_in_range(found, TABLES * USED * 17 / 20, TABLES * USED);
+  assert_in_range(found, TABLES * USED * 9 / 10, TABLES * USED);
 }
 
 /* ---- Under a store ---- */
