@@ -11,9 +11,6 @@
 
 enum { WINDOW_FIRST = 65535 };
 
-static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-static_assert(sizeof PREFACE == GUARD_PREFACE_BYTES + 1, "the preface's length");
-
 static uint32_t smaller(size_t a, size_t b) {
   return (uint32_t)(a < b ? a : b);
 }
@@ -22,14 +19,14 @@ static uint32_t smaller(size_t a, size_t b) {
 
 static uint32_t take_preface(struct guard *guard, const uint8_t *bytes, uint32_t len,
                              struct guard_output *output) {
-  uint32_t taken = smaller(GUARD_PREFACE_BYTES - guard->header_len, len);
-  if (memcmp(bytes, PREFACE + guard->header_len, taken) != 0) {
+  uint32_t taken = smaller(HTTP2_PREFACE_BYTES - guard->header_len, len);
+  if (memcmp(bytes, HTTP2_PREFACE + guard->header_len, taken) != 0) {
     guard_state_offend(guard, GUARD_PREFACE, "not HTTP/2");
     return 0;
   }
   guard->header_len += taken;
-  if (guard->header_len == GUARD_PREFACE_BYTES) {
-    guard_output_copy(output, PREFACE, GUARD_PREFACE_BYTES);
+  if (guard->header_len == HTTP2_PREFACE_BYTES) {
+    guard_output_copy(output, HTTP2_PREFACE, HTTP2_PREFACE_BYTES);
     guard->header_len = 0;
     guard->state = STATE_FRAME;
   }

@@ -16,9 +16,9 @@
 #include "server/listener/guard_rates.h"
 #include "server/listener/guard_server.h"
 #include "server/listener/guard_streams.h"
+#include "server/listener/preface.h"
 
 enum {
-  GUARD_PREFACE_BYTES = 24,
   GUARD_HELD_BYTES_MAX = 32 * FRAME_SETTING_BYTES, /* settings of one frame; there are eight that we know */
 };
 
@@ -31,7 +31,7 @@ struct guard {
   bool had_settings;
 
   /* The frame from the client that is under way. */
-  uint8_t header[GUARD_PREFACE_BYTES]; /* or the preface */
+  uint8_t header[HTTP2_PREFACE_BYTES]; /* or the preface */
   uint32_t header_len;
   struct guard_frame frame;
   uint32_t left; /* of its payload */

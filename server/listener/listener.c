@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/listener/preface.h"
 #include "server/listener/socket.h"
 
 enum {
@@ -40,9 +41,6 @@ enum {
 };
 
 #define GRPC_ONLY ",grpc" /* at the end of an address */
-
-static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-enum { PREFACE_BYTES = sizeof PREFACE - 1 };
 
 static const char HTTP1_ANSWER[] = "HTTP/1.1 426 Upgrade Required\r\n"
                                    "Upgrade: h2c\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -211,7 +209,7 @@ static void answer_http1(struct connection *c) {
 }
 
 static void look_at(struct listener *listener, struct connection *c) {
-  char seen[PREFACE_BYTES];
+  char seen[HTTP2_PREFACE_BYTES];
   ssize_t got = recv(c->fd, seen, sizeof seen, MSG_PEEK | MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EINTR))
     return;
@@ -220,12 +218,12 @@ static void look_at(struct listener *listener, struct connection *c) {
     count(listener, 0, 0);
     return;
   }
-  if (memcmp(seen, PREFACE, (size_t)got) != 0) {
+  if (memcmp(seen, HTTP2_PREFACE, (size_t)got) != 0) {
     bool is_text = seen[0] >= 'A' && seen[0] <= 'Z';
     if (is_text)
       answer_http1(c);
     refuse_waiting(listener, c, is_text ? "it speaks HTTP/1.1" : "it does not speak HTTP/2 (TLS perhaps)");
-  } else if (got == PREFACE_BYTES) {
+  } else if (got == HTTP2_PREFACE_BYTES) {
     hand_over(listener, c);
   }
 }

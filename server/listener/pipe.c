@@ -17,9 +17,6 @@ enum {
   IGNORED_BYTES_MAX = 16 << 20,
 };
 
-static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-_Static_assert(sizeof PREFACE - 1 == PIPE_PREFACE_BYTES, "HTTP/2's preface");
-
 static const char SPEAKS_GRPC[] = "HTTP/1.1 426 Upgrade Required\r\n"
                                   "Upgrade: h2c\r\nConnection: close\r\nContent-Type: text/plain\r\n"
                                   "Content-Length: 36\r\n\r\n"
@@ -345,11 +342,11 @@ static void answer(struct pipe *pipe, const char *text) {
 }
 
 static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
-  size_t taken = PIPE_PREFACE_BYTES - pipe->preface_len;
+  size_t taken = HTTP2_PREFACE_BYTES - pipe->preface_len;
   taken = len < taken ? len : taken;
   memcpy(pipe->preface + pipe->preface_len, bytes, taken);
   pipe->preface_len += (uint8_t)taken;
-  if (memcmp(pipe->preface, PREFACE, pipe->preface_len) != 0) {
+  if (memcmp(pipe->preface, HTTP2_PREFACE, pipe->preface_len) != 0) {
     if (pipe->preface[0] >= 'A' && pipe->preface[0] <= 'Z') {
       answer(pipe, SPEAKS_GRPC);
       return;
@@ -357,9 +354,9 @@ static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, in
     pipe->thread->stats.foreign++;
     pipe_close(pipe,
                pipe->ssl != NULL ? "it does not speak HTTP/2" : "it does not speak HTTP/2 (TLS perhaps)");
-  } else if (pipe->preface_len == PIPE_PREFACE_BYTES) {
+  } else if (pipe->preface_len == HTTP2_PREFACE_BYTES) {
     open_grpc(pipe, now_us);
-    guard_client_bytes(pipe, pipe->preface, PIPE_PREFACE_BYTES, now_us);
+    guard_client_bytes(pipe, pipe->preface, HTTP2_PREFACE_BYTES, now_us);
     guard_client_bytes(pipe, bytes + taken, len - taken, now_us);
   }
 }

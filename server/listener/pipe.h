@@ -24,6 +24,7 @@
 #include <openssl/base.h>
 
 #include "server/listener/guard.h"
+#include "server/listener/preface.h"
 #include "server/listener/pump.h"
 #include "server/listener/tls.h"
 
@@ -31,7 +32,6 @@ enum {
   PIPE_READ_BYTES = 64 * 1024,
   PIPE_PLAIN_BYTES = PIPE_READ_BYTES + 32 * 1024, /* and what BoringSSL still had of a record */
   PIPE_CIPHER_BYTES = PIPE_READ_BYTES + 64 * 1024,
-  PIPE_PREFACE_BYTES = 24,
 };
 
 enum pipe_phase { PIPE_HANDSHAKE, PIPE_PREFACE, PIPE_OPEN, PIPE_FLUSH, PIPE_LINGER, PIPE_CLOSED };
@@ -79,7 +79,7 @@ struct pipe {
   struct guard *guard; /* from OPEN on, as long */
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
-  uint8_t preface[PIPE_PREFACE_BYTES];
+  uint8_t preface[HTTP2_PREFACE_BYTES];
   uint8_t preface_len;
   bool has_spoken;           /* at all */
   const uint8_t *stalled_at; /* the first byte that waited for the client at the last check; NULL: none */
