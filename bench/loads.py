@@ -30,17 +30,17 @@ def with_cpu(system, measure):
 # ---- Our generator ----
 
 
-def generator(system, mode, seconds, may_fail=False, pin=None, **options):
-    """On the core `pin`, if there is one."""
+def generator(system, mode, seconds, may_fail=False, pin=None, warm_up=0, **options):
+    """On the core `pin`, if there is one. The first `warm_up` seconds come before those that are measured."""
     command = [*(["taskset", "-c", str(pin)] if pin is not None else []), GENERATOR, mode, "--target", system.target, "--label", system.name, "--seconds", str(seconds),
-               "--warm-up", "0"]
+               "--warm-up", str(warm_up)]
     if system.authorization:
         command += ["--authorization", system.authorization]
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
 
     def measure():
-        done = run(command, seconds + 60)
+        done = run(command, seconds + warm_up + 60)
         if not done.stdout:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
         result = json.loads(done.stdout)

@@ -2,7 +2,6 @@
  * it. */
 #include <grpc/support/alloc.h>
 
-#include "base/wire.h"
 #include "rpc/runtime.h"
 
 /* ---- Where it came from ---- */
@@ -75,22 +74,12 @@ static bool is_crowded(const struct rpc_queue *queue) {
   return own > server->options.calls_max / server->options.threads && rpc_server_is_crowded(server);
 }
 
-/* google.rpc.RetryInfo {retry_delay = 1 of google.protobuf.Duration {seconds = 1, nanos = 2}}, under 2^32 ms.
- */
-static size_t put_retry_info(uint8_t out[32], uint32_t delay_ms) {
-  uint8_t duration[16], *at = duration;
-  if (delay_ms >= 1000)
-    at = wire_put_varint(wire_put_tag(at, 1, WIRE_VARINT), delay_ms / 1000);
-  if (delay_ms % 1000 != 0)
-    at = wire_put_varint(wire_put_tag(at, 2, WIRE_VARINT), (uint64_t)(delay_ms % 1000) * 1000000);
-  return (size_t)(wire_put_bytes(out, 1, str_make(duration, (size_t)(at - duration))) - out);
-}
-
 /* With a time after which the client may try again. */
 static void refuse_for_now(struct rpc_call *call, const char *text, uint32_t overload) {
-  uint8_t bytes[32];
+  uint8_t bytes[RPC_RETRY_INFO_BYTES_MAX];
   uint32_t delay_ms = rpc_shedding_retry_ms(shedding_of(call), overload);
-  const struct rpc_detail retry = {"google.rpc.RetryInfo", str_make(bytes, put_retry_info(bytes, delay_ms))};
+  const struct rpc_detail retry = {"google.rpc.RetryInfo",
+                                   str_make(bytes, rpc_retry_info_write(delay_ms, bytes))};
   rpc_call_add_details(call, STATUS_RESOURCE_EXHAUSTED, str_from_cstr(text), &retry, 1);
   rpc_call_refuse(call, STATUS_RESOURCE_EXHAUSTED, text);
 }
@@ -101,6 +90,58 @@ static void refuse_for_room(struct rpc_call *call, enum rpc_laggard from, const 
   int64_t now_us = call->started_us;
   refuse_for_now(call, text, RPC_SHEDDING_LEVEL_MAX);
   rpc_laggards_relieve(server, from, now_us);
+}
+
+/* The gate is looked at as long as overloaded calls begin, or some are turned away: the thread may be late,
+ * and those that were let in forgotten, before they begin. */
+static void keep_watching(struct rpc_server *server, struct rpc_gate *gate, int64_t now_us) {
+  int64_t until_us = now_us + RPC_SHEDDING_INTERVAL_US;
+  atomic_store_explicit(&gate->watched_until_us, until_us, memory_order_relaxed);
+  atomic_store_explicit(&server->overloaded_until_us, until_us, memory_order_relaxed);
+}
+
+/* While there is overload, and as long as it counts calls, the gate in front of gRPC core is told how they
+ * move on. */
+static void note_wait(struct rpc_call *call) {
+  struct rpc_server *server = call->server;
+  struct rpc_shedding *shedding = shedding_of(call);
+  struct rpc_gate *gate = &server->gates[call->entry->index];
+  rpc_shedding_note(shedding, call->started_us, call->waited_us);
+  bool is_overloaded = !call->entry->is_never_shed && rpc_shedding_level(shedding) > 0;
+  if (is_overloaded || rpc_gate_counts(gate))
+    rpc_gate_begun(gate, call->started_us, call->waited_us);
+  if (is_overloaded)
+    keep_watching(server, gate, call->started_us);
+}
+
+/* The sum over the queues on which the method is overloaded; 0: on none. */
+static uint32_t overloaded_per_second(const struct rpc_server *server, const struct rpc_entry *entry,
+                                      uint32_t *ret_level) {
+  uint32_t per_second = 0;
+  for (unsigned i = 0; i < server->options.threads; i++) {
+    const struct rpc_shedding *shedding = &server->queues[i].shedding[entry->index];
+    uint32_t level = rpc_shedding_level(shedding);
+    *ret_level = level > *ret_level ? level : *ret_level;
+    per_second += level > 0 ? rpc_shedding_per_second(shedding) + 1 : 0;
+  }
+  return per_second;
+}
+
+bool rpc_server_turns_away(struct rpc_server *server, str path, int64_t now_us, uint32_t *ret_retry_ms) {
+  if (now_us >= atomic_load_explicit(&server->overloaded_until_us, memory_order_relaxed))
+    return false;
+  const struct rpc_entry *entry = rpc_server_lookup(server, path);
+  if (entry->method == NULL || entry->is_never_shed)
+    return false;
+  struct rpc_gate *gate = &server->gates[entry->index];
+  if (now_us >= atomic_load_explicit(&gate->watched_until_us, memory_order_relaxed))
+    return false;
+  uint32_t level = 0, per_second = overloaded_per_second(server, entry, &level);
+  if (per_second == 0 || !rpc_gate_turns_away(gate, now_us, per_second))
+    return false;
+  keep_watching(server, gate, now_us);
+  *ret_retry_ms = rpc_shedding_spread_ms((uint32_t)(rpc_gate_refused(gate) ^ (uint64_t)now_us), level);
+  return true;
 }
 
 static bool waited_too_long(struct rpc_call *call) {
@@ -114,12 +155,11 @@ bool rpc_call_admit(struct rpc_call *call) {
   if (call->entry->method == NULL)
     return true; /* its refusal has to name the method */
   if (call->waited_us >= 0)
-    rpc_shedding_note(shedding_of(call), call->started_us, call->waited_us);
+    note_wait(call);
   if (call->deadline_us <= call->started_us) /* nobody waits for the answer */
     rpc_call_refuse(call, STATUS_DEADLINE_EXCEEDED, "The deadline passed before the call had its turn.");
   else if (waited_too_long(call))
-    refuse_for_now(call, "This server is overloaded. Try again after the time given.",
-                   rpc_shedding_level(shedding_of(call)));
+    refuse_for_now(call, RPC_OVERLOADED_TEXT, rpc_shedding_level(shedding_of(call)));
   else if (is_crowded(call->queue))
     refuse_for_room(call, RPC_SAYS_NOTHING, "This server has too many calls under way. Try again.");
   else if (memory_budget_is_spent(&call->server->calls_memory))

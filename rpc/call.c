@@ -1,7 +1,6 @@
 /* What a handler asks of its call. */
 #include <assert.h>
 
-#include "base/wire.h"
 #include "rpc/runtime.h"
 
 const struct rpc_method *rpc_call_method(const struct rpc_call *call) {
@@ -35,39 +34,15 @@ bool rpc_call_is_cancelled(const struct rpc_call *call) {
   return call->deadline_us != INT64_MAX && port->monotonic_us(port) >= call->deadline_us;
 }
 
-/* ---- Rich errors: google.rpc.Status {code = 1, message = 2, details = 3 of Any {type_url = 1, value = 2}}
- * ---- */
-
-static const str TYPE_URL_PREFIX = {"type.googleapis.com/", 20};
-
-static size_t any_size(const struct rpc_detail *detail) {
-  return wire_bytes_field_size(1, TYPE_URL_PREFIX.len + strlen(detail->type)) +
-         wire_bytes_field_size(2, detail->message.len);
-}
-
-static uint8_t *put_any(uint8_t *at, const struct rpc_detail *detail) {
-  size_t type_len = strlen(detail->type);
-  at = wire_put_bytes_head(at, 3, any_size(detail));
-  at = wire_put_bytes_head(at, 1, TYPE_URL_PREFIX.len + type_len);
-  memcpy(at, TYPE_URL_PREFIX.ptr, TYPE_URL_PREFIX.len);
-  memcpy(at + TYPE_URL_PREFIX.len, detail->type, type_len);
-  at += TYPE_URL_PREFIX.len + type_len;
-  return wire_put_bytes(at, 2, detail->message);
-}
+/* ---- Rich errors ---- */
 
 void rpc_call_add_details(struct rpc_call *call, enum status_code code, str text,
                           const struct rpc_detail *details, size_t count) {
-  size_t size = 1 + wire_varint_size((uint64_t)code) + wire_bytes_field_size(2, text.len);
-  for (size_t i = 0; i < count; i++)
-    size += wire_bytes_field_size(3, any_size(&details[i]));
+  size_t size = rpc_rich_status_size(code, text, details, count);
   uint8_t *bytes = arena_alloc(&call->arena, size);
   if (bytes == NULL)
     return;
-  uint8_t *at = wire_put_varint(wire_put_tag(bytes, 1, WIRE_VARINT), (uint64_t)code);
-  at = wire_put_bytes(at, 2, text);
-  for (size_t i = 0; i < count; i++)
-    at = put_any(at, &details[i]);
-  assert((size_t)(at - bytes) == size);
+  rpc_rich_status_write(code, text, details, count, bytes);
   rpc_metadata_add(call, &call->trailers, "grpc-status-details-bin", str_make(bytes, size));
 }
 

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "rpc/message.h"
 #include "rpc/method.h"
+#include "rpc/rich_status.h"
 
 struct rpc_call;
 
@@ -74,11 +75,7 @@ void rpc_call_finish(struct rpc_call *call, status result);
  * has to know how far it came before the error. */
 void rpc_call_finish_in_order(struct rpc_call *call, status result);
 
-/* The same with details for `grpc-status-details-bin`: each a serialised message and its full type name. */
-struct rpc_detail {
-  const char *type; /* "google.rpc.BadRequest" */
-  str message;
-};
+/* The same with details for `grpc-status-details-bin`. */
 void rpc_call_finish_with_details(struct rpc_call *call, status result, const struct rpc_detail *details,
                                   size_t count);
 

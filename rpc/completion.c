@@ -112,7 +112,7 @@ static void init_shedding(struct rpc_queue *queue) {
   crypto_random(&seed, sizeof seed); /* servers that fail over to each other refuse at different times */
   for (size_t i = 0; i <= server->entry_count; i++)
     rpc_shedding_init(&queue->shedding[i], (int64_t)server->options.shed_target_ms * 1000,
-                      seed + (uint32_t)i);
+                      i < server->gate_count ? &server->gates[i].refused : NULL, seed + (uint32_t)i);
 }
 
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {

@@ -29,6 +29,7 @@
 #include "ports/port.h"
 #include "rpc/call.h"
 #include "rpc/codec.h"
+#include "rpc/gate.h"
 #include "rpc/laggards.h"
 #include "rpc/peers.h"
 #include "rpc/server.h"
@@ -101,6 +102,9 @@ struct rpc_server {
   size_t service_count;
   struct rpc_entry **by_path; /* open addressing; a power of two */
   size_t by_path_mask;
+  struct rpc_gate *gates; /* by the index of the entry; from the start on */
+  size_t gate_count;
+  _Atomic int64_t overloaded_until_us; /* of any method: the latest watched_until_us */
   struct memory_budget calls_memory; /* arenas, requests, responses */
   _Atomic int64_t relieved_us;       /* when laggards were ended last */
   struct rpc_health *health;

@@ -78,6 +78,11 @@ bool rpc_server_adopt_guarded(struct rpc_server *server, int fd, const struct rp
  * cancelled. Once for each key; any thread, until rpc_server_free. */
 void rpc_server_forget(struct rpc_server *server, const struct rpc_connection_key *key);
 
+/* For the guard: whether to refuse a request for the method at `path` that arrives now, because there is
+ * overload and it would wait too long (rpc/gate.h); if so, it tells the client to come back after
+ * *ret_retry_ms. The call is counted either way. Any thread. */
+bool rpc_server_turns_away(struct rpc_server *server, str path, int64_t now_us, uint32_t *ret_retry_ms);
+
 /* grpc.health.v1: `service` "" is the whole server. All added services and "" are NOT_SERVING until set, and
  * after drain has begun. From rpc_server_start on; any thread. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);

@@ -35,7 +35,7 @@ static void sim_init(struct sim *sim, double cost_us, bool is_exponential) {
                       .is_exponential = is_exponential};
   sim->waits = malloc(CALLS_MAX * sizeof *sim->waits);
   assert_non_null(sim->waits);
-  rpc_shedding_init(&sim->shedding, TARGET_US, 1);
+  rpc_shedding_init(&sim->shedding, TARGET_US, NULL, 1);
 }
 
 static void sim_fini(struct sim *sim) {
@@ -285,8 +285,8 @@ static void test_very_slow_calls(void **state) {
 static void test_retry(void **state) {
   (void)state;
   struct rpc_shedding shedding, other;
-  rpc_shedding_init(&shedding, TARGET_US, 0);
-  rpc_shedding_init(&other, TARGET_US, 1);
+  rpc_shedding_init(&shedding, TARGET_US, NULL, 0);
+  rpc_shedding_init(&other, TARGET_US, NULL, 1);
   uint64_t before = 0;
   for (unsigned level = 0; level <= RPC_SHEDDING_LEVEL_MAX; level++) {
     uint64_t sum = 0;

@@ -41,6 +41,11 @@ static void close_grpc(void *argument, const struct rpc_connection_key *key) {
   rpc_server_forget(front->rpc, key);
 }
 
+static bool turns_away(void *argument, str path, int64_t now_us, uint32_t *ret_retry_ms) {
+  struct front *front = argument;
+  return rpc_server_turns_away(front->rpc, path, now_us, ret_retry_ms);
+}
+
 static void ended(void *argument, void *ticket) {
   struct front *front = argument;
   listener_ended(front->listener, ticket);
@@ -73,7 +78,9 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
       .guard = {.streams_max = (uint32_t)s->streams_per_connection_max,
                 /* gRPC core has the same limit, and past it ends the connection without a word. */
                 .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
-                .patience_us = s->handshake_timeout_ms * 1000},
+                .patience_us = s->handshake_timeout_ms * 1000,
+                .turns_away = turns_away,
+                .argument = front},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
       .reader_timeout_ms = (uint32_t)s->reader_timeout_ms,
       .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */

@@ -88,7 +88,7 @@ static const struct setting table[] = {
     {"send_queue_max", BYTES, AT(send_queue_bytes_max), "1M", 64 * KIB, 64 * MIB, NULL,
      "responses of one stream that wait for a slow reader"},
     {"calls_max", NUMBER, AT(calls_max), "20000", 16, 1000000, NULL, "calls at once on this server"},
-    {"shed_target", DURATION, AT(shed_target_ms), "10ms", 0, SECOND, NULL,
+    {"shed_target", DURATION, AT(shed_target_ms), "5ms", 0, SECOND, NULL,
      "while all calls of a method wait for longer than this, those that waited twice as long are refused and "
      "may come "
      "back later; 0: never"},

@@ -4,12 +4,18 @@
  * It does no I/O: bytes come in, and what is to be written comes out as ranges, most of them ranges of what
  * came in. It changes three things on the way to the server: a request's header block is sent on in frames of
  * its own without padding and priority, RPC_CONNECTION_HEADER is appended to it, and nothing after an offence
- * is sent on. To the client everything goes unchanged.
+ * is sent on. To the client everything goes unchanged, with answers of the guard's own between
+ * (Overload).
  *
  * Header blocks are gathered whole (at most GUARD_BLOCK_BYTES_MAX), decoded by nghttp2's inflater, judged,
  * and only then sent on. HPACK has a memory: withholding one block would make later requests decode as
  * something else. So an offence always ends the connection, with a GOAWAY where the way to the client stands
  * between two frames.
+ *
+ * Overload. Requests that the server would refuse (`turns_away`) are answered here, which costs a small part
+ * of what it costs gRPC core. It still has to see their header blocks, for its table; it gets them as blocks
+ * of a stream that no client can open, GUARD_SIDE_STREAM, which it decodes and drops. DATA that follows on
+ * such a stream is of a stream unknown to it: it counts it against the connection's window and drops it.
  *
  * Rates. What costs the server more than the client (resets, pings, settings, ...) may come in bursts that
  * honest clients send, then at a rate; and each HEADERS and DATA frame of the server's allows some more,
@@ -25,6 +31,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/str.h"
 #include "rpc/connection.h"
 
 enum {
@@ -35,6 +42,8 @@ enum {
   GUARD_ID_HEADER_COUNTED = GUARD_ID_HEADER_BYTES - 3 + 32,
   GUARD_OUTPUT_RANGES = 64,
   GUARD_OUTPUT_COPIED = 48 * 1024,
+  GUARD_OUTPUT_ANSWERS = 16 * 1024,
+  GUARD_SIDE_STREAM = 2,
 };
 
 /* Why a connection was ended. */
@@ -68,6 +77,10 @@ struct guard_options {
    * less than what gRPC core allows: past its own limit it closes the connection without a word. */
   uint32_t metadata_bytes_max;
   int64_t patience_us; /* for GUARD_SLOW */
+  /* Whether to refuse a request for this path, that arrives now, for so many milliseconds; asked once for
+   * each request. NULL: none is refused. */
+  bool (*turns_away)(void *argument, str path, int64_t now_us, uint32_t *ret_retry_ms);
+  void *argument;
 };
 
 struct guard;
@@ -85,6 +98,11 @@ struct guard_output {
   size_t bytes; /* of all ranges */
   size_t copied_len;
   uint8_t copied[GUARD_OUTPUT_COPIED];
+  /* For the client, to be written before anything that the server sends later. Only if the caller says before
+   * the call that the client takes bytes at once: one that reads nothing must not make us keep answers. */
+  bool takes_answers;
+  size_t answers_len;
+  uint8_t answers[GUARD_OUTPUT_ANSWERS];
 };
 
 /* Takes bytes from the client and says what goes to the server; returns how many were taken: all, unless

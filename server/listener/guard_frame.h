@@ -19,7 +19,13 @@ enum guard_frame_type {
 
 enum { FLAG_ACK = 1, FLAG_END_STREAM = 1, FLAG_END_HEADERS = 4, FLAG_PADDED = 8, FLAG_PRIORITY = 32 };
 
-enum { FRAME_HEADER_BYTES = 9, FRAME_PRIORITY_BYTES = 5, FRAME_SETTING_BYTES = 6, FRAME_GOAWAY_BYTES = 8 };
+enum {
+  FRAME_HEADER_BYTES = 9,
+  FRAME_PRIORITY_BYTES = 5,
+  FRAME_SETTING_BYTES = 6,
+  FRAME_RST_STREAM_BYTES = 4,
+  FRAME_GOAWAY_BYTES = 8
+};
 
 struct guard_frame {
   uint32_t length, stream_id;

@@ -2,9 +2,16 @@
 
 #include "server/listener/guard_headers.h"
 #include "server/listener/guard_output.h"
+#include "server/listener/guard_refusal.h"
 
 enum { STREAMS_BEFORE_ACK = 100 /* more than streams_max, until the client has seen that number */ };
-enum { SETTING_ENABLE_PUSH = 2, SETTING_INITIAL_WINDOW_SIZE = 4, SETTING_MAX_FRAME_SIZE = 5 };
+enum { HEADER_TABLE_BYTES = 4096 /* that a client's table has if it says nothing */ };
+enum {
+  SETTING_HEADER_TABLE_SIZE = 1,
+  SETTING_ENABLE_PUSH = 2,
+  SETTING_INITIAL_WINDOW_SIZE = 4,
+  SETTING_MAX_FRAME_SIZE = 5
+};
 
 /* ---- Header blocks ---- */
 
@@ -14,17 +21,45 @@ static str id_header(struct guard *guard, int64_t now_us) {
   return str_make(guard->id_header, sizeof guard->id_header);
 }
 
-static void open_stream(struct guard *guard, int64_t now_us) {
+/* Whether a stream may be opened, as far as the rules of the connection go. */
+static void admit_stream(struct guard *guard, int64_t now_us) {
   uint64_t most =
       (uint64_t)guard->options.streams_max + (guard->settings_acknowledged ? 0 : STREAMS_BEFORE_ACK);
   if (guard->streams.count >= most)
     guard_state_offend(guard, GUARD_STREAMS, "more streams at once than SETTINGS_MAX_CONCURRENT_STREAMS");
   else if (!guard_rates_has(&guard->rates, GUARD_RATE_RESETS, now_us))
     guard_state_offend(guard, GUARD_RESETS, "too many streams that ended in RST_STREAM");
-  else if (!guard_streams_open_one(&guard->streams, guard->block.stream_id))
-    guard_state_offend(guard, GUARD_NO_MEMORY, "out of memory");
   else
     guard->stream_last = guard->block.stream_id;
+}
+
+static void open_stream(struct guard *guard) {
+  if (!guard_streams_open_one(&guard->streams, guard->block.stream_id))
+    guard_state_offend(guard, GUARD_NO_MEMORY, "out of memory");
+  else if ((guard->block.flags & FLAG_END_STREAM) != 0)
+    guard_streams_end(&guard->streams, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
+}
+
+/* An answer has to stand between two frames of the server's, and none comes before its SETTINGS. */
+static bool can_answer(const struct guard *guard) {
+  return guard->server.began && !guard->has_small_table && guard_server_is_between_frames(&guard->server);
+}
+
+/* The request is answered here if it is to be refused; gRPC core then gets its block beside all streams. */
+static bool turn_away(struct guard *guard, const struct guard_path *path, int64_t now_us,
+                      struct guard_output *output) {
+  const struct guard_options *options = &guard->options;
+  uint8_t *answer = options->turns_away != NULL && can_answer(guard) ? guard_output_answer(output) : NULL;
+  uint32_t retry_ms;
+  if (answer == NULL ||
+      !options->turns_away(options->argument, str_make(path->bytes, path->len), now_us, &retry_ms))
+    return false;
+  bool has_ended = (guard->block.flags & FLAG_END_STREAM) != 0;
+  output->answers_len += guard_refusal_write(guard->block.stream_id, has_ended, retry_ms, answer);
+  guard_rates_earn(&guard->rates);
+  guard->block.stream_id = GUARD_SIDE_STREAM;
+  guard->block.flags |= FLAG_END_STREAM;
+  return true;
 }
 
 static void take_trailer(struct guard *guard, int64_t now_us) {
@@ -36,25 +71,31 @@ static void take_trailer(struct guard *guard, int64_t now_us) {
                       now_us); /* the server has ended it, and the client does not know yet */
   else if ((stream->ended & GUARD_ENDED_BY_CLIENT) != 0)
     guard_state_offend(guard, GUARD_STREAM, "headers after the client had ended the stream");
+  else
+    guard_streams_end(&guard->streams, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
 }
 
 /* A block is whole, and is at `bytes`. */
 static void end_block(struct guard *guard, int64_t now_us, const uint8_t *bytes, uint32_t len,
                       struct guard_output *output) {
   bool is_request = guard->block.stream_id > guard->stream_last;
+  struct guard_path path;
   guard_state_judge(guard, guard_headers_judge(guard->inflater, is_request ? GUARD_REQUEST : GUARD_TRAILER,
-                                               bytes, len, guard->options.metadata_bytes_max));
+                                               bytes, len, guard->options.metadata_bytes_max, &path));
   if (guard_state_is_over(guard))
     return;
   if (is_request)
-    open_stream(guard, now_us);
+    admit_stream(guard, now_us);
   else
     take_trailer(guard, now_us);
   if (guard_state_is_over(guard))
     return;
-  if ((guard->block.flags & FLAG_END_STREAM) != 0)
-    guard_streams_end(&guard->streams, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
-  guard_block_write(&guard->block, bytes, len, is_request ? id_header(guard, now_us) : STR(""), output);
+  bool goes_on = is_request && !turn_away(guard, &path, now_us, output);
+  if (goes_on)
+    open_stream(guard);
+  if (guard_state_is_over(guard))
+    return;
+  guard_block_write(&guard->block, bytes, len, goes_on ? id_header(guard, now_us) : STR(""), output);
   guard_block_end(&guard->block);
 }
 
@@ -187,7 +228,7 @@ static void begin_of_type(struct guard *guard, int64_t now_us, struct guard_outp
   case FRAME_RST_STREAM:
     guard_state_spend(guard, GUARD_RATE_RESETS, now_us);
     if (!guard_state_is_over(guard))
-      begin_held(guard, 4, false);
+      begin_held(guard, FRAME_RST_STREAM_BYTES, false);
     break;
   case FRAME_SETTINGS:
     begin_settings(guard, now_us);
@@ -239,6 +280,8 @@ static void end_settings(struct guard *guard, const uint8_t *payload) {
   }
   for (uint32_t at = 0; at < guard->frame.length; at += FRAME_SETTING_BYTES) {
     uint32_t id = (uint32_t)payload[at] << 8 | payload[at + 1], value = guard_frame_u32(payload + at + 2);
+    if (id == SETTING_HEADER_TABLE_SIZE && value < HEADER_TABLE_BYTES)
+      guard->has_small_table = true;
     if ((id == SETTING_ENABLE_PUSH && value > 1) ||
         (id == SETTING_INITIAL_WINDOW_SIZE && value > INT32_MAX) ||
         (id == SETTING_MAX_FRAME_SIZE && (value < 16384 || value > 16777215)))

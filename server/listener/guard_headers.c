@@ -1,6 +1,7 @@
 #include "server/listener/guard_headers.h"
 
 #include <assert.h>
+#include <string.h>
 
 static_assert(sizeof RPC_CONNECTION_HEADER == sizeof "transfer-encoding",
               "judge_name looks at the length first");
@@ -17,7 +18,13 @@ struct judgement {
   unsigned pseudo; /* seen so far */
   bool has_regular;
   uint32_t bytes;
+  struct guard_path *path;
 };
+
+static void keep_path(struct guard_path *path, str value) {
+  path->len = value.len <= GUARD_PATH_BYTES_MAX ? (uint32_t)value.len : 0;
+  memcpy(path->bytes, value.ptr, path->len);
+}
 
 /* Why a field must not be there, or NULL. */
 static const char *judge_pseudo(struct judgement *j, str name, str value) {
@@ -36,6 +43,7 @@ static const char *judge_pseudo(struct judgement *j, str name, str value) {
     wrong = value.len > 0 && value.ptr[0] == '/' && nghttp2_check_path((const uint8_t *)value.ptr, value.len)
                 ? NULL
                 : "a path that does not begin with / or holds other than visible characters";
+    keep_path(j->path, value);
   } else if (str_eq(name, STR(":authority"))) {
     which = PSEUDO_AUTHORITY;
     wrong = nghttp2_check_authority((const uint8_t *)value.ptr, value.len) ? NULL : "a malformed :authority";
@@ -166,8 +174,9 @@ static unsigned count_size_updates(const uint8_t *block, size_t len) {
 }
 
 struct guard_verdict guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_headers kind,
-                                         const uint8_t *block, size_t len, uint32_t bytes_max) {
-  struct judgement j = {.kind = kind};
+                                         const uint8_t *block, size_t len, uint32_t bytes_max,
+                                         struct guard_path *ret_path) {
+  struct judgement j = {.kind = kind, .path = ret_path};
   int flags = 0;
   if (count_size_updates(block, len) > SIZE_UPDATES_MAX)
     return (struct guard_verdict){GUARD_HEADER_CODE,

@@ -16,9 +16,17 @@
 
 enum guard_headers { GUARD_REQUEST, GUARD_TRAILER };
 
+/* The :path of a request, if it is short enough to be that of a method; otherwise empty. */
+enum { GUARD_PATH_BYTES_MAX = 160 };
+struct guard_path {
+  uint32_t len;
+  char bytes[GUARD_PATH_BYTES_MAX];
+};
+
 /* `inflater` is the connection's and moves on by this block. GUARD_NO_OFFENCE, GUARD_HEADER_SIZE,
- * GUARD_HEADER_CODE, GUARD_HEADER or GUARD_NO_MEMORY. */
+ * GUARD_HEADER_CODE, GUARD_HEADER or GUARD_NO_MEMORY. *ret_path: of a request without offence. */
 struct guard_verdict guard_headers_judge(nghttp2_hd_inflater *inflater, enum guard_headers kind,
-                                         const uint8_t *block, size_t len, uint32_t bytes_max);
+                                         const uint8_t *block, size_t len, uint32_t bytes_max,
+                                         struct guard_path *ret_path);
 
 #endif

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "server/listener/guard_refusal.h"
+
 enum {
   STEP_BYTES_MAX = GUARD_BLOCK_BYTES_MAX + 512, /* that one step copies at most */
   STEP_RANGES_MAX = 4,
@@ -11,11 +13,15 @@ enum {
 
 void guard_output_clear(struct guard_output *output) {
   output->count = 0;
-  output->bytes = output->copied_len = 0;
+  output->bytes = output->copied_len = output->answers_len = 0;
+}
+
+static bool has_room_for_answer(const struct guard_output *output) {
+  return output->answers_len + GUARD_REFUSAL_BYTES_MAX <= GUARD_OUTPUT_ANSWERS;
 }
 
 bool guard_output_has_room(const struct guard_output *output) {
-  return output->count + STEP_RANGES_MAX <= GUARD_OUTPUT_RANGES &&
+  return has_room_for_answer(output) && output->count + STEP_RANGES_MAX <= GUARD_OUTPUT_RANGES &&
          output->copied_len + STEP_BYTES_MAX <= GUARD_OUTPUT_COPIED;
 }
 
@@ -46,6 +52,11 @@ void guard_output_pass(struct guard_output *output, const uint8_t *bytes, size_t
   }
   output->bytes += len;
   add_range(output, bytes, len);
+}
+
+uint8_t *guard_output_answer(struct guard_output *output) {
+  assert(has_room_for_answer(output));
+  return output->takes_answers ? output->answers + output->answers_len : NULL;
 }
 
 void guard_output_frame(struct guard_output *output, struct guard_frame frame) {

@@ -49,6 +49,7 @@ struct guard {
   uint32_t pings_owed, settings_owed; /* acknowledgements */
   int64_t settings_since_us;          /* of the first one owed */
   bool settings_acknowledged;
+  bool has_small_table; /* the client wants less of HPACK's table: the server's next block has to say so */
 
   uint8_t id_header[GUARD_ID_HEADER_BYTES];
 };

@@ -299,8 +299,11 @@ static void write_grpc(struct pipe *pipe, struct guard_output *output) {
 static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   struct guard_output *output = &pipe->thread->output;
   while (len > 0 && pipe->phase == PIPE_OPEN) {
+    output->takes_answers = pipe->to_client.len == 0;
     size_t taken = guard_from_client(pipe->guard, now_us, bytes, len, output);
     write_grpc(pipe, output);
+    if (output->answers_len > 0 && pipe->phase == PIPE_OPEN)
+      write_client(pipe, output->answers, output->answers_len);
     if (pipe->phase == PIPE_OPEN && guard_offence(pipe->guard) != GUARD_NO_OFFENCE) {
       offended(pipe);
       return;
