@@ -25,10 +25,13 @@ static size_t take_connection_header(grpc_metadata_array *all, grpc_slice *ret) 
   return found;
 }
 
-static void find_peer_by_descriptor(struct rpc_call *call) {
+/* Of a connection that was handed over without a guard. */
+static bool find_peer_by_descriptor(struct rpc_call *call) {
+  const struct rpc_peer *unknown = rpc_peers_find(call->server->peers, NULL);
   char *name = grpc_call_get_peer(call->grpc);
   call->peer = rpc_peers_find(call->server->peers, name);
   gpr_free(name);
+  return call->peer != unknown;
 }
 
 /* False: the call was refused. Its peer is "unknown" then. */
@@ -36,8 +39,10 @@ static bool find_peer(struct rpc_call *call) {
   grpc_slice value;
   size_t found = take_connection_header(&call->metadata, &value);
   if (found == 0) {
-    find_peer_by_descriptor(call);
-    return true;
+    if (find_peer_by_descriptor(call))
+      return true;
+    rpc_call_refuse(call, STATUS_UNAVAILABLE, "This server does not know the connection of the call.");
+    return false;
   }
   struct rpc_connection_id id;
   bool is_valid =

@@ -169,6 +169,15 @@ static status call_with(struct guarded *g, const struct raw_header *headers, siz
   return result;
 }
 
+static void expect_refused(struct guarded *g, const struct raw_header *headers, size_t count,
+                           enum status_code code, const char *text) {
+  size_t before = g->seen.calls;
+  status result = call_with(g, headers, count);
+  assert_status_code(result, code);
+  assert_string_equal(result.message, text);
+  assert_int_equal(g->seen.calls, before); /* no handler saw it */
+}
+
 static void test_peer_by_header(void **state) {
   (void)state;
   struct guarded g;
@@ -176,10 +185,10 @@ static void test_peer_by_header(void **state) {
   guarded_start(&g, &key);
   struct value value = value_of(&key, runtime_now_us());
   const struct raw_header headers[] = {{"x-one", STR("1")}, {"x-two", STR("2")}, header_of(&value)};
-  assert_status_ok(call_with(&g, headers, 2));
-  assert_string_equal(g.seen.peer.address, "unknown"); /* a descriptor alone is nobody's name */
-  assert_false(g.seen.peer.has_certificate);
-  size_t without = g.seen.headers;
+  /* A descriptor alone is nobody's name. */
+  expect_refused(&g, headers, 2, STATUS_UNAVAILABLE, "This server does not know the connection of the call.");
+  assert_status_ok(call_with(&g, headers + 2, 1));
+  size_t without = g.seen.headers + 2; /* the other two */
   assert_status_ok(call_with(&g, headers, 3));
   assert_string_equal(g.seen.peer.address, PHONE.address);
   assert_true(g.seen.peer.has_certificate);
@@ -195,15 +204,6 @@ static void test_peer_by_header(void **state) {
   assert_int_equal(g.seen.headers, without);
   assert_int_equal(g.seen.reserved, 0);
   guarded_stop(&g);
-}
-
-static void expect_refused(struct guarded *g, const struct raw_header *headers, size_t count,
-                           enum status_code code, const char *text) {
-  size_t before = g->seen.calls;
-  status result = call_with(g, headers, count);
-  assert_status_code(result, code);
-  assert_string_equal(result.message, text);
-  assert_int_equal(g->seen.calls, before); /* no handler saw it */
 }
 
 #define CLOSED "The connection of this call is closed."

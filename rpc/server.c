@@ -463,11 +463,12 @@ void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret) {
   ret->connections_open = rpc_peers_count(server->peers);
   ret->connections_total = rpc_peers_total(server->peers);
   ret->calls_active = calls_active(server);
-  ret->shed = 0;
+  ret->turned_away = 0;
   ret->is_shedding = false;
   int64_t now_us = server->options.port->monotonic_us(server->options.port);
   for (size_t i = 0; i < server->gate_count; i++)
-    ret->shed += rpc_gate_refused(&server->gates[i]);
+    ret->turned_away += rpc_gate_refused(&server->gates[i]);
+  ret->shed = ret->turned_away;
   for (unsigned q = 0; q < server->options.threads && server->queues != NULL; q++)
     for (size_t i = 0; i < server->entry_count && server->queues[q].shedding != NULL; i++) {
       const struct rpc_shedding *shedding = &server->queues[q].shedding[i];

@@ -108,8 +108,9 @@ struct rpc_method_stats {
 
 struct rpc_server_stats {
   uint64_t connections_open, connections_total, calls_active;
-  uint64_t shed;    /* calls refused because they had waited for too long */
-  bool is_shedding; /* now */
+  uint64_t shed;        /* calls refused because they had waited for too long, or would have */
+  uint64_t turned_away; /* of these, before gRPC core saw them */
+  bool is_shedding;     /* now */
 };
 
 void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret);

@@ -67,8 +67,8 @@ static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf 
   if (front->n_offences > 0)
     buf_append_byte(out, '\n');
   if (front->calls_shed > 0)
-    buf_printf(out, "load      %lld calls refused because they had waited too long%s\n",
-               (long long)front->calls_shed, front->overloaded ? "; OVERLOADED NOW" : "");
+    buf_printf(out, "load      %lld calls refused for overload, %lld of them as they came%s\n",
+               (long long)front->calls_shed, (long long)front->calls_turned_away, front->overloaded ? "; OVERLOADED NOW" : "");
 }
 
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {

@@ -69,6 +69,7 @@ Skerry__Admin__V1__FrontStatus *admin_front_status(const struct admin *admin, st
   struct rpc_server_stats calls;
   rpc_server_stats(admin->server, &calls);
   ret->calls_shed = (int64_t)calls.shed;
+  ret->calls_turned_away = (int64_t)calls.turned_away;
   ret->overloaded = calls.is_shedding;
   fill_offences(&stats.pumps, arena, ret);
   struct tls *tls = front_tls(admin->front);
