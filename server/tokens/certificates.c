@@ -37,6 +37,10 @@ static bool keep(struct arena *arena, str text, str *ret) {
 /* The name may have spaces: what follows the last one says what it is for. */
 status certificate_rule_parse(str text, struct arena *arena, struct certificate_rule *ret) {
   struct certificate_rule rule = {0};
+  while (text.len > 0 && text.ptr[0] == ' ')
+    text = str_from(text, 1);
+  while (text.len > 0 && text.ptr[text.len - 1] == ' ')
+    text.len--;
   size_t end = text.len;
   while (end > 0 && text.ptr[end - 1] != ' ')
     end--;
