@@ -409,6 +409,7 @@ static void service_accounts_come_in(void **state) {
 static void revocation_acts_at_once(void **state) {
   (void)state;
   open_tokens(false);
+  wait_for_keys(); /* they make a generation too */
   struct account_key *key = create_key(0);
   str token = account_token(key, key->email, key->email, 3600, OUR_AUDIENCE);
   struct identity *identity;
@@ -599,12 +600,10 @@ static double seconds(void) {
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static double time_verify(str header, unsigned times, bool cold) {
+static double time_verify(str header, unsigned times) {
   double begin = seconds();
   for (unsigned i = 0; i < times; i++) {
     struct identity *identity;
-    if (cold)
-      assert_status_code(tokens_revoke_key(t.tokens, STR("none")), STATUS_NOT_FOUND);
     assert_status_ok(tokens_verify(t.tokens, header, now_us(), &identity));
     identity_unref(identity);
   }
@@ -620,7 +619,7 @@ static void bench(void **state) {
   filler[sizeof filler - 1] = '\0';
   str claims = claims_of(FIREBASE, "shop", "alice", token_printf(",\"picture\":\"%s\"", filler).ptr);
   str token = sign(RS256, claims), header = token_printf("Bearer %s", token.ptr);
-  printf("token of %zu bytes, cached: %.2f us\n", token.len, time_verify(header, 1000000, false));
+  printf("token of %zu bytes, cached: %.2f us\n", token.len, time_verify(header, 1000000));
   for (unsigned algorithm = 0; algorithm < 3; algorithm++) {
     static const char *const headers[] = {RS256, "{\"alg\":\"ES256\",\"kid\":\"e\"}",
                                           "{\"alg\":\"EdDSA\",\"kid\":\"d\"}"};
