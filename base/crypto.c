@@ -6,6 +6,7 @@
 #include <openssl/mem.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <openssl/siphash.h>
 
 static_assert(CRYPTO_SHA256_BYTES == SHA256_DIGEST_LENGTH, "the header's size of a SHA-256 digest");
 static_assert(CRYPTO_MD5_BYTES == MD5_DIGEST_LENGTH, "the header's size of an MD5 digest");
@@ -32,6 +33,10 @@ void crypto_hmac_sha256(str key, str bytes, uint8_t out[CRYPTO_SHA256_BYTES]) {
 
 void crypto_md5(str bytes, uint8_t out[CRYPTO_MD5_BYTES]) {
   MD5(bytes_of(bytes), bytes.len, out);
+}
+
+uint64_t crypto_siphash(const uint64_t key[2], str bytes) {
+  return SIPHASH_24(key, bytes_of(bytes), bytes.len);
 }
 
 bool crypto_equal(str a, str b) {

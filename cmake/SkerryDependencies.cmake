@@ -22,6 +22,7 @@ skerry_dependency(nghttp2 LIBRARIES nghttp2)
 skerry_dependency(inih LIBRARIES inih)
 skerry_dependency(jansson LIBRARIES jansson)
 skerry_dependency(zlib LIBRARIES z)
+skerry_dependency(curl LIBRARIES curl) # for skerry-net only: it loads OpenSSL
 skerry_dependency(cmocka LIBRARIES cmocka)
 
 # BoringSSL is Debian's android package. Its libraries have the same names as OpenSSL's, so they are

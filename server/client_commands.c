@@ -71,6 +71,18 @@ static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf 
                (long long)front->calls_shed, (long long)front->calls_turned_away, front->overloaded ? "; OVERLOADED NOW" : "");
 }
 
+static void print_issuer(const Skerry__Admin__V1__IssuerStatus *issuer, struct buf *out) {
+  buf_printf(out, "issuer    %s: %lld keys", issuer->url, (long long)issuer->keys);
+  if (issuer->fetch_time != NULL) {
+    buf_append_str(out, STR(", fetched "));
+    print_time(out, issuer->fetch_time->seconds * 1000000);
+  }
+  buf_append_byte(out, '\n');
+  if (issuer->failures > 0)
+    buf_printf(out, "%s   fetching them failed %lld times: %s\n", issuer->keys == 0 ? "PROBLEM" : "       ",
+               (long long)issuer->failures, issuer->problem);
+}
+
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   struct buf out = {0};
   buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
@@ -111,6 +123,8 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   }
   if (s->front != NULL)
     print_front(s->front, &out);
+  for (size_t i = 0; i < s->n_issuers; i++)
+    print_issuer(s->issuers[i], &out);
   if (s->n_methods > 0)
     buf_printf(&out, "\n%-58s %10s %8s %8s %8s\n", "method", "ok", "failed", "p50 us", "p99 us");
   for (size_t i = 0; i < s->n_methods; i++)

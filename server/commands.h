@@ -9,6 +9,7 @@ int command_status(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_index(int argc, char **argv);
+int command_key(int argc, char **argv);
 int command_cert(int argc, char **argv);
 int command_verify(int argc, char **argv);
 

@@ -28,6 +28,7 @@ static const struct command {
      "print the documents or collections below a name"},
     {"index", command_index, "apply FILE | list [--json] | suggest",
      "the index definitions of a running server"},
+    {"key", command_key, "create NAME | list | revoke ID", "keys of service accounts, for server SDKs"},
     {"cert", command_cert, "new DIR [--name NAME ...] | show FILE",
      "make certificates for TLS, or look at one"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},

@@ -1,6 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> services -> runtimes (public, admin) -> listeners -> serving
+ *   settings -> store -> indexes -> who may call -> services -> runtimes (public, admin) -> listeners ->
+ * serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
@@ -24,6 +25,7 @@
 #include "server/index_file.h"
 #include "server/listener/listener.h"
 #include "server/settings.h"
+#include "server/sign_in.h"
 #include "storage/index/build.h"
 #include "storage/rocksdb/store.h"
 
@@ -43,6 +45,7 @@ struct server {
   struct index_set *indexes;
   struct index_worker *index_worker;
   struct index_advisor *advisor;
+  struct sign_in *sign_in;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct front *front;
@@ -197,6 +200,7 @@ static status start_services(struct server *server) {
       .port = server->port, .threads = 1, .polled_by_another = true, .reflection = true};
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
   server->admin.store = server->store;
+  server->admin.tokens = sign_in_tokens(server->sign_in);
   server->admin.indexes = server->indexes;
   server->admin.index_worker = server->index_worker;
   server->admin.advisor = server->advisor;
@@ -247,6 +251,7 @@ static status start(struct server *server, int argc, char **argv) {
   server->memory_limit_bytes = memory_limit(server);
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
+  STATUS_TRY(sign_in_open(&server->settings, server->port, &server->sign_in));
   STATUS_TRY(start_services(server));
   return start_listening(server);
 }
@@ -386,6 +391,7 @@ static void stop(struct server *server) {
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
+  sign_in_close(server->sign_in);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);
   index_set_close(server->indexes);

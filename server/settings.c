@@ -10,7 +10,7 @@
 /* Where a value came from; a higher rank wins. */
 enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
 
-enum setting_type { SWITCH, TEXT, LIST, FILES, NUMBER, BYTES, DURATION, CHOICE };
+enum setting_type { SWITCH, TEXT, LIST, FILES, PHRASES, NUMBER, BYTES, DURATION, CHOICE };
 
 struct setting {
   const char *name; /* as in the file; flags have - for _ */
@@ -43,6 +43,17 @@ static const struct setting table[] = {
      "PEM file of the authorities whose client certificates are taken"},
     {"tls_client_certificates", CHOICE, AT(tls_client_certificates), "none", 0, 0, "none|optional|required",
      "whether clients are asked for a certificate"},
+    {"certificate", PHRASES, AT(certificate), "", 0, 0, NULL,
+     "who a client's certificate is: NAME role=viewer|editor|owner, or NAME uid=UID (for rules); NAME is its "
+     "name, sha256:HEX, or * for all. As often as there are some; the first that fits counts"},
+    {"issuer", PHRASES, AT(issuer), "", 0, 0, NULL,
+     "whose sign-in tokens are taken: https://securetoken.google.com/PROJECT (Firebase Authentication), or "
+     "an "
+     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL]. As often as there are issuers"},
+    {"issuer_ca", TEXT, AT(issuer_ca), "", 0, 0, NULL,
+     "PEM file of authorities that are trusted for issuers, beside the system's"},
+    {"net_user", TEXT, AT(net_user), "", 0, 0, NULL,
+     "whom skerry-net, which fetches issuers' keys, becomes if the server runs as root"},
     {"plaintext", SWITCH, AT(plaintext), "false", 0, 0, NULL,
      "serve without TLS, for a proxy in front that has it; the HTTP/2 guard stays"},
     {"data", TEXT, AT(data), "./data", 0, 0, NULL, "directory of the store; made if it is missing"},
@@ -202,8 +213,12 @@ static status list_add(const struct setting *setting, struct settings_list *list
   if (list->rank != rank)
     list_clear(list);
   list->rank = rank;
-  unsigned most = setting->offset == AT(projects) ? SETTINGS_PROJECTS_MAX : SETTINGS_LISTEN_MAX;
-  const char *separators = setting->type == FILES ? "," : ", \t"; /* names of files may have spaces */
+  unsigned most = setting->offset == AT(projects) || setting->offset == AT(certificate)
+                      ? SETTINGS_PROJECTS_MAX
+                      : SETTINGS_LISTEN_MAX;
+  const char *separators = setting->type == PHRASES ? ";"
+                           : setting->type == FILES ? "," /* names of files may have spaces */
+                                                    : ", \t";
   while (*text != '\0') {
     text += strspn(text, separators);
     size_t size = strcspn(text, separators);
@@ -246,6 +261,7 @@ static status setting_assign(struct settings *s, const struct setting *setting, 
   }
   case LIST:
   case FILES:
+  case PHRASES:
     if (*text == '\0' && rank == RANK_DEFAULT)
       return status_ok();
     return list_add(setting, member(s, setting), text, rank);
@@ -401,6 +417,10 @@ void settings_fini(struct settings *s) {
   list_clear(&s->projects);
   list_clear(&s->tls_cert);
   list_clear(&s->tls_key);
+  list_clear(&s->issuer);
+  list_clear(&s->certificate);
+  free(s->issuer_ca);
+  free(s->net_user);
   free(s->tls_client_ca);
   free(s->data);
   free(s->indexes);

@@ -17,9 +17,14 @@
 #include "server/access/access.h"
 #include "storage/rocksdb/store.h"
 
-enum { SETTINGS_LISTEN_MAX = 16, SETTINGS_PROJECTS_MAX = 64, SETTINGS_TEXT_MAX = 4096 };
+enum {
+  SETTINGS_LISTEN_MAX = 16,   /* and certificates, issuers */
+  SETTINGS_PROJECTS_MAX = 64, /* and rules for certificates of clients */
+  SETTINGS_TEXT_MAX = 4096
+};
 
-/* A list of words, comma-separated in one value, or given several times. */
+/* A list of words, comma-separated in one value, or given several times; where items have words of their own,
+ * they are separated by semicolons. */
 struct settings_list {
   char *items[SETTINGS_LISTEN_MAX > SETTINGS_PROJECTS_MAX ? SETTINGS_LISTEN_MAX : SETTINGS_PROJECTS_MAX];
   unsigned count;
@@ -30,8 +35,11 @@ struct settings {
   bool dev, lan, accept_open_access;
   bool plaintext;
   struct settings_list listen, projects, tls_cert, tls_key;
-  char *tls_client_ca;             /* a file's path; "": none */
-  int64_t tls_client_certificates; /* enum tls_client_certificates (server/listener/tls.h) */
+  struct settings_list issuer, certificate; /* server/tokens: issuer_setting.h, certificates.h */
+  char *tls_client_ca;                      /* a file's path; "": none */
+  int64_t tls_client_certificates;          /* enum tls_client_certificates (server/listener/tls.h) */
+  char *issuer_ca;                          /* a file's path; "": none */
+  char *net_user;                           /* "": nobody else */
   char *data;
   char *indexes;              /* a file's path; "": none */
   int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */

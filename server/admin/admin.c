@@ -5,6 +5,7 @@
 #include "base/wire.h"
 #include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
+#include "server/admin/keys.h"
 #include "skerry/admin/v1/admin.skerry.h"
 
 static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
@@ -151,6 +152,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;
   response.front = admin_front_status(admin, rpc_call_arena(call));
+  response.issuers = admin_issuers(admin, rpc_call_arena(call), &response.n_issuers);
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);
   if (methods.count > 0)
@@ -165,6 +167,9 @@ static const struct skerry_admin_v1_admin_handlers handlers = {
     .apply_indexes = admin_apply_indexes,
     .list_indexes = admin_list_indexes,
     .suggest_indexes = admin_suggest_indexes,
+    .create_service_account_key = admin_create_key,
+    .list_service_account_keys = admin_list_keys,
+    .revoke_service_account_key = admin_revoke_key,
 };
 
 status admin_register(struct admin *admin, struct rpc_server *on) {

@@ -1,5 +1,5 @@
-/* skerry.admin.v1.Admin: what `skerry status` and `skerry index` ask. Served on a Unix socket of its own
- * runtime, so that no call from the network can reach it. */
+/* skerry.admin.v1.Admin: what `skerry status`, `skerry index` and `skerry key` ask. Served on a Unix socket
+ * of its own runtime, so that no call from the network can reach it. */
 #ifndef SKERRY_SERVER_ADMIN_H
 #define SKERRY_SERVER_ADMIN_H
 
@@ -12,6 +12,7 @@
 #include "server/firestore/service.h"
 #include "server/front.h"
 #include "server/settings.h"
+#include "server/tokens/tokens.h"
 #include "storage/index/build.h"
 #include "storage/kv.h"
 
@@ -27,6 +28,7 @@ struct admin {
   struct rpc_server *server; /* the public one */
   struct front *front;       /* and what is in front of it */
   struct firestore_service *firestore;
+  struct tokens *tokens;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

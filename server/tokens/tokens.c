@@ -1,0 +1,402 @@
+#include "server/tokens/tokens.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "net/url.h"
+#include "server/tokens/jwt.h"
+
+enum { ARENA_FIRST_BYTES = 8192, RULES_ARENA_BYTES = 256 * 1024 };
+
+struct tokens {
+  struct port *port;
+  bool dev;
+  struct issuers *issuers;
+  struct accounts *accounts;
+  struct identity_cache *cache;
+  struct arena arena; /* of the rules */
+  struct certificate_rule *rules;
+  size_t rule_count;
+  struct identity *signed_out, *owner;
+  _Atomic uint64_t generation;
+  /* The thread that fetches keys. The mutex guards the two flags. */
+  pthread_t worker;
+  bool worker_runs;
+  pthread_mutex_t mutex;
+  pthread_cond_t wakes;
+  bool stopping, awake;
+};
+
+static status no_memory(void) {
+  return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to look at the token. Try again.");
+}
+
+static status wrong(const char *what) {
+  return status_make(STATUS_UNAUTHENTICATED, "The token is refused: %s.", what);
+}
+
+static void new_generation(void *argument) {
+  struct tokens *tokens = argument;
+  atomic_fetch_add(&tokens->generation, 1);
+}
+
+uint64_t tokens_generation(const struct tokens *tokens) {
+  return atomic_load(&tokens->generation);
+}
+
+/* ---- The thread that fetches ---- */
+
+static void wake(void *argument) {
+  struct tokens *tokens = argument;
+  pthread_mutex_lock(&tokens->mutex);
+  tokens->awake = true;
+  pthread_cond_signal(&tokens->wakes);
+  pthread_mutex_unlock(&tokens->mutex);
+}
+
+static struct timespec time_of(int64_t us) {
+  return (struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+}
+
+/* The port's monotonic time has an origin of its own, so what is waited for is a duration. */
+static void sleep_until(struct tokens *tokens, int64_t next_us) {
+  struct timespec now;
+  int64_t wait_us = next_us == INT64_MAX ? INT64_MAX : next_us - tokens->port->monotonic_us(tokens->port);
+  if (wait_us > 3600 * INT64_C(1000000))
+    wait_us = 3600 * INT64_C(1000000);
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  struct timespec deadline =
+      time_of((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + (wait_us > 0 ? wait_us : 0));
+  pthread_mutex_lock(&tokens->mutex);
+  while (!tokens->stopping && !tokens->awake &&
+         pthread_cond_timedwait(&tokens->wakes, &tokens->mutex, &deadline) != ETIMEDOUT) {
+  }
+  tokens->awake = false;
+  pthread_mutex_unlock(&tokens->mutex);
+}
+
+static bool is_stopping(struct tokens *tokens) {
+  pthread_mutex_lock(&tokens->mutex);
+  bool stopping = tokens->stopping;
+  pthread_mutex_unlock(&tokens->mutex);
+  return stopping;
+}
+
+static void *work(void *argument) {
+  struct tokens *tokens = argument;
+  while (!is_stopping(tokens))
+    sleep_until(tokens, issuers_work(tokens->issuers));
+  return NULL;
+}
+
+/* ---- Opening and closing ---- */
+
+static struct identity *plain_identity(enum identity_kind kind, enum identity_role role) {
+  struct identity facts = {.kind = kind, .role = role, .expires_us = IDENTITY_NEVER_EXPIRES};
+  return identity_new(&facts);
+}
+
+static bool copy_rules(struct tokens *tokens, const struct tokens_options *options) {
+  tokens->rule_count = options->certificate_count;
+  tokens->rules = ARENA_NEW_ARRAY(&tokens->arena, struct certificate_rule, tokens->rule_count);
+  for (size_t i = 0; tokens->rules != NULL && i < tokens->rule_count; i++) {
+    struct certificate_rule *rule = &tokens->rules[i];
+    *rule = options->certificates[i];
+    rule->name = arena_str_copy(&tokens->arena, rule->name);
+    rule->uid = arena_str_copy(&tokens->arena, rule->uid);
+  }
+  return !tokens->arena.exhausted;
+}
+
+static void init_waiting(struct tokens *tokens) {
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&tokens->wakes, &attributes);
+  pthread_condattr_destroy(&attributes);
+  pthread_mutex_init(&tokens->mutex, NULL);
+}
+
+static status open_parts(struct tokens *tokens, const struct tokens_options *options) {
+  if (mkdir(options->directory, 0700) != 0 && errno != EEXIST)
+    return status_make(STATUS_FAILED_PRECONDITION, "The directory %s cannot be made: %s", options->directory,
+                       strerror(errno));
+  STATUS_TRY(accounts_open(options->directory, &tokens->accounts));
+  struct issuers_options issuers = {.port = options->port,
+                                    .directory = options->directory,
+                                    .settings = options->issuers,
+                                    .count = options->issuer_count,
+                                    .fetcher = options->fetcher,
+                                    .wake = wake,
+                                    .changed = new_generation,
+                                    .argument = tokens};
+  STATUS_TRY(issuers_open(&issuers, &tokens->issuers));
+  tokens->cache =
+      identity_cache_new(options->cache_entries > 0 ? options->cache_entries : TOKENS_CACHE_ENTRIES,
+                         options->cache_bytes > 0 ? options->cache_bytes : TOKENS_CACHE_BYTES);
+  tokens->signed_out = plain_identity(IDENTITY_SIGNED_OUT, IDENTITY_ROLE_NONE);
+  tokens->owner = plain_identity(IDENTITY_OWNER, IDENTITY_ROLE_OWNER);
+  if (tokens->cache == NULL || tokens->signed_out == NULL || tokens->owner == NULL ||
+      !copy_rules(tokens, options))
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check tokens.");
+  if (options->issuer_count == 0)
+    return status_ok();
+  tokens->worker_runs = pthread_create(&tokens->worker, NULL, work, tokens) == 0;
+  return tokens->worker_runs
+             ? status_ok()
+             : status_make(STATUS_RESOURCE_EXHAUSTED, "The thread that fetches keys cannot start.");
+}
+
+status tokens_open(const struct tokens_options *options, struct tokens **ret) {
+  struct tokens *tokens = calloc(1, sizeof *tokens);
+  if (tokens == NULL)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check tokens.");
+  tokens->port = options->port;
+  tokens->dev = options->dev;
+  atomic_init(&tokens->generation, 1);
+  arena_init(&tokens->arena, NULL, 0, RULES_ARENA_BYTES);
+  init_waiting(tokens);
+  status result = open_parts(tokens, options);
+  if (status_is_ok(&result))
+    *ret = tokens;
+  else
+    tokens_close(tokens);
+  return result;
+}
+
+void tokens_close(struct tokens *tokens) {
+  if (tokens == NULL)
+    return;
+  if (tokens->worker_runs) {
+    pthread_mutex_lock(&tokens->mutex);
+    tokens->stopping = true;
+    pthread_cond_signal(&tokens->wakes);
+    pthread_mutex_unlock(&tokens->mutex);
+    pthread_join(tokens->worker, NULL);
+  }
+  identity_cache_free(tokens->cache);
+  identity_unref(tokens->signed_out);
+  identity_unref(tokens->owner);
+  issuers_close(tokens->issuers);
+  accounts_close(tokens->accounts);
+  arena_fini(&tokens->arena);
+  pthread_cond_destroy(&tokens->wakes);
+  pthread_mutex_destroy(&tokens->mutex);
+  free(tokens);
+}
+
+/* ---- Users ---- */
+
+/* An attempt to verify one token. */
+struct attempt {
+  struct tokens *tokens;
+  struct arena *arena;
+  struct jwt jwt;
+  int64_t now_us;
+  uint64_t generation; /* as it was before anything was looked at */
+};
+
+static int64_t expiry_us(int64_t expires_s) {
+  return (expires_s + JWT_CLOCK_TOLERANCE_S) * 1000000;
+}
+
+static status finish(const struct attempt *attempt, struct identity *facts, struct identity **ret) {
+  STATUS_TRY(jwt_encode_claims(&attempt->jwt, attempt->arena, &facts->claims));
+  facts->generation = attempt->generation;
+  *ret = identity_new(facts);
+  return *ret == NULL ? no_memory() : status_ok();
+}
+
+static status verify_user(struct attempt *attempt, size_t index, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  const struct issuer_setting *setting = issuers_setting(attempt->tokens->issuers, index);
+  if (jwt->algorithm == JWT_NONE)
+    return wrong("it is not signed");
+  bool for_us = false;
+  for (size_t i = 0; i < setting->audience_count; i++)
+    for_us = for_us || jwt_has_audience(jwt, setting->audiences[i]);
+  if (!for_us)
+    return wrong("it is meant for another app (`aud`)");
+  STATUS_TRY(jwt_check(jwt, attempt->now_us / 1000000));
+  struct key_set *set;
+  const struct crypto_key *key;
+  STATUS_TRY(issuers_find(attempt->tokens->issuers, index, jwt->key_id, jwt_key_algorithm(jwt), &set, &key));
+  bool good = jwt_is_signed_by(jwt, key);
+  key_set_unref(set);
+  if (!good)
+    return wrong("its signature is wrong");
+  struct identity facts = {.kind = IDENTITY_USER,
+                           .uid = jwt->subject,
+                           .issuer = jwt->issuer,
+                           .project = setting->project,
+                           .expires_us = expiry_us(jwt->expires_s)};
+  return finish(attempt, &facts, ret);
+}
+
+/* The emulator's: nothing is checked but that there is a user. */
+static status take_unsigned(struct attempt *attempt, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  str uid = jwt->subject.len > 0 ? jwt->subject : jwt_claim_text(jwt, STR("user_id"));
+  if (uid.len == 0 || uid.len > JWT_SUBJECT_BYTES_MAX)
+    return wrong("its subject (`sub`) does not have 1 to 128 bytes");
+  struct identity facts = {
+      .kind = IDENTITY_USER, .uid = uid, .issuer = jwt->issuer, .expires_us = IDENTITY_NEVER_EXPIRES};
+  return finish(attempt, &facts, ret);
+}
+
+/* ---- Service accounts ---- */
+
+static bool is_our_audience(str audience) {
+  struct url url;
+  if (!url_parse(audience, &url) || !url.https)
+    return false;
+  if (str_eq(url.target, STR("/google.firestore.v1.Firestore")))
+    return true;
+  return (url.target.len == 0 || str_eq(url.target, STR("/"))) &&
+         str_eq(url.host, STR("firestore.googleapis.com"));
+}
+
+static bool scope_covers_us(str scope) {
+  while (scope.ptr != NULL) {
+    str one = str_split(scope, ' ', &scope);
+    if (str_eq(one, STR("https://www.googleapis.com/auth/datastore")) ||
+        str_eq(one, STR("https://www.googleapis.com/auth/cloud-platform")))
+      return true;
+  }
+  return false;
+}
+
+static status check_account_claims(const struct attempt *attempt, const struct account_key *key) {
+  const struct jwt *jwt = &attempt->jwt;
+  int64_t now_s = attempt->now_us / 1000000;
+  str email = str_from_cstr(key->email);
+  if (!str_eq(jwt->issuer, email) || !str_eq(jwt->subject, email))
+    return wrong("its issuer and subject are not the service account that its key belongs to");
+  STATUS_TRY(jwt_check(jwt, now_s));
+  if (jwt->expires_s - jwt->issued_s > TOKENS_ACCOUNT_LIFETIME_MAX_S)
+    return wrong("a service account's token is good for an hour at most");
+  if (key->expires_s != 0 && now_s >= key->expires_s)
+    return wrong("its key has expired. `skerry key create` makes a new one");
+  bool for_us = jwt->audience_count == 0 && scope_covers_us(jwt_claim_text(jwt, STR("scope")));
+  for (size_t i = 0; i < jwt->audience_count; i++)
+    for_us = for_us || is_our_audience(jwt->audiences[i]);
+  return for_us ? status_ok() : wrong("it is meant for another service (`aud`, `scope`)");
+}
+
+static status verify_account(struct attempt *attempt, struct account_key *key, struct identity **ret) {
+  STATUS_TRY(check_account_claims(attempt, key));
+  if (!jwt_is_signed_by(&attempt->jwt, key->key))
+    return wrong("its signature is wrong");
+  int64_t expires_us = expiry_us(attempt->jwt.expires_s);
+  if (key->expires_s != 0 && key->expires_s * 1000000 < expires_us)
+    expires_us = key->expires_s * 1000000;
+  struct identity facts = {.kind = IDENTITY_SERVICE_ACCOUNT,
+                           .role = key->role,
+                           .uid = str_from_cstr(key->email),
+                           .issuer = attempt->jwt.issuer,
+                           .project = str_from_cstr(key->project),
+                           .expires_us = expires_us};
+  return finish(attempt, &facts, ret);
+}
+
+/* ---- Any token ---- */
+
+static status verify(struct attempt *attempt, str token, struct identity **ret) {
+  struct tokens *tokens = attempt->tokens;
+  STATUS_TRY(jwt_parse(token, attempt->arena, &attempt->jwt));
+  const struct jwt *jwt = &attempt->jwt;
+  if (tokens->dev && jwt->algorithm == JWT_NONE)
+    return take_unsigned(attempt, ret);
+  size_t index = jwt->issuer.len == 0 ? ISSUERS_MAX : issuers_index(tokens->issuers, jwt->issuer);
+  if (index != ISSUERS_MAX)
+    return verify_user(attempt, index, ret);
+  struct account_key *key = jwt->key_id.len == 0 ? NULL : accounts_find(tokens->accounts, jwt->key_id);
+  if (key != NULL) {
+    status result = verify_account(attempt, key, ret);
+    account_key_unref(key);
+    return result;
+  }
+  if (str_has_suffix(jwt->issuer, STR(ACCOUNTS_EMAIL_SUFFIX)))
+    return wrong("its service account's key is not known here, or was revoked");
+  return wrong("its issuer (`iss`) is not one that this server takes tokens of");
+}
+
+status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, struct identity **ret) {
+  if (authorization.len == 0) {
+    *ret = identity_ref(tokens->signed_out);
+    return status_ok();
+  }
+  if (authorization.len < 7 || strncasecmp(authorization.ptr, "bearer ", 7) != 0)
+    return status_make(STATUS_UNAUTHENTICATED, "Of authorization headers only \"Bearer TOKEN\" is taken.");
+  str token = str_from(authorization, 7);
+  if (tokens->dev && str_eq(token, STR("owner"))) {
+    *ret = identity_ref(tokens->owner);
+    return status_ok();
+  }
+  uint64_t generation = tokens_generation(tokens);
+  struct identity *found =
+      token.len > JWT_BYTES_MAX ? NULL : identity_cache_get(tokens->cache, token, generation, now_us);
+  if (found != NULL) {
+    *ret = found;
+    return status_ok();
+  }
+  _Alignas(max_align_t) char first[ARENA_FIRST_BYTES];
+  struct arena arena;
+  arena_init(&arena, first, sizeof first, JWT_MEMORY_BYTES_MAX);
+  struct attempt attempt = {.tokens = tokens, .arena = &arena, .now_us = now_us, .generation = generation};
+  status result = verify(&attempt, token, ret);
+  arena_fini(&arena);
+  if (status_is_ok(&result))
+    identity_cache_put(tokens->cache, token, *ret);
+  return result;
+}
+
+/* ---- Certificates ---- */
+
+struct identity *tokens_of_certificate(struct tokens *tokens, str name, const uint8_t sha256[32]) {
+  const struct certificate_rule *rule =
+      certificate_rule_find(tokens->rules, tokens->rule_count, name, sha256);
+  if (rule == NULL)
+    return NULL;
+  struct identity facts = {.kind =
+                               rule->role == IDENTITY_ROLE_NONE ? IDENTITY_USER : IDENTITY_SERVICE_ACCOUNT,
+                           .role = rule->role,
+                           .uid = rule->uid.len > 0 ? rule->uid : name,
+                           .expires_us = IDENTITY_NEVER_EXPIRES, /* the connection's TLS has checked it */
+                           .generation = tokens_generation(tokens)};
+  return identity_new(&facts);
+}
+
+/* ---- Keys ---- */
+
+status tokens_create_key(struct tokens *tokens, const struct account_request *request,
+                         struct account_key **ret) {
+  return accounts_create(tokens->accounts, request, ret);
+}
+
+status tokens_revoke_key(struct tokens *tokens, str key_id) {
+  status result = accounts_revoke(tokens->accounts, key_id);
+  if (result.code != STATUS_NOT_FOUND)
+    new_generation(tokens);
+  return result;
+}
+
+status tokens_list_keys(struct tokens *tokens, struct account_key ***ret, size_t *ret_count) {
+  return accounts_list(tokens->accounts, ret, ret_count);
+}
+
+size_t tokens_issuer_count(const struct tokens *tokens) {
+  return issuers_count(tokens->issuers);
+}
+void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret) {
+  issuers_info(tokens->issuers, index, ret);
+}
+void tokens_cache_stats(struct tokens *tokens, struct identity_cache_stats *ret) {
+  identity_cache_stats(tokens->cache, ret);
+}

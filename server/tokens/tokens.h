@@ -1,0 +1,76 @@
+/* Who calls, from what the call brought: the one place that decides whether a token is good.
+ *
+ * Taken are
+ *   - ID tokens of the configured issuers (issuer_setting.h): signature, issuer, audience, times, subject;
+ *   - tokens that service accounts of this server sign themselves (RS256, at most an hour long, issuer and
+ *     subject the account's address), with an audience that is this API, `https://HOST/` of Google's or
+ *     `https://HOST/google.firestore.v1.Firestore`, or with a `scope` that covers it, as client libraries
+ *     send towards hosts that are not Google's;
+ *   - in development only, the emulator's conventions: "owner", and tokens that are not signed.
+ *
+ * Good tokens are kept in a cache until they expire (identity_cache.h). Whatever takes a key away (revoked,
+ * expired at the issuer, replaced) makes a new generation, and with it everything in the cache is checked
+ * anew. Who keeps an identity longer than for one call, as a stream does, compares its generation with
+ * tokens_generation now and then and verifies the token again if they differ, and ends at expires_us.
+ *
+ * Statuses: UNAUTHENTICATED, the token is not good, with what is wrong and never any part of it; UNAVAILABLE,
+ * it cannot be known yet (the issuer's keys were never fetched): clients keep what they queued;
+ * RESOURCE_EXHAUSTED. Any thread; nothing waits for the network or the disk. The time comes from the caller,
+ * who knows whether the wall clock can be trusted. */
+#ifndef SKERRY_SERVER_TOKENS_TOKENS_H
+#define SKERRY_SERVER_TOKENS_TOKENS_H
+
+#include "ports/port.h"
+#include "server/tokens/accounts.h"
+#include "server/tokens/certificates.h"
+#include "server/tokens/identity.h"
+#include "server/tokens/identity_cache.h"
+#include "server/tokens/issuers.h"
+
+enum {
+  TOKENS_CACHE_ENTRIES = 8192,
+  TOKENS_CACHE_BYTES = 8 * 1024 * 1024, /* of small boxes this is what a thousand phones need twice over */
+  TOKENS_ACCOUNT_LIFETIME_MAX_S = 3600, /* as Google has it */
+};
+
+struct tokens_options {
+  struct port *port;
+  const char *directory; /* for issuers' and accounts' files; made if it is missing (mode 0700) */
+  const struct issuer_setting *issuers;
+  size_t issuer_count;
+  const struct certificate_rule *certificates; /* copied */
+  size_t certificate_count;
+  struct issuers_fetcher fetcher;    /* needed if there are issuers */
+  bool dev;                          /* the emulator's conventions */
+  size_t cache_entries, cache_bytes; /* 0: the defaults */
+};
+
+struct tokens;
+
+/* Reads the directory and starts the thread that fetches keys, if there are issuers. FAILED_PRECONDITION,
+ * RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status tokens_open(const struct tokens_options *options, struct tokens **ret);
+/* No call is under way. Waits for a request that is. NULL is fine. */
+void tokens_close(struct tokens *tokens);
+
+/* `authorization`: the value of that header, empty without one: then *ret is signed out. now_us: wall clock.
+ * *ret has a reference for the caller. */
+STATUS_MUST_USE status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us,
+                                     struct identity **ret);
+/* Whose certificate that is by the rules, with a reference; NULL: no rule names it. */
+struct identity *tokens_of_certificate(struct tokens *tokens, str name, const uint8_t sha256[32]);
+
+/* Grows when something that was good may not be any more. One atomic load. */
+uint64_t tokens_generation(const struct tokens *tokens);
+
+/* Keys of service accounts, as in accounts.h; a revocation acts at once. */
+STATUS_MUST_USE status tokens_create_key(struct tokens *tokens, const struct account_request *request,
+                                         struct account_key **ret);
+STATUS_MUST_USE status tokens_revoke_key(struct tokens *tokens, str key_id);
+STATUS_MUST_USE status tokens_list_keys(struct tokens *tokens, struct account_key ***ret, size_t *ret_count);
+
+size_t tokens_issuer_count(const struct tokens *tokens);
+void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret);
+void tokens_cache_stats(struct tokens *tokens, struct identity_cache_stats *ret);
+
+#endif
