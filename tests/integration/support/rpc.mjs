@@ -50,7 +50,7 @@ export class Rpc {
   #context({ metadata = {}, deadlineMs = 20_000 }) {
     const all = new grpc.Metadata();
     all.set('authorization', 'Bearer owner');
-    for (const [key, value] of Object.entries(metadata)) all.set(key, value);
+    for (const [key, value] of Object.entries(metadata)) value === null ? all.remove(key) : all.set(key, value);
     return [all, { deadline: Date.now() + deadlineMs }];
   }
 

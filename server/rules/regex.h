@@ -1,0 +1,46 @@
+/* Regular expressions in RE2's syntax, which the language documents, on PCRE2. What RE2 has not (back
+ * references, looking around, possessive and atomic groups, recursion) is refused; what means something else
+ * in PCRE2 is refused or made to mean the same. Matching of a whole text runs PCRE2's other algorithm, which
+ * reads the text once and never goes back: a hostile text or pattern costs memory within a bound, not time
+ * without one. Split and replace go back, with a limit. */
+#ifndef SKERRY_SERVER_RULES_REGEX_H
+#define SKERRY_SERVER_RULES_REGEX_H
+
+#include "base/arena.h"
+#include "server/rules/value.h"
+
+struct rules_pattern;
+
+enum {
+  RULES_PATTERN_BYTES_MAX = 2048,
+  RULES_PATTERN_STEPS_MAX = 100000, /* PCRE2's match limit, of one search */
+};
+
+/* A compiled pattern in the arena, immutable: any thread may use it. What is wrong, or NULL. */
+const char *rules_pattern_compile(str text, struct arena *arena, struct rules_pattern **ret);
+
+enum rules_match_result { RULES_MATCH_NO, RULES_MATCH_YES, RULES_MATCH_LIMIT };
+
+/* Whether all of `text` matches. `scratch` has memory for the match. */
+enum rules_match_result rules_pattern_matches(const struct rules_pattern *pattern, str text,
+                                              struct arena *scratch);
+
+/* The first match at or after `from`: where it begins and ends, and its groups (begin, end; SIZE_MAX if a
+ * group did not take part), at most RULES_PATTERN_GROUPS. */
+enum { RULES_PATTERN_GROUPS = 10 };
+struct rules_found {
+  size_t begin, end;
+  size_t groups[2 * RULES_PATTERN_GROUPS];
+  size_t group_count; /* the whole match is the first */
+};
+/* Searches of one text, one after the other; `scratch` has memory for all of them. */
+struct rules_finder {
+  const struct rules_pattern *pattern;
+  void *context, *data;
+};
+bool rules_finder_init(struct rules_finder *finder, const struct rules_pattern *pattern,
+                       struct arena *scratch);
+enum rules_match_result rules_finder_next(struct rules_finder *finder, str text, size_t from,
+                                          struct rules_found *ret);
+
+#endif
