@@ -23,6 +23,16 @@ int64_t rpc_call_deadline_us(const struct rpc_call *call) {
   return call->deadline_us;
 }
 
+void rpc_call_attach(struct rpc_call *call, void *attached, void (*release)(void *attached)) {
+  assert(call->attached == NULL);
+  call->attached = attached;
+  call->release_attached = release;
+}
+
+void *rpc_call_attached(const struct rpc_call *call) {
+  return call->attached;
+}
+
 uint64_t rpc_call_id(const struct rpc_call *call) {
   return call->id;
 }

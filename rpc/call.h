@@ -54,6 +54,10 @@ bool rpc_call_metadata_at(const struct rpc_call *call, size_t index, str *ret_na
 int64_t rpc_call_deadline_us(const struct rpc_call *call);
 /* The client has gone or its deadline passed: stop working and finish. */
 bool rpc_call_is_cancelled(const struct rpc_call *call);
+/* Something of the server's that belongs to the call: `release` is called when nobody uses the call any more.
+ * Once a call; from the thread that owns it. */
+void rpc_call_attach(struct rpc_call *call, void *attached, void (*release)(void *attached));
+void *rpc_call_attached(const struct rpc_call *call); /* NULL: nothing */
 uint64_t rpc_call_id(const struct rpc_call *call); /* unique in this run of the server; in the log line */
 
 /* ---- The response ---- */

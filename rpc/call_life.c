@@ -90,6 +90,9 @@ static void release(struct rpc_call *call) {
     log_failure(call, duration_us);
   if (call->events != NULL && call->events->released != NULL)
     call->events->released(call->state);
+  if (call->attached != NULL)
+    call->release_attached(call->attached);
+  call->attached = NULL;
   if (rpc_call_is_stream(call))
     rpc_stream_fini(call);
   rpc_message_discard(&call->reply);

@@ -151,6 +151,8 @@ struct rpc_call {
   uint64_t id;
   int64_t started_us, deadline_us;
   int64_t waited_us; /* since the guard saw the request, until started_us; -1: not known */
+  void *attached;
+  void (*release_attached)(void *attached);
   struct rpc_call *next_free;
   struct rpc_call *next_turn;
   struct rpc_call *laggard_before, *laggard_after; /* with the mutex of the queue's laggards */

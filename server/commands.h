@@ -10,6 +10,7 @@ int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_index(int argc, char **argv);
 int command_key(int argc, char **argv);
+int command_rules(int argc, char **argv);
 int command_cert(int argc, char **argv);
 int command_verify(int argc, char **argv);
 

@@ -29,6 +29,7 @@ static const struct command {
     {"index", command_index, "apply FILE | list [--json] | suggest",
      "the index definitions of a running server"},
     {"key", command_key, "create NAME | list | revoke ID", "keys of service accounts, for server SDKs"},
+    {"rules", command_rules, "deploy FILE | check FILE | show", "the security rules of a running server"},
     {"cert", command_cert, "new DIR [--name NAME ...] | show FILE",
      "make certificates for TLS, or look at one"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},

@@ -23,6 +23,7 @@
 #include "server/firestore/service.h"
 #include "server/front.h"
 #include "server/index_file.h"
+#include "server/rules_source.h"
 #include "server/listener/listener.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -46,6 +47,8 @@ struct server {
   struct index_worker *index_worker;
   struct index_advisor *advisor;
   struct sign_in *sign_in;
+  struct access *access;
+  struct rules_source *rules;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct front *front;
@@ -172,6 +175,20 @@ static struct rpc_server_options rpc_options(const struct server *server) {
   };
 }
 
+static status start_access(struct server *server) {
+  const struct settings *s = &server->settings;
+  STATUS_TRY(sign_in_open(s, server->port, &server->sign_in));
+  struct access_options options = {.mode = (enum access_mode)s->access,
+                                   .dev = s->dev,
+                                   .port = server->port,
+                                   .store = server->store,
+                                   .tokens = sign_in_tokens(server->sign_in)};
+  STATUS_TRY(access_new(&options, &server->access));
+  struct rules_source_options rules = {
+      .access = server->access, .file = *s->rules == '\0' ? NULL : s->rules, .directory = s->data};
+  return rules_source_open(&rules, &server->rules);
+}
+
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   STATUS_TRY(make_spill_directory(server));
@@ -184,7 +201,7 @@ static status start_services(struct server *server) {
                   .memory_bytes_max = (size_t)s->query_memory_bytes_max,
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
-      .access = {.mode = (enum access_mode)s->access, .dev = s->dev},
+      .access = server->access,
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,
       .any_project = s->dev,
@@ -201,6 +218,8 @@ static status start_services(struct server *server) {
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
   server->admin.store = server->store;
   server->admin.tokens = sign_in_tokens(server->sign_in);
+  server->admin.access = server->access;
+  server->admin.rules = server->rules;
   server->admin.indexes = server->indexes;
   server->admin.index_worker = server->index_worker;
   server->admin.advisor = server->advisor;
@@ -251,7 +270,7 @@ static status start(struct server *server, int argc, char **argv) {
   server->memory_limit_bytes = memory_limit(server);
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
-  STATUS_TRY(sign_in_open(&server->settings, server->port, &server->sign_in));
+  STATUS_TRY(start_access(server));
   STATUS_TRY(start_services(server));
   return start_listening(server);
 }
@@ -299,12 +318,24 @@ static void *drain_thread(void *argument) {
   return NULL;
 }
 
+static void reload_rules(struct server *server) {
+  if (*server->settings.rules == '\0')
+    return;
+  status result = rules_source_reload(server->rules);
+  if (status_is_ok(&result))
+    log_event(LOG_LEVEL_INFO, "security rules reloaded", LOG_CSTR("file", server->settings.rules));
+  else
+    log_event(LOG_LEVEL_ERROR, "security rules not reloaded, the old ones stay in use",
+              LOG_CSTR("error", result.message));
+}
+
 /* Whether one came that ends the server. */
 static bool wait_signal(struct server *server, const sigset_t *signals, int64_t wait_ms) {
   struct timespec timeout = {wait_ms / 1000, (wait_ms % 1000) * 1000000};
   int number = sigtimedwait(signals, NULL, &timeout);
   if (number == SIGHUP && !server->settings.dev) {
     front_reload(server->front);
+    reload_rules(server);
     return false;
   }
   return number > 0;
@@ -391,6 +422,8 @@ static void stop(struct server *server) {
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
+  rules_source_close(server->rules);
+  access_free(server->access);
   sign_in_close(server->sign_in);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);

@@ -88,6 +88,9 @@ static const struct setting table[] = {
      "memory of one query's positions and sorting; past it, sorting goes to temporary files in data/spill"},
     {"query_spill_max", BYTES, AT(query_spill_bytes_max), "1G", MIB, 1024 * GIB, NULL,
      "size of one query's temporary files"},
+    {"rules", TEXT, AT(rules), "", 0, 0, NULL,
+     "security rules: a firestore.rules, or a firebase.json that names one; without it, what `skerry rules "
+     "deploy` brought"},
     {"indexes", TEXT, AT(indexes), "", 0, 0, NULL,
      "a firestore.indexes.json that is applied at each start; without it, `skerry index apply` says what "
      "holds"},
@@ -424,6 +427,7 @@ void settings_fini(struct settings *s) {
   free(s->tls_client_ca);
   free(s->data);
   free(s->indexes);
+  free(s->rules);
   *s = (struct settings){0};
 }
 
@@ -483,6 +487,11 @@ status settings_check_safe(const struct settings *s) {
   STATUS_TRY(check_tls(s));
   for (unsigned i = 0; i < s->listen.count; i++)
     STATUS_TRY(check_address(s, s->listen.items[i]));
+  if (!s->dev && s->access == ACCESS_OPEN && *s->rules != '\0')
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "access = open lets everybody in, so nobody would ask the rules in %s. Leave out one of "
+                       "the two.",
+                       s->rules);
   if (!s->dev && s->access == ACCESS_OPEN && !s->accept_open_access)
     return status_make(
         STATUS_FAILED_PRECONDITION,

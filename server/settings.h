@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "rpc/server.h"
-#include "server/access/access.h"
+#include "server/access/mode.h"
 #include "storage/rocksdb/store.h"
 
 enum {
@@ -42,6 +42,7 @@ struct settings {
   char *net_user;                           /* "": nobody else */
   char *data;
   char *indexes;              /* a file's path; "": none */
+  char *rules;                /* likewise */
   int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */
   int64_t access;             /* enum access_mode */
   int64_t log_level;          /* enum log_level */

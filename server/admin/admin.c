@@ -6,6 +6,7 @@
 #include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
 #include "server/admin/keys.h"
+#include "server/admin/rules.h"
 #include "skerry/admin/v1/admin.skerry.h"
 
 static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
@@ -169,6 +170,8 @@ static const struct skerry_admin_v1_admin_handlers handlers = {
     .suggest_indexes = admin_suggest_indexes,
     .create_service_account_key = admin_create_key,
     .list_service_account_keys = admin_list_keys,
+    .deploy_rules = admin_deploy_rules,
+    .get_rules = admin_get_rules,
     .revoke_service_account_key = admin_revoke_key,
 };
 

@@ -11,6 +11,7 @@
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
+#include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/tokens/tokens.h"
 #include "storage/index/build.h"
@@ -29,6 +30,8 @@ struct admin {
   struct front *front;       /* and what is in front of it */
   struct firestore_service *firestore;
   struct tokens *tokens;
+  struct access *access;
+  struct rules_source *rules;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

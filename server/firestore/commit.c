@@ -25,6 +25,10 @@ static struct doc_commit *new_commit(struct rpc_call *call, size_t write_count,
   return commit;
 }
 
+static status enter(struct rpc_call *call, const struct doc_path *where, const struct access_caller **ret) {
+  return access_enter(request_service(call)->options.access, call, ACCESS_WRITE, where, ret);
+}
+
 /* ---- Commit ---- */
 
 struct commit_call {
@@ -52,7 +56,9 @@ static void commit_done(struct doc_commit *commit, status result, kv_version ver
 static status commit_open(struct rpc_call *call, const Google__Firestore__V1__CommitRequest *request,
                           struct doc_commit **ret) {
   struct doc_path database;
+  const struct access_caller *caller;
   STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
+  STATUS_TRY(enter(call, &database, &caller));
   struct doc_commit *commit = new_commit(call, request->n_writes, commit_done);
   struct commit_call *state = ARENA_NEW(rpc_call_arena(call), struct commit_call);
   if (commit == NULL || state == NULL)
@@ -60,10 +66,9 @@ static status commit_open(struct rpc_call *call, const Google__Firestore__V1__Co
   state->call = call;
   commit->user = state;
   for (size_t i = 0; i < request->n_writes; i++)
-    STATUS_TRY(
-        write_request_parse(call, &database, request->writes[i], rpc_call_arena(call), &commit->writes[i]));
+    STATUS_TRY(write_request_parse(&database, request->writes[i], rpc_call_arena(call), &commit->writes[i]));
   *ret = commit;
-  STATUS_TRY(doc_commit_prepare(commit));
+  STATUS_TRY(write_request_prepare(caller, commit));
   if (request->transaction.len == 0)
     return status_ok();
   /* Last, since a request that is wrong leaves the transaction open. */
@@ -167,7 +172,9 @@ static status batch_write_open(struct rpc_call *call, const Google__Firestore__V
                                struct batch_write **ret) {
   struct arena *arena = rpc_call_arena(call);
   struct doc_path database;
+  const struct access_caller *caller;
   STATUS_TRY(request_database(request_service(call), request->database, REQUEST_WRITES, &database));
+  STATUS_TRY(enter(call, &database, &caller));
   struct batch_write *batch = ARENA_NEW(arena, struct batch_write);
   if (batch == NULL)
     return write_request_no_memory();
@@ -180,14 +187,13 @@ static status batch_write_open(struct rpc_call *call, const Google__Firestore__V
   if (batch->writes == NULL || batch->commits == NULL || batch->results == NULL)
     return write_request_no_memory();
   for (size_t i = 0; i < count; i++)
-    STATUS_TRY(
-        write_request_parse(call, &database, request->writes[i], rpc_call_arena(call), &batch->writes[i]));
+    STATUS_TRY(write_request_parse(&database, request->writes[i], rpc_call_arena(call), &batch->writes[i]));
   STATUS_TRY(refuse_duplicates(batch, arena));
   for (size_t i = 0; i < count; i++) {
     struct doc_commit *commit = &batch->commits[i];
     *commit =
         write_request_commit(request_service(call), &batch->writes[i], 1, arena, batch_commit_done, batch);
-    batch->results[i] = doc_commit_prepare(commit);
+    batch->results[i] = write_request_prepare(caller, commit);
   }
   *ret = batch;
   return status_ok();
@@ -250,6 +256,12 @@ static status document_call_open(struct rpc_call *call, const Google__Firestore_
   return request_read_mask(mask, arena, &state->mask);
 }
 
+static status prepare_document(struct rpc_call *call, struct doc_commit *commit) {
+  const struct access_caller *caller;
+  STATUS_TRY(enter(call, &commit->writes[0].path, &caller));
+  return write_request_prepare(caller, commit);
+}
+
 /* 20 characters of 62, as the SDKs make ids: 119 bits. */
 static str generate_id(char out[20]) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -289,8 +301,7 @@ static status create_document_open(struct rpc_call *call,
   write->fields = document.fields;
   write->precondition = (struct doc_precondition){.kind = DOC_PRECONDITION_EXISTS, .exists = false};
   STATUS_TRY(doc_path_child(&parent, str_from_cstr(request->collection_id), id, arena, &write->path));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_CREATE, write->path.name));
-  return doc_commit_prepare(*ret);
+  return prepare_document(call, *ret);
 }
 
 static status update_document_open(struct rpc_call *call,
@@ -307,8 +318,7 @@ static status update_document_open(struct rpc_call *call,
   write->fields = document.fields;
   STATUS_TRY(request_write_mask(request->update_mask, arena, &write->mask));
   STATUS_TRY(request_precondition(request->current_document, &write->precondition));
-  STATUS_TRY(access_check(&service->options.access, call, write_request_operation(write), write->path.name));
-  return doc_commit_prepare(*ret);
+  return prepare_document(call, *ret);
 }
 
 static void document_call_start(struct rpc_call *call, struct doc_commit *commit, status result) {
@@ -352,9 +362,8 @@ static status delete_document_open(struct rpc_call *call,
   write->kind = DOC_WRITE_DELETE;
   STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_WRITES, &write->path));
   STATUS_TRY(request_precondition(request->current_document, &write->precondition));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_DELETE, write->path.name));
   *ret = commit;
-  return doc_commit_prepare(commit);
+  return prepare_document(call, commit);
 }
 
 void firestore_delete_document(struct rpc_call *call,

@@ -37,6 +37,7 @@ void firestore_write_open(struct rpc_call *call);
 void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request);
 void firestore_write_half_close(struct rpc_call *call);
 struct write_streams;
+void firestore_write_tick(struct write_streams *streams); /* about once a second */
 void firestore_write_stop(struct write_streams *streams); /* ends them with UNAVAILABLE */
 /* transaction.c */
 void firestore_begin_transaction(struct rpc_call *call,

@@ -25,6 +25,7 @@ struct listing {
   struct query_selector selector;
   struct query_call reading;
   struct doc_path parent;
+  const struct access_caller *caller;
   struct doc_key_range range;
   bool reverse;
   size_t segments; /* of a group's beginning */
@@ -198,6 +199,15 @@ static status list_order(const Google__Firestore__V1__ListDocumentsRequest *requ
   return status_ok();
 }
 
+/* Rules look at what else they need as it is now, whatever the page is of. */
+static status judge_list(const struct listing *l, str collection) {
+  kv_snapshot now;
+  struct access_reading reading;
+  STATUS_TRY(request_snapshot(l->page.service, NULL, &now));
+  access_reading_init(l->caller, &l->parent, now, false, l->page.arena, &reading);
+  return access_judge_collection(&reading, &l->parent, collection);
+}
+
 static status list_documents_open(struct rpc_call *call,
                                   const Google__Firestore__V1__ListDocumentsRequest *request,
                                   struct listing *l) {
@@ -213,7 +223,7 @@ static status list_documents_open(struct rpc_call *call,
     l->selector.read_time = read_time = request->read_time;
   }
   STATUS_TRY(request_parent(service, request->parent, REQUEST_READS, &l->parent));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, l->parent.name));
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, &l->parent, &l->caller));
   l->segments = l->parent.segment_count + 2;
   str collection = str_from_cstr(request->collection_id);
   if (collection.len > 0) {
@@ -222,6 +232,7 @@ static status list_documents_open(struct rpc_call *call,
   } else { /* all collections under the parent */
     STATUS_TRY(doc_key_descendants_range(&l->parent, arena, &l->range));
   }
+  STATUS_TRY(judge_list(l, collection));
   STATUS_TRY(list_order(request, l));
   l->show_missing = request->show_missing;
   STATUS_TRY(list_page_set_size(&l->page, request->page_size));
@@ -269,7 +280,7 @@ static status list_collection_ids_open(struct rpc_call *call,
       GOOGLE__FIRESTORE__V1__LIST_COLLECTION_IDS_REQUEST__CONSISTENCY_SELECTOR_READ_TIME)
     l->selector.read_time = read_time = request->read_time;
   STATUS_TRY(request_parent(service, request->parent, REQUEST_READS, &l->parent));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, l->parent.name));
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ_ALL, &l->parent, &l->caller));
   l->segments = l->parent.segment_count + 1;
   STATUS_TRY(doc_key_descendants_range(&l->parent, l->page.arena, &l->range));
   STATUS_TRY(list_page_set_size(&l->page, request->page_size));

@@ -44,8 +44,21 @@ static status check_database(struct listen_stream *stream, const char *name) {
   if (copy.ptr == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   STATUS_TRY(request_database(request_service(call), copy.ptr, REQUEST_READS, &stream->database));
+  struct access_caller *caller;
+  STATUS_TRY(access_caller_new(request_service(call)->options.access, call, &caller));
+  pthread_mutex_lock(&stream->mutex);
+  stream->caller = caller;
+  pthread_mutex_unlock(&stream->mutex);
   stream->database_name = (char *)(uintptr_t)copy.ptr;
   return status_ok();
+}
+
+/* With a reference: the worker may replace it. */
+static struct access_caller *take_caller(struct listen_stream *stream) {
+  pthread_mutex_lock(&stream->mutex);
+  struct access_caller *caller = access_caller_ref(stream->caller);
+  pthread_mutex_unlock(&stream->mutex);
+  return caller;
 }
 
 /* Into *ret what the message asks for. A failure ends the stream. */
@@ -59,7 +72,10 @@ static status parse(struct listen_stream *stream, const Google__Firestore__V1__L
     ret->id = target->target_id;
     if (ret->id < 0)
       return status_make(STATUS_INVALID_ARGUMENT, "A target id is positive, or 0 to let the server choose.");
-    ret->why = listen_target_new(stream->call, &stream->database, target, &stream->all->budget, &ret->target);
+    struct access_caller *caller = take_caller(stream);
+    ret->why = listen_target_new(stream->call, caller, &stream->database, target, &stream->all->budget,
+                                 &ret->target);
+    access_caller_unref(caller);
     if (ret->why.code == STATUS_RESOURCE_EXHAUSTED || ret->why.code == STATUS_UNAVAILABLE)
       return ret->why;
     if (!status_is_ok(&ret->why))
@@ -126,6 +142,7 @@ static void released(void *state) {
     stream->inbox = request->next;
     listen_request_free(request);
   }
+  access_caller_unref(stream->caller);
   pthread_mutex_destroy(&stream->mutex);
   free(stream);
 }

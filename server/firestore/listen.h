@@ -68,7 +68,8 @@ struct listen_stream {
   struct listen_stream *next_waiting;
   bool is_waiting, may_evaluate;
 
-  pthread_mutex_t mutex; /* the inbox: */
+  pthread_mutex_t mutex; /* the inbox, and what stands here: */
+  struct access_caller *caller; /* NULL before the first message; replaced by the worker */
   struct listen_request *inbox, **inbox_end;
   size_t inbox_count;
   bool is_receiving; /* a message was asked for */
@@ -85,6 +86,7 @@ struct listen_stream {
   size_t target_count, target_capacity;
   size_t once_over;   /* targets that the next snapshot removes */
   size_t once_due;    /* that it has removed: to be told */
+  size_t to_judge;    /* after another caller: targets[0, to_judge) are judged again */
   size_t to_catch_up; /* after CHANGE_LOST: targets[0, to_catch_up) are evaluated again */
   kv_version catch_up_version;
   kv_version read_version; /* of the last snapshot that was sent */
@@ -97,6 +99,8 @@ struct listen_stream {
 
 STATUS_MUST_USE status listen_service_new(struct firestore_service *service, size_t memory_bytes_max,
                                           struct listen_service **ret);
+/* Streams whose caller is stale look again. About once a second. */
+void listen_service_tick(struct listen_service *all);
 /* Ends all streams with UNAVAILABLE, and those that are still to come. */
 void listen_service_stop(struct listen_service *all);
 void listen_service_free(struct listen_service *all); /* when all calls are over; NULL is allowed */

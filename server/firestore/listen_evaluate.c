@@ -47,6 +47,9 @@ static status step_documents(struct listen_evaluation *e, bool *ret_made, rpc_me
     struct doc_record record;
     STATUS_TRY(kv_get(e->snapshot, KV_DOCUMENTS, target->watch.keys[at], &value));
     status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
+    if (status_is_ok(&result))
+      result = listen_target_judge_document(e->caller, e->service, target->names[at],
+                                            value.found ? &record.fields : NULL);
     if (status_is_ok(&result)) {
       if (!value.found)
         result = message_gone(e, target->names[at], false, ret);
@@ -424,8 +427,10 @@ static status step(struct listen_evaluation *e, bool *ret_made, rpc_message *ret
   return result;
 }
 
-status listen_evaluation_step(struct listen_evaluation *e, enum listen_step *ret_step, rpc_message *ret) {
+status listen_evaluation_step(struct listen_evaluation *e, const struct access_caller *caller,
+                              enum listen_step *ret_step, rpc_message *ret) {
   bool made = false;
+  e->caller = caller;
   STATUS_TRY(step(e, &made, ret));
   *ret_step = made ? LISTEN_MESSAGE : e->phase == LISTEN_DONE ? LISTEN_END : LISTEN_TURN;
   return status_ok();

@@ -191,6 +191,18 @@ status listen_service_new(struct firestore_service *service, size_t memory_bytes
   return result;
 }
 
+void listen_service_tick(struct listen_service *all) {
+  pthread_mutex_lock(&all->mutex);
+  for (struct listen_stream *stream = all->streams; stream != NULL; stream = stream->next) {
+    pthread_mutex_lock(&stream->mutex);
+    bool is_stale = stream->caller != NULL && access_caller_is_stale(stream->caller);
+    pthread_mutex_unlock(&stream->mutex);
+    if (is_stale)
+      wake(stream);
+  }
+  pthread_mutex_unlock(&all->mutex);
+}
+
 void listen_service_stop(struct listen_service *all) {
   pthread_mutex_lock(&all->mutex);
   all->stopping = true;

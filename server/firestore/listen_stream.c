@@ -102,6 +102,8 @@ static void drop_target(struct listen_stream *stream, size_t at) {
     at = stream->to_catch_up;
   }
   stream->targets[at] = stream->targets[--stream->target_count];
+  if (stream->to_judge > 0)
+    stream->to_judge = stream->target_count; /* another one may stand there now */
   listen_target_free(target);
 }
 
@@ -165,6 +167,8 @@ static status add_target(struct listen_stream *stream, struct listen_target *tar
   if (target->id == 0)
     target->id = choose_id(stream);
   stream->targets[stream->target_count++] = target;
+  if (target->judged_generation != stream->caller->generation)
+    stream->to_judge = stream->target_count;
   STATUS_TRY(change_target_add(&stream->listener, &target->watch));
   struct listen_target_news news = {.type = LISTEN_ADD, .target_id = target->id};
   return send_news(stream, &news, ret);
@@ -177,6 +181,33 @@ static status remove_target(struct listen_stream *stream, int32_t id, enum step 
     drop_target(stream, at);
   struct listen_target_news news = {.type = LISTEN_REMOVE, .target_id = id};
   return send_news(stream, &news, ret);
+}
+
+/* ---- Who the client is ---- */
+
+/* The token expired, or the rules changed: another caller, or the end. */
+static status renew_caller(struct listen_stream *stream) {
+  if (stream->caller == NULL || !access_caller_is_stale(stream->caller))
+    return status_ok();
+  struct access_caller *caller;
+  STATUS_TRY(access_caller_new(stream->caller->access, stream->call, &caller));
+  pthread_mutex_lock(&stream->mutex);
+  struct access_caller *old = stream->caller;
+  stream->caller = caller;
+  pthread_mutex_unlock(&stream->mutex);
+  access_caller_unref(old);
+  stream->to_judge = stream->target_count;
+  return status_ok();
+}
+
+static status judge_again(struct listen_stream *stream, enum step *ret) {
+  struct listen_target *target = stream->targets[--stream->to_judge];
+  *ret = STEP_AGAIN;
+  target->judged_generation = stream->caller->generation;
+  status result = listen_target_judge(target, stream->caller, stream->all->service, &stream->database);
+  if (status_is_ok(&result) || !is_verdict(&result))
+    return result;
+  return remove_with_cause(stream, target->id, &result, ret);
 }
 
 /* ---- Evaluations ---- */
@@ -222,7 +253,7 @@ static status step_evaluation(struct listen_stream *stream, enum step *ret) {
   }
   enum listen_step step;
   rpc_message message;
-  status result = listen_evaluation_step(&stream->evaluation, &step, &message);
+  status result = listen_evaluation_step(&stream->evaluation, stream->caller, &step, &message);
   if (!status_is_ok(&result)) {
     int32_t id = stream->evaluation.target->id;
     return is_verdict(&result) ? remove_with_cause(stream, id, &result, ret) : result;
@@ -250,6 +281,15 @@ static status lost(struct listen_stream *stream, enum step *ret) {
 }
 
 /* ---- Events ---- */
+
+/* Of a document that a target of documents names: what it is now decides whether the client may have it. */
+static status judge_news(struct listen_stream *stream, const struct change_event *event) {
+  const struct change_document *document = event->document;
+  if (target_of(event)->watch.query != NULL)
+    return status_ok();
+  return listen_target_judge_document(stream->caller, stream->all->service, document->name,
+                                      document->exists ? &document->record.fields : NULL);
+}
 
 /* One document's news for all targets of the stream: the matcher puts them next to each other. Takes the
  * event. */
@@ -323,7 +363,12 @@ static status step_event(struct listen_stream *stream, enum step *ret) {
     break;
   case CHANGE_MATCHED:
   case CHANGE_LEFT:
-    result = send_document(stream, &event, ret);
+    result = judge_news(stream, &event);
+    if (status_is_ok(&result))
+      return send_document(stream, &event, ret);
+    change_document_release(event.document);
+    if (is_verdict(&result))
+      result = remove_with_cause(stream, target->id, &result, ret);
     break;
   case CHANGE_SNAPSHOT:
     result = snapshot(stream, event.version, ret);
@@ -388,6 +433,8 @@ static status step(struct listen_stream *stream, enum step *ret) {
   struct listen_request *request = take_request(stream);
   if (request != NULL)
     return step_request(stream, request, ret);
+  if (stream->to_judge > 0)
+    return judge_again(stream, ret);
   if (stream->once_due > 0)
     return remove_over(stream, ret);
   if (stream->evaluation.target != NULL)
@@ -412,13 +459,18 @@ static bool is_ended(struct listen_stream *stream, bool idle, status *ret) {
 static status stream_status(status result) {
   if (result.code != STATUS_OK && result.code != STATUS_CANCELLED && result.code != STATUS_INVALID_ARGUMENT &&
       result.code != STATUS_RESOURCE_EXHAUSTED && result.code != STATUS_NOT_FOUND &&
-      result.code != STATUS_PERMISSION_DENIED)
+      result.code != STATUS_PERMISSION_DENIED && result.code != STATUS_UNAUTHENTICATED)
     result.code = STATUS_UNAVAILABLE;
   return result;
 }
 
 static enum listen_turn run(struct listen_stream *stream, status *ret_end) {
   enum step last = STEP_AGAIN;
+  status renewed = renew_caller(stream);
+  if (!status_is_ok(&renewed)) {
+    *ret_end = stream_status(renewed);
+    return LISTEN_FINISH;
+  }
   for (unsigned i = 0; i < TURN_STEPS && last == STEP_AGAIN; i++) {
     if (is_ended(stream, false, ret_end))
       return LISTEN_FINISH;

@@ -35,12 +35,76 @@ copy_query(const Google__Firestore__V1__StructuredQuery *wire, struct arena *are
   return copy;
 }
 
+/* ---- Judging ---- */
+
+static status reading_now(const struct access_caller *caller, const struct firestore_service *service,
+                          const struct doc_path *where, struct arena *arena, struct access_reading *ret) {
+  kv_snapshot now;
+  STATUS_TRY(request_snapshot(service, NULL, &now));
+  access_reading_init(caller, where, now, false, arena, ret);
+  return status_ok();
+}
+
+static status judge_query(const struct listen_target *target, const struct access_caller *caller,
+                          const struct firestore_service *service, const struct doc_path *database) {
+  struct arena arena;
+  struct access_reading reading;
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = reading_now(caller, service, database, &arena, &reading);
+  if (status_is_ok(&result))
+    result = access_judge_query(&reading, target->watch.query);
+  arena_fini(&arena);
+  return result;
+}
+
+static status judge_stored(const struct access_caller *caller, const struct firestore_service *service,
+                           str name, str key) {
+  kv_snapshot now;
+  struct kv_value value = {0};
+  struct doc_record record = {0};
+  STATUS_TRY(request_snapshot(service, NULL, &now));
+  STATUS_TRY(kv_get(now, KV_DOCUMENTS, key, &value));
+  status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
+  if (status_is_ok(&result))
+    result = listen_target_judge_document(caller, service, name, value.found ? &record.fields : NULL);
+  kv_value_release(&value);
+  return result;
+}
+
+status listen_target_judge(const struct listen_target *target, const struct access_caller *caller,
+                           const struct firestore_service *service, const struct doc_path *database) {
+  STATUS_TRY(access_may_enter(caller, ACCESS_READ, database));
+  if (caller->may_read)
+    return status_ok();
+  if (target->watch.query != NULL)
+    return judge_query(target, caller, service, database);
+  for (size_t i = 0; i < target->watch.key_count; i++)
+    STATUS_TRY(judge_stored(caller, service, target->names[i], target->watch.keys[i]));
+  return status_ok();
+}
+
+status listen_target_judge_document(const struct access_caller *caller,
+                                    const struct firestore_service *service, str name, const str *fields) {
+  if (caller->may_read)
+    return status_ok();
+  struct doc_path path;
+  struct arena arena;
+  struct access_reading reading;
+  STATUS_TRY(doc_path_parse_document(name, &path));
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = reading_now(caller, service, &path, &arena, &reading);
+  if (status_is_ok(&result))
+    result = access_judge_document(&reading, &path, fields);
+  arena_fini(&arena);
+  return result;
+}
+
 /* ---- Parsing ---- */
 
 #define TARGET(name) GOOGLE__FIRESTORE__V1__TARGET__TARGET_TYPE_##name
 #define QUERY_TARGET(name) GOOGLE__FIRESTORE__V1__TARGET__QUERY_TARGET__QUERY_TYPE_##name
 
-static status parse_documents(struct rpc_call *call, const struct doc_path *database,
+static status parse_documents(const struct doc_path *database,
                               const Google__Firestore__V1__Target__DocumentsTarget *wire, struct arena *arena,
                               struct listen_target *ret) {
   size_t count = wire->n_documents;
@@ -57,7 +121,6 @@ static status parse_documents(struct rpc_call *call, const struct doc_path *data
     if (names[i].ptr == NULL)
       return no_memory();
     STATUS_TRY(request_document_in(database, names[i], &path));
-    STATUS_TRY(access_check(&request_service(call)->options.access, call, ACCESS_GET, names[i]));
     STATUS_TRY(doc_key_from_path(&path, arena, &keys[i]));
   }
   ret->names = names;
@@ -80,7 +143,6 @@ static status parse_query(struct rpc_call *call, const struct doc_path *database
   STATUS_TRY(request_parent(service, name.ptr, REQUEST_READS, &parent));
   if (!doc_path_same_database(database, &parent))
     return status_make(STATUS_INVALID_ARGUMENT, "The query is not in the stream's database.");
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, name));
   STATUS_TRY(query_request_parse(&parent, query, arena, &ret->request));
   STATUS_TRY(query_check_listen(&ret->request.query));
   ret->watch.query = &ret->request.query;
@@ -94,7 +156,7 @@ static status parse(struct rpc_call *call, const struct doc_path *database,
   status result;
   switch (wire->target_type_case) {
   case TARGET(DOCUMENTS):
-    result = parse_documents(call, database, wire->documents, arena, ret);
+    result = parse_documents(database, wire->documents, arena, ret);
     break;
   case TARGET(QUERY):
     result = parse_query(call, database, wire->query, arena, ret);
@@ -163,7 +225,7 @@ static struct listen_target *new_target(size_t first_bytes, struct memory_budget
   return target;
 }
 
-status listen_target_new(struct rpc_call *call, const struct doc_path *database,
+status listen_target_new(struct rpc_call *call, const struct access_caller *caller, const struct doc_path *database,
                          const Google__Firestore__V1__Target *wire, struct memory_budget *budget,
                          struct listen_target **ret) {
   _Alignas(max_align_t) char scratch_block[SCRATCH_BYTES];
@@ -180,6 +242,9 @@ status listen_target_new(struct rpc_call *call, const struct doc_path *database,
   if (target == NULL)
     return no_memory();
   result = parse(call, database, wire, &target->arena, target);
+  if (status_is_ok(&result))
+    result = listen_target_judge(target, caller, request_service(call), database);
+  target->judged_generation = caller->generation;
   if (status_is_ok(&result) && !identify(wire, &target->identity))
     result = no_memory();
   if (!status_is_ok(&result)) {

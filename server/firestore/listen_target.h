@@ -26,6 +26,7 @@ struct listen_target {
   bool over;         /* `once`, and current: removed with the next snapshot */
   bool starts_over;  /* the client knows something that cannot be gone on from: RESET first */
   bool has_expected; /* the client wants an existence filter */
+  uint64_t judged_generation; /* of the caller with whom it was judged (server/access) */
   kv_version known;  /* what the client has is the answer as of here, or a little later; 0: it has nothing */
   struct resume_target identity;  /* in tokens */
   struct listen_members *members; /* of a windowed query; NULL: none were sent */
@@ -40,11 +41,23 @@ struct listen_target {
 /* Checks and copies what the client sent; nothing borrows from `wire`. Verdicts on the target, which end it
  * alone: INVALID_ARGUMENT, PERMISSION_DENIED, NOT_FOUND, UNIMPLEMENTED. RESOURCE_EXHAUSTED: the stream has to
  * end, so that the client comes back later. `resume` is what the client knows, as a version, or 0. */
-STATUS_MUST_USE status listen_target_new(struct rpc_call *call, const struct doc_path *database,
+STATUS_MUST_USE status listen_target_new(struct rpc_call *call, const struct access_caller *caller,
+                                         const struct doc_path *database,
                                          const Google__Firestore__V1__Target *wire,
                                          struct memory_budget *budget, struct listen_target **ret);
 /* After change_target_remove. NULL is allowed. */
 void listen_target_free(struct listen_target *target);
+
+/* Whether the caller may listen to it, by the rules as they are and the data as it is now. PERMISSION_DENIED
+ * and others. */
+STATUS_MUST_USE status listen_target_judge(const struct listen_target *target,
+                                           const struct access_caller *caller,
+                                           const struct firestore_service *service,
+                                           const struct doc_path *database);
+/* A document of a target of documents, as it is now; fields NULL: it is missing. */
+STATUS_MUST_USE status listen_target_judge_document(const struct access_caller *caller,
+                                                    const struct firestore_service *service, str name,
+                                                    const str *fields);
 
 /* Takes the members over (NULL: none). */
 void listen_target_set_members(struct listen_target *target, struct listen_members *members);

@@ -175,7 +175,8 @@ static status parse(struct rpc_call *call, const Google__Firestore__V1__Partitio
   struct arena *arena = p->page.arena;
   struct doc_path parent;
   STATUS_TRY(request_parent(service, request->parent, REQUEST_READS, &parent));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, parent.name));
+  const struct access_caller *caller;
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ_ALL, &parent, &caller));
   if (parent.segment_count > 0)
     return status_make(STATUS_INVALID_ARGUMENT, "The parent of a partition query is the root of a database.");
   if (request->query_type_case != GOOGLE__FIRESTORE__V1__PARTITION_QUERY_REQUEST__QUERY_TYPE_STRUCTURED_QUERY)

@@ -53,6 +53,14 @@ status query_call_begin(struct rpc_call *call, const struct doc_path *parent,
   return status_ok();
 }
 
+status query_call_judge(struct rpc_call *call, const struct query_call *reading,
+                        const struct access_caller *caller, const struct doc_path *parent,
+                        const struct query *query) {
+  struct access_reading judged;
+  access_reading_init(caller, parent, reading->snapshot, false, rpc_call_arena(call), &judged);
+  return access_judge_query(&judged, query);
+}
+
 status query_call_end(struct query_call *query) {
   index_catalog_unref(query->run_options.catalog);
   query->run_options.catalog = NULL;

@@ -32,12 +32,21 @@ static status get_snapshot(const struct firestore_service *service,
   }
 }
 
+/* What was read, as the rules see it: before anybody hears whether it is there. */
+static status judge_found(struct access_reading *reading, const struct doc_path *path,
+                          const struct kv_value *value, struct doc_record *ret) {
+  if (value->found)
+    STATUS_TRY(doc_record_decode(value->bytes, ret));
+  return access_judge_document(reading, path, value->found ? &ret->fields : NULL);
+}
+
 static status get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request,
                            struct kv_value *value, struct doc_path *ret_path, struct doc_record *ret) {
   const struct firestore_service *service = request_service(call);
   struct arena *arena = rpc_call_arena(call);
   STATUS_TRY(request_document(service, str_from_cstr(request->name), REQUEST_READS, ret_path));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, ret_path->name));
+  const struct access_caller *caller;
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, ret_path, &caller));
   const struct doc_mask *mask;
   STATUS_TRY(request_read_mask(request->mask, arena, &mask));
   str key;
@@ -45,9 +54,11 @@ static status get_document(struct rpc_call *call, const Google__Firestore__V1__G
   kv_snapshot snapshot;
   STATUS_TRY(get_snapshot(service, request, ret_path, key, &snapshot));
   STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, value));
+  struct access_reading reading;
+  access_reading_init(caller, ret_path, snapshot, false, arena, &reading);
+  STATUS_TRY(judge_found(&reading, ret_path, value, ret));
   if (!value->found)
     return status_make(STATUS_NOT_FOUND, "Document \"" STR_FMT "\" not found.", STR_ARG(ret_path->name));
-  STATUS_TRY(doc_record_decode(value->bytes, ret));
   return request_project(ret, mask, arena);
 }
 
@@ -81,6 +92,7 @@ struct batch_get {
   struct transaction *transaction; /* or NULL */
   bool owes_id;                    /* the transaction is new, and the client has not got its id yet */
   kv_snapshot snapshot;
+  struct access_reading reading; /* once the snapshot is known */
   const struct doc_mask *mask;
   size_t count, next; /* of names; next: not yet sent */
   str *names, *keys;  /* without duplicates, in the order of the request */
@@ -95,6 +107,10 @@ static status send_time_too_large(void) {
 /* The response for one document, found or missing. */
 static status batch_get_message(struct batch_get *get, struct arena *arena, str name,
                                 const struct kv_value *value, rpc_message *ret) {
+  struct doc_path path;
+  struct doc_record record;
+  STATUS_TRY(doc_path_parse_document(name, &path));
+  STATUS_TRY(judge_found(&get->reading, &path, value, &record));
   int64_t time = get->snapshot.version;
   size_t time_size = wire_timestamp_field_size(READ_TIME_FIELD, time);
   if (!value->found) {
@@ -103,8 +119,6 @@ static status batch_get_message(struct batch_get *get, struct arena *arena, str 
     wire_put_timestamp(wire_put_bytes(ret->data, MISSING_FIELD, name), READ_TIME_FIELD, time);
     return status_ok();
   }
-  struct doc_record record;
-  STATUS_TRY(doc_record_decode(value->bytes, &record));
   STATUS_TRY(request_project(&record, get->mask, arena));
   size_t size = doc_document_wire_size(name, &record);
   if (!rpc_message_alloc(wire_bytes_field_size(FOUND_FIELD, size) + time_size, ret))
@@ -172,6 +186,7 @@ static status begin_reading(struct batch_get *get) {
       STATUS_TRY(transaction_read_document(get->transaction, get->keys[i]));
     get->snapshot = transaction_snapshot(get->transaction);
   }
+  get->reading.snapshot = get->snapshot;
   get->stage = BATCH_GET_READING;
   return status_ok();
 }
@@ -297,6 +312,8 @@ static status batch_get_open(struct rpc_call *call,
   struct arena *arena = rpc_call_arena(call);
   struct doc_path database;
   STATUS_TRY(request_database(service, request->database, REQUEST_READS, &database));
+  const struct access_caller *caller;
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, &database, &caller));
   struct batch_get *get = ARENA_NEW(arena, struct batch_get);
   if (get == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -308,11 +325,11 @@ static status batch_get_open(struct rpc_call *call,
   for (size_t i = 0; i < get->count; i++) {
     struct doc_path path;
     STATUS_TRY(request_document_in(&database, str_from_cstr(request->documents[i]), &path));
-    STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, path.name));
     STATUS_TRY(doc_key_from_path(&path, arena, &get->keys[i]));
     get->names[i] = path.name;
   }
   STATUS_TRY(drop_duplicates(get, arena));
+  access_reading_init(caller, &database, get->snapshot, get->count > 1, arena, &get->reading);
   STATUS_TRY(request_read_mask(request->mask, arena, &get->mask));
   *ret = get;
   return batch_get_selector(service, request, request_database_name(&database), get);

@@ -28,7 +28,6 @@ status request_write_status(status result) {
   case STATUS_UNKNOWN:
   case STATUS_DATA_LOSS:
   case STATUS_UNIMPLEMENTED:
-  case STATUS_UNAUTHENTICATED:
     result.code = STATUS_UNAVAILABLE;
     return result;
   case STATUS_OK:
@@ -43,6 +42,7 @@ status request_write_status(status result) {
   case STATUS_ABORTED:
   case STATUS_OUT_OF_RANGE:
   case STATUS_UNAVAILABLE:
+  case STATUS_UNAUTHENTICATED: /* SDKs fetch another token, and keep what they queued */
     break;
   }
   return result;

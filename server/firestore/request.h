@@ -41,8 +41,8 @@ static inline struct firestore_service *request_service(const struct rpc_call *c
  * on the write. */
 enum request_side { REQUEST_READS, REQUEST_WRITES };
 
-/* The status that a client on the write path may see: INTERNAL, UNKNOWN, DATA_LOSS, UNIMPLEMENTED and
- * UNAUTHENTICATED of ours become UNAVAILABLE. */
+/* The status that a client on the write path may see: INTERNAL, UNKNOWN, DATA_LOSS and UNIMPLEMENTED of ours
+ * become UNAVAILABLE. */
 status request_write_status(status result);
 
 /* The name of a database, of a document, or of a parent, in a project that is served. */

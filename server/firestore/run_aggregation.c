@@ -6,6 +6,7 @@
 #include "storage/document/codec.h"
 
 struct run_aggregation {
+  const struct access_caller *caller;
   struct query_call reading;
   struct query_request request;
   struct query_aggregate aggregates[QUERY_AGGREGATES_MAX];
@@ -149,7 +150,7 @@ static status parse(struct rpc_call *call, const Google__Firestore__V1__RunAggre
   const struct firestore_service *service = request_service(call);
   struct arena *arena = rpc_call_arena(call);
   STATUS_TRY(request_parent(service, request->parent, REQUEST_READS, ret_parent));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, ret_parent->name));
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, ret_parent, &a->caller));
   const Google__Firestore__V1__StructuredAggregationQuery *wire =
       request->query_type_case ==
               GOOGLE__FIRESTORE__V1__RUN_AGGREGATION_QUERY_REQUEST__QUERY_TYPE_STRUCTURED_AGGREGATION_QUERY
@@ -178,6 +179,8 @@ void firestore_run_aggregation_query(struct rpc_call *call,
   status result = parse(call, request, a, &parent);
   if (status_is_ok(&result))
     result = query_call_begin(call, &parent, &selector, &a->reading);
+  if (status_is_ok(&result))
+    result = query_call_judge(call, &a->reading, a->caller, &parent, &a->request.query);
   if (status_is_ok(&result))
     result = query_aggregation_open(&a->request.query, a->aggregates, a->count, &a->reading.run_options,
                                     rpc_call_arena(call), &a->work);

@@ -28,6 +28,7 @@ enum {
 enum { SCRATCH_BYTES = 16 * 1024 };
 
 struct run_query {
+  const struct access_caller *caller;
   struct query_call reading;
   struct query_request request;
   struct query_run *run; /* NULL: closed */
@@ -302,7 +303,7 @@ static status parse(struct rpc_call *call, const Google__Firestore__V1__RunQuery
   const struct firestore_service *service = request_service(call);
   struct arena *arena = rpc_call_arena(call);
   STATUS_TRY(request_parent(service, request->parent, REQUEST_READS, ret_parent));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_LIST, ret_parent->name));
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, ret_parent, &q->caller));
   if (request->query_type_case != GOOGLE__FIRESTORE__V1__RUN_QUERY_REQUEST__QUERY_TYPE_STRUCTURED_QUERY)
     return status_make(STATUS_INVALID_ARGUMENT, "The request has no structured_query.");
   STATUS_TRY(query_request_parse(ret_parent, request->structured_query, arena, &q->request));
@@ -331,6 +332,8 @@ void firestore_run_query(struct rpc_call *call, const Google__Firestore__V1__Run
   status result = parse(call, request, q, &parent);
   if (status_is_ok(&result))
     result = query_call_begin(call, &parent, &selector, &q->reading);
+  if (status_is_ok(&result))
+    result = query_call_judge(call, &q->reading, q->caller, &parent, &q->request.query);
   if (status_is_ok(&result))
     result = query_run_open(&q->request.query, &q->reading.run_options, rpc_call_arena(call), &q->run);
   if (!status_is_ok(&result)) {

@@ -113,6 +113,8 @@ status firestore_service_register(struct firestore_service *service, struct rpc_
 
 void firestore_service_tick(struct firestore_service *service) {
   transactions_tick(service->transactions);
+  firestore_write_tick(&service->write_streams);
+  listen_service_tick(service->listen);
 }
 
 size_t firestore_service_transactions_open(struct firestore_service *service) {

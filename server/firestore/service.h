@@ -31,7 +31,7 @@ struct firestore_options {
   struct index_set *indexes; /* what commits maintain and queries use */
   struct firestore_query_options queries;
   struct index_advisor *advisor; /* is told which indexes queries miss; or NULL */
-  struct access_policy access;
+  struct access *access;
   const char *const *projects; /* that are served */
   size_t project_count;
   bool any_project; /* --dev */

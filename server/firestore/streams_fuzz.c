@@ -39,6 +39,7 @@ static struct {
   struct kv_store *store;
   struct index_set *indexes;
   struct firestore_service *service;
+  struct access *access;
   struct rpc_server *rpc;
   struct raw_channel channel;
 } all;
@@ -53,6 +54,7 @@ static void stop(void) {
   rpc_server_drain(all.rpc, port_linux()->monotonic_us(port_linux()) + 5000000);
   rpc_server_free(all.rpc);
   firestore_service_free(all.service);
+  access_free(all.access);
   index_set_close(all.indexes);
   kv_close(all.store);
   test_directory_remove(all.directory);
@@ -64,10 +66,12 @@ static void start(void) {
       .directory = all.directory, .sync = KV_SYNC_RELAXED, .clock_trusted = true};
   must(kv_rocksdb_open(&store, &all.store));
   must(index_set_open(all.store, &all.indexes));
+  struct access_options access = {.mode = ACCESS_OPEN};
+  must(access_new(&access, &all.access));
   struct firestore_options options = {.store = all.store,
                                       .port = port_linux(),
                                       .indexes = all.indexes,
-                                      .access = {.mode = ACCESS_OPEN},
+                                      .access = all.access,
                                       .any_project = true};
   must(firestore_service_new(&options, &all.service));
   struct rpc_server_options rpc = {.threads = 2};

@@ -7,7 +7,8 @@ static status begin_open(struct rpc_call *call, const Google__Firestore__V1__Beg
   const struct firestore_service *service = request_service(call);
   struct doc_path database;
   STATUS_TRY(request_database(service, request->database, REQUEST_READS, &database));
-  STATUS_TRY(access_check(&service->options.access, call, ACCESS_GET, database.name));
+  const struct access_caller *caller;
+  STATUS_TRY(access_enter(service->options.access, call, ACCESS_READ, &database, &caller));
   return request_begin_transaction(service, request->options, request_database_name(&database), ret);
 }
 
@@ -31,9 +32,10 @@ void firestore_begin_transaction(struct rpc_call *call,
 void firestore_rollback(struct rpc_call *call, const Google__Firestore__V1__RollbackRequest *request) {
   const struct firestore_service *service = request_service(call);
   struct doc_path database;
+  const struct access_caller *caller;
   status result = request_database(service, request->database, REQUEST_READS, &database);
   if (status_is_ok(&result))
-    result = access_check(&service->options.access, call, ACCESS_GET, database.name);
+    result = access_enter(service->options.access, call, ACCESS_READ, &database, &caller);
   if (status_is_ok(&result))
     result = transactions_rollback(service->transactions,
                                    str_make(request->transaction.data, request->transaction.len),

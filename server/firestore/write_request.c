@@ -20,6 +20,11 @@ struct doc_commit write_request_commit(const struct firestore_service *service, 
                              .derive = &service->derive};
 }
 
+status write_request_prepare(const struct access_caller *caller, struct doc_commit *commit) {
+  STATUS_TRY(access_review_commit(caller, commit));
+  return doc_commit_prepare(commit);
+}
+
 /* ---- Writes from the wire ---- */
 
 static status parse_array_operand(const Google__Firestore__V1__ArrayValue *wire, struct arena *arena,
@@ -80,20 +85,10 @@ static status parse_transforms(Google__Firestore__V1__DocumentTransform__FieldTr
   return doc_transform_plan_make(transforms, count, arena, ret);
 }
 
-enum access_operation write_request_operation(const struct doc_write *write) {
-  if (write->kind == DOC_WRITE_DELETE)
-    return ACCESS_DELETE;
-  if (write->kind == DOC_WRITE_VERIFY)
-    return ACCESS_GET;
-  bool must_be_new = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
-  return must_be_new ? ACCESS_CREATE : ACCESS_UPDATE;
-}
-
 #define OPERATION(name) GOOGLE__FIRESTORE__V1__WRITE__OPERATION_##name
 
-status write_request_parse(struct rpc_call *call, const struct doc_path *database,
-                           const Google__Firestore__V1__Write *wire, struct arena *arena,
-                           struct doc_write *ret) {
+status write_request_parse(const struct doc_path *database, const Google__Firestore__V1__Write *wire,
+                           struct arena *arena, struct doc_write *ret) {
   str name;
   STATUS_TRY(request_precondition(wire->current_document, &ret->precondition));
   switch (wire->operation_case) {
@@ -132,9 +127,7 @@ status write_request_parse(struct rpc_call *call, const struct doc_path *databas
   }
   if (ret->kind != DOC_WRITE_SET && (wire->update_mask != NULL || wire->n_update_transforms > 0))
     return status_make(STATUS_INVALID_ARGUMENT, "update_mask and update_transforms go with update only.");
-  STATUS_TRY(request_document_in(database, name, &ret->path));
-  return access_check(&request_service(call)->options.access, call, write_request_operation(ret),
-                      ret->path.name);
+  return request_document_in(database, name, &ret->path);
 }
 
 /* ---- Answers ---- */

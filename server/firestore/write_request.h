@@ -12,20 +12,21 @@ STATUS_MUST_USE static inline status write_request_no_memory(void) {
                      "The request needs more memory than a call may take. Split it.");
 }
 
-/* One write of a document that must lie in `database`, checked for access. It borrows from `wire` and
+/* One write of a document that must lie in `database`. It borrows from `wire` and
  * `arena`. Its status may go to a client as it is, after request_write_status. */
-STATUS_MUST_USE status write_request_parse(struct rpc_call *call, const struct doc_path *database,
+STATUS_MUST_USE status write_request_parse(const struct doc_path *database,
                                            const Google__Firestore__V1__Write *wire, struct arena *arena,
                                            struct doc_write *ret);
-
-/* What a write needs leave for. */
-enum access_operation write_request_operation(const struct doc_write *write);
 
 /* A commit of `writes` (not prepared yet) with all that the service adds: limits, and what is derived from
  * documents. Every commit of documents is made here. */
 struct doc_commit write_request_commit(const struct firestore_service *service, struct doc_write *writes,
                                        size_t count, struct arena *arena,
                                        void (*done)(struct doc_commit *, status, kv_version), void *user);
+
+/* The last of making a commit, when its writes are complete: the rules will judge it (server/access), and what
+ * can be checked beforehand is checked. */
+STATUS_MUST_USE status write_request_prepare(const struct access_caller *caller, struct doc_commit *commit);
 
 /* ---- Answers ----
  *

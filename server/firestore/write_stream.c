@@ -37,14 +37,16 @@ enum write_state { WRITE_GREETING, WRITE_READY, WRITE_COMMITTING, WRITE_BLOCKED,
 struct write_stream {
   struct rpc_call *call;
   struct write_stream *next, **link; /* all open ones; with the mutex of the list */
-  pthread_mutex_t mutex;             /* state, cancelled, stops */
+  pthread_mutex_t mutex;             /* state, cancelled, stops, is_woken, caller */
   enum write_state state;
   bool cancelled; /* while committing */
-  bool stops;     /* likewise: the server does */
+  bool stops;     /* likewise: the server does, or the caller is stale */
+  bool is_woken;  /* `drained` is to come */
   uint8_t nonce[NONCE_BYTES];
   uint64_t given; /* tokens: one a response, numbered from 0 */
   str database_name;
   struct doc_path database;
+  struct access_caller *caller; /* NULL before the greeting */
   struct arena arena; /* of the commit under way */
   struct doc_commit commit;
   rpc_message answer; /* WRITE_BLOCKED */
@@ -55,6 +57,7 @@ struct write_stream {
 static void released(void *state) {
   struct write_stream *stream = state;
   rpc_message_discard(&stream->answer);
+  access_caller_unref(stream->caller);
   arena_fini(&stream->arena);
   pthread_mutex_destroy(&stream->mutex);
   free(stream);
@@ -166,12 +169,28 @@ static bool is_stopping(const struct write_stream *stream) {
   return is;
 }
 
+/* Who the client is now: its token may have expired, or the rules changed. The queue's thread, while nothing is
+ * committed. */
+static status renew_caller(struct write_stream *stream) {
+  if (stream->caller != NULL && !access_caller_is_stale(stream->caller))
+    return status_ok();
+  struct access_caller *caller;
+  STATUS_TRY(access_caller_new(request_service(stream->call)->options.access, stream->call, &caller));
+  pthread_mutex_lock(&stream->mutex);
+  access_caller_unref(stream->caller);
+  stream->caller = caller;
+  pthread_mutex_unlock(&stream->mutex);
+  return access_may_enter(caller, ACCESS_WRITE, &stream->database);
+}
+
 /* The client has read what was sent before: the answer that waited goes out, and the next message may come.
- * Or the server stops: then a stream that rests ends, and one that commits is told to. */
+ * Or the server stops, or the caller is stale: then a stream that rests looks whether it ends, and one that
+ * commits is told to. */
 static void drained(struct rpc_call *call, void *state) {
   struct write_stream *stream = state;
   pthread_mutex_lock(&stream->mutex);
   enum write_state was = stream->state;
+  stream->is_woken = false;
   stream->stops = stream->stops || was == WRITE_COMMITTING;
   pthread_mutex_unlock(&stream->mutex);
   if (was == WRITE_COMMITTING || was == WRITE_OVER)
@@ -183,10 +202,22 @@ static void drained(struct rpc_call *call, void *state) {
     stream->state = WRITE_READY;
     pthread_mutex_unlock(&stream->mutex);
   }
-  if (is_stopping(stream))
-    end(stream, stopping());
-  else if (was == WRITE_BLOCKED)
+  bool was_told = stream->stops; /* while it committed: then no message was asked for */
+  stream->stops = false;
+  status result = is_stopping(stream)      ? stopping()
+                  : was == WRITE_GREETING ? status_ok()
+                                          : renew_caller(stream);
+  if (!status_is_ok(&result))
+    end(stream, result);
+  else if (was == WRITE_BLOCKED || was_told)
     rpc_call_receive_next(call);
+}
+
+/* Has `drained` called. With the mutex, of a stream that is in the list or commits. */
+static void wake(struct write_stream *stream) {
+  if (!stream->is_woken)
+    rpc_call_wake(stream->call);
+  stream->is_woken = true;
 }
 
 /* On the store's thread. The mutex is held throughout: from the moment that the state is not committing any
@@ -200,7 +231,7 @@ static void answer(struct write_stream *stream) {
     bool full = rpc_call_send(call, &stream->answer) == RPC_SEND_FULL;
     stream->state = full ? WRITE_BLOCKED : WRITE_READY; /* if closed: `cancelled` comes */
     if (!full && stream->stops)
-      rpc_call_wake(call); /* `drained` ends it */
+      wake(stream); /* `drained` looks whether it ends */
     else if (!full)
       rpc_call_receive_next(call);
   }
@@ -235,6 +266,7 @@ static status greet(struct write_stream *stream, const Google__Firestore__V1__Wr
     return write_request_no_memory();
   STATUS_TRY(
       request_database(request_service(call), stream->database_name.ptr, REQUEST_WRITES, &stream->database));
+  STATUS_TRY(renew_caller(stream));
   Google__Firestore__V1__WriteResponse response = GOOGLE__FIRESTORE__V1__WRITE_RESPONSE__INIT;
   uint8_t token[TOKEN_BYTES];
   char id[ID_BYTES + 1];
@@ -255,15 +287,16 @@ static status prepare(struct write_stream *stream, const Google__Firestore__V1__
   if (request->database[0] != '\0' && !str_eq(str_from_cstr(request->database), stream->database_name))
     return status_make(STATUS_INVALID_ARGUMENT, "A Write stream stays in one database.");
   STATUS_TRY(check_token(stream, request->stream_token));
+  STATUS_TRY(renew_caller(stream));
   size_t count = request->n_writes;
   struct doc_write *writes = ARENA_NEW_ARRAY(&stream->arena, struct doc_write, count);
   if (writes == NULL)
     return write_request_no_memory();
   for (size_t i = 0; i < count; i++)
-    STATUS_TRY(write_request_parse(call, &stream->database, request->writes[i], &stream->arena, &writes[i]));
+    STATUS_TRY(write_request_parse(&stream->database, request->writes[i], &stream->arena, &writes[i]));
   stream->commit =
       write_request_commit(request_service(call), writes, count, &stream->arena, commit_done, stream);
-  return doc_commit_prepare(&stream->commit);
+  return write_request_prepare(stream->caller, &stream->commit);
 }
 
 void firestore_write_message(struct rpc_call *call, const Google__Firestore__V1__WriteRequest *request) {
@@ -318,13 +351,28 @@ void firestore_write_open(struct rpc_call *call) {
   rpc_call_finish(call, stopping());
 }
 
+/* Streams that send nothing hear it too when their token expires. */
+void firestore_write_tick(struct write_streams *all) {
+  pthread_mutex_lock(&all->mutex);
+  for (struct write_stream *stream = all->first; stream != NULL; stream = stream->next) {
+    pthread_mutex_lock(&stream->mutex);
+    if (stream->state == WRITE_READY && access_caller_is_stale(stream->caller))
+      wake(stream);
+    pthread_mutex_unlock(&stream->mutex);
+  }
+  pthread_mutex_unlock(&all->mutex);
+}
+
 /* `drained` is called on the stream's own thread, and ends it there. One that commits just now answers first.
  */
 void firestore_write_stop(struct write_streams *all) {
   pthread_mutex_lock(&all->mutex);
   bool again = all->stopping;
   all->stopping = true;
-  for (struct write_stream *stream = all->first; stream != NULL && !again; stream = stream->next)
-    rpc_call_wake(stream->call);
+  for (struct write_stream *stream = all->first; stream != NULL && !again; stream = stream->next) {
+    pthread_mutex_lock(&stream->mutex);
+    wake(stream);
+    pthread_mutex_unlock(&stream->mutex);
+  }
   pthread_mutex_unlock(&all->mutex);
 }

@@ -237,6 +237,133 @@ static status resolve_write(struct doc_commit *commit, size_t index, struct kv_r
   return write->next == NO_WRITE ? finish_chain(commit, index, batch) : status_ok();
 }
 
+/* ---- Reviews ---- */
+
+struct doc_view {
+  struct doc_commit *commit;
+  struct kv_reader *reader;
+  kv_version version;
+  size_t next;        /* write to look at */
+  bool is_failure;    /* of writes[next], which stands alone */
+  struct doc_found would_be;
+};
+
+static struct doc_found before_commit(const struct doc_write_state *state) {
+  return (struct doc_found){state->existed, state->existed ? state->existed_fields : (str){NULL, 0}};
+}
+
+static struct doc_found after_commit(const struct doc_write_state *state) {
+  return (struct doc_found){state->exists, state->exists ? state->fields : (str){NULL, 0}};
+}
+
+static bool only_verifies(const struct doc_commit *commit, size_t last) {
+  for (size_t i = last; i != NO_WRITE; i = commit->writes[i].previous)
+    if (commit->writes[i].kind != DOC_WRITE_VERIFY)
+      return false;
+  return true;
+}
+
+static enum doc_wants wants(const struct doc_reviewed *document) {
+  if (!document->after.exists)
+    return DOC_WANTS_TO_DELETE;
+  return document->before.exists ? DOC_WANTS_TO_UPDATE : DOC_WANTS_TO_CREATE;
+}
+
+/* By what the write demands, which is not so. */
+static enum doc_wants wants_in_vain(const struct doc_write *write) {
+  if (write->kind == DOC_WRITE_VERIFY)
+    return DOC_WANTS_TO_READ;
+  if (write->kind == DOC_WRITE_DELETE)
+    return DOC_WANTS_TO_DELETE;
+  bool creates = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
+  return creates ? DOC_WANTS_TO_CREATE : DOC_WANTS_TO_UPDATE;
+}
+
+bool doc_view_next(struct doc_view *view, struct doc_reviewed *ret) {
+  const struct doc_commit *commit = view->commit;
+  if (!view->is_failure)
+    while (view->next < commit->write_count && commit->writes[view->next].next != NO_WRITE)
+      view->next++;
+  if (view->next >= commit->write_count)
+    return false;
+  size_t at = view->next++;
+  const struct doc_write_state *state = &commit->states[at];
+  *ret = (struct doc_reviewed){.path = &commit->writes[at].path, .before = before_commit(state)};
+  ret->after = view->is_failure ? view->would_be : after_commit(state);
+  if (view->is_failure) {
+    ret->wants = wants_in_vain(&commit->writes[at]);
+    view->next = commit->write_count;
+  } else {
+    ret->wants = only_verifies(commit, at) ? DOC_WANTS_TO_READ : wants(ret);
+  }
+  return true;
+}
+
+kv_version doc_view_version(const struct doc_view *view) {
+  return view->version;
+}
+
+/* The state after the last write to the key, or NULL. */
+static const struct doc_write_state *find_state(const struct doc_view *view, str key) {
+  const struct doc_commit *commit = view->commit;
+  for (size_t i = 0; i < commit->write_count && !view->is_failure; i++)
+    if (commit->writes[i].next == NO_WRITE && str_eq(commit->writes[i].key, key))
+      return &commit->states[i];
+  return NULL;
+}
+
+status doc_view_read(struct doc_view *view, const struct doc_path *path, bool after, struct doc_found *ret) {
+  struct arena *arena = view->commit->arena;
+  str key;
+  STATUS_TRY(doc_key_from_path(path, arena, &key));
+  const struct doc_write_state *state = find_state(view, key);
+  if (state != NULL) {
+    *ret = after ? after_commit(state) : before_commit(state);
+    return status_ok();
+  }
+  struct kv_value value = {0};
+  struct doc_record record = {0};
+  status result = kv_reader_get(view->reader, KV_DOCUMENTS, key, &value);
+  bool found = value.found;
+  if (status_is_ok(&result) && found)
+    result = doc_record_decode(value.bytes, &record);
+  if (status_is_ok(&result)) {
+    *ret = (struct doc_found){found, found ? arena_str_copy(arena, record.fields) : (str){NULL, 0}};
+    if (found && ret->fields.ptr == NULL)
+      result = out_of_memory();
+  }
+  kv_value_release(&value);
+  return result;
+}
+
+/* What the write would leave if its precondition held: of what it does not say, nothing is there. */
+static struct doc_found would_be(struct doc_commit *commit, size_t at, kv_version version) {
+  const struct doc_write *write = &commit->writes[at];
+  struct doc_write_result ignored = {0};
+  str fields;
+  if (write->kind != DOC_WRITE_SET && write->kind != DOC_WRITE_TRANSFORM)
+    return (struct doc_found){0};
+  status result = new_fields(commit, write, &commit->states[at], version, &ignored, &fields);
+  return status_is_ok(&result) ? (struct doc_found){true, fields} : (struct doc_found){0};
+}
+
+/* `result` is that of the writes; the last one that was looked at is `last`. */
+static status review(struct doc_commit *commit, struct kv_reader *reader, kv_version version, size_t last,
+                     status result) {
+  bool is_verdict = result.code == STATUS_NOT_FOUND || result.code == STATUS_ALREADY_EXISTS ||
+                    result.code == STATUS_FAILED_PRECONDITION || result.code == STATUS_INVALID_ARGUMENT;
+  if (commit->review == NULL || (!is_verdict && !status_is_ok(&result)))
+    return result;
+  struct doc_view view = {.commit = commit, .reader = reader, .version = version};
+  if (is_verdict) {
+    view.is_failure = true;
+    view.next = last;
+    view.would_be = would_be(commit, last, version);
+  }
+  STATUS_TRY(commit->review->review(commit->review->argument, &view));
+  return result;
+}
+
 static status resolve(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
   struct doc_commit *commit = argument;
   status result = status_ok();
@@ -247,6 +374,8 @@ static status resolve(void *argument, struct kv_reader *reader, kv_version versi
     commit->results[started] = (struct doc_write_result){0};
     result = resolve_write(commit, started, reader, version, batch);
   }
+  if (started > 0)
+    result = review(commit, reader, version, started - 1, result);
   for (size_t i = 0; i < started; i++)
     kv_value_release(&commit->states[i].stored);
   return result;

@@ -64,6 +64,43 @@ struct doc_derive {
   void *argument;
 };
 
+/* ---- Reviews ---- */
+
+/* A document as a review sees it. */
+struct doc_found {
+  bool exists;
+  str fields; /* canonical, if it exists; for the time of the review */
+};
+
+enum doc_wants { DOC_WANTS_TO_READ /* verify alone */, DOC_WANTS_TO_CREATE, DOC_WANTS_TO_UPDATE, DOC_WANTS_TO_DELETE };
+
+struct doc_reviewed {
+  const struct doc_path *path;
+  enum doc_wants wants;
+  struct doc_found before, after; /* the whole commit */
+};
+
+/* What a commit does, for who has a say in it. */
+struct doc_view;
+
+/* The documents of the commit, one after the other, each once; false: there are no more.
+ *
+ * If a precondition does not hold, the only one is its document, as it would be without that: who may not
+ * write it must not learn what is there. */
+bool doc_view_next(struct doc_view *view, struct doc_reviewed *ret);
+kv_version doc_view_version(const struct doc_view *view); /* the commit's */
+/* Any document, as it is before the commit or after it. Without a read of the store for those of the commit.
+ * RESOURCE_EXHAUSTED, and what kv_reader_get says. */
+STATUS_MUST_USE status doc_view_read(struct doc_view *view, const struct doc_path *path, bool after,
+                                     struct doc_found *ret);
+
+/* Called in `resolve` when all writes were applied and nothing is stored yet; perhaps again, as resolve. A
+ * failure refuses the commit, with that status. Works in the commit's arena. */
+struct doc_review {
+  status (*review)(void *argument, struct doc_view *view);
+  void *argument;
+};
+
 /* A commit under way, in the caller's memory (its arena) until `done` is called. */
 struct doc_commit {
   struct doc_write *writes;
@@ -75,6 +112,7 @@ struct doc_commit {
   void *user;
   bool keep_records;               /* fill doc_write_result.record */
   const struct doc_derive *derive; /* or NULL; lives as long as the commit */
+  const struct doc_review *review; /* likewise */
 
   struct doc_write_result *results; /* set by doc_commit_prepare, filled by the commit */
   struct kv_txn txn; /* read set: the caller's, may stay zeroed; the rest is set by doc_commit_start */

@@ -192,6 +192,8 @@ test('without --dev: who may do what, and which projects are served', options, a
     const rpc = new Rpc(server.address);
     try {
       const db = freshDatabase('(default)', 'shop');
+      await fails(rpc.call('GetDocument', { name: db.doc('c/x') }), code.UNAUTHENTICATED, /token/); // the emulator's owner is nobody here
+      rpc.authorization = null;
       await fails(rpc.call('GetDocument', { name: db.doc('c/x') }), code.PERMISSION_DENIED);
       await fails(rpc.call('ListDocuments', { parent: db.root, collection_id: 'c' }), code.PERMISSION_DENIED);
       // A phone keeps what it has queued until there are rules.

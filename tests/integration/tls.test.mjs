@@ -198,8 +198,9 @@ describe('client certificates', options, () => {
     try {
       await asked(server, 'phone', (rpc) => put(rpc));
       await asked(server, undefined, async (rpc) => {
+        rpc.authorization = null;
         await fails(get(rpc), code.UNAUTHENTICATED, /certificate/);
-        await fails(put(rpc), code.UNAVAILABLE, /certificate/); // a phone keeps what it has queued
+        await fails(put(rpc), code.UNAUTHENTICATED, /certificate/); // a phone keeps what it has queued
         await fails(rpc.collect('BatchGetDocuments', { database: db.name, documents: [db.doc('c/x')] }), code.UNAUTHENTICATED);
         await fails(rpc.collect('RunQuery', { parent: db.root, structured_query: { from: [{ collection_id: 'c' }] } }), code.UNAUTHENTICATED);
         await fails(rpc.call('ListCollectionIds', { parent: db.root }), code.UNAUTHENTICATED);
@@ -218,7 +219,9 @@ describe('client certificates', options, () => {
             write.write({ stream_token, writes: [{ update: { name: db.doc('c/y') } }] });
           });
           write.write({ database: db.name });
-        }), code.UNAVAILABLE, /certificate/);
+        }), code.UNAUTHENTICATED, /certificate/);
+        rpc.authorization = 'Bearer owner';
+        await fails(get(rpc), code.UNAUTHENTICATED, /token/);
       });
       for (const name of ['foreign', 'expired']) await t.test(`${name}: refused`, () => turnedAway(server, name));
       await asked(server, 'phone', async (rpc) => {

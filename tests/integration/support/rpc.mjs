@@ -30,7 +30,8 @@ function firestoreService() {
 
 /** A client of one service. Every call has a deadline, so that a server that hangs fails a test and no more. */
 export class Rpc {
-  constructor(address, Service = firestoreService(), { credentials = grpc.credentials.createInsecure(), ...options } = {}) {
+  constructor(address, Service = firestoreService(), { credentials = grpc.credentials.createInsecure(), authorization = 'Bearer owner', ...options } = {}) {
+    this.authorization = authorization; // null: none
     this.service = Service.service;
     this.client = new Service(address, credentials, {
       'grpc.max_receive_message_length': 64 * MIB,
@@ -49,7 +50,7 @@ export class Rpc {
 
   #context({ metadata = {}, deadlineMs = 20_000 }) {
     const all = new grpc.Metadata();
-    all.set('authorization', 'Bearer owner');
+    if (this.authorization) all.set('authorization', this.authorization);
     for (const [key, value] of Object.entries(metadata)) value === null ? all.remove(key) : all.set(key, value);
     return [all, { deadline: Date.now() + deadlineMs }];
   }
