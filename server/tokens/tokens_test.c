@@ -366,8 +366,8 @@ static void service_accounts_come_in(void **state) {
       OUR_AUDIENCE,
       ",\"aud\":\"https://firestore.googleapis.com/google.firestore.v1.Firestore\"",
       ",\"aud\":\"https://box.local:8443/google.firestore.v1.Firestore\"",
-      ",\"scope\":\"https://www.googleapis.com/auth/cloud-platform "
-      "https://www.googleapis.com/auth/datastore\"",
+      (",\"scope\":\"https://www.googleapis.com/auth/cloud-platform "
+       "https://www.googleapis.com/auth/datastore\""),
       ",\"scope\":\"https://www.googleapis.com/auth/datastore\"",
   };
   for (size_t i = 0; i < UNIT_COUNT(forms); i++) {
@@ -381,8 +381,8 @@ static void service_accounts_come_in(void **state) {
   }
   static const char *const other_forms[] = {
       "",
-      ",\"aud\":\"https://oauth2.googleapis.com/token\",\"scope\":\"https://www.googleapis.com/auth/"
-      "datastore\"",
+      (",\"aud\":\"https://oauth2.googleapis.com/token\",\"scope\":\"https://www.googleapis.com/auth/"
+       "datastore\""),
       ",\"aud\":\"https://storage.googleapis.com/\"",
       ",\"aud\":\"https://firestore.googleapis.com.evil.example/\"",
       ",\"aud\":\"http://firestore.googleapis.com/\"",
