@@ -28,7 +28,7 @@ const dataDir = () => path.join(directory, `data${++made}`);
 async function withIssuer(body, setting = 'audience=app') {
   const issuer = await new Issuer(certificate).start();
   const checkers = [];
-  const check = (data = dataDir(), args = ['--issuer', `${issuer.url} ${setting}`, '--issuer-ca', authority.certFile]) => {
+  const check = (data = dataDir(), args = ['--issuer', `${issuer.url} audience=another`, '--issuer', `${issuer.url} ${setting}`, '--issuer-ca', authority.certFile]) => {
     const checker = new Checker(data, args);
     checkers.push(checker);
     return checker;
@@ -53,6 +53,7 @@ test('tokens of an issuer that is discovered, with all algorithms', options, () 
       assert.equal(answer.code, 'OK', answer.message);
       assert.deepEqual([answer.kind, answer.uid, answer.role], ['user', 'alice', 'none']);
     }
+    assert.equal((await checker.verify(issuer.token({ aud: ['x', 'another'] }))).code, 'OK'); // a second value of the setting
     assert.deepEqual(issuer.requests, ['/.well-known/openid-configuration', '/keys']);
     const other = makeKey('RS256', 'k1');
     for (const token of [
