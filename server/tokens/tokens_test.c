@@ -16,7 +16,7 @@
 #include "tests/support/unit.h"
 
 #define FIREBASE "https://securetoken.google.com/shop"
-enum { SECOND = 1000000, WAIT_STEPS = 2000 };
+enum { SECOND = 1000000, WAIT_STEPS = 20000 };
 
 static struct {
   struct port_simulated *clock;

@@ -242,7 +242,7 @@ test('skerry key: tokens of google-auth-library are taken until the key is revok
 
 test('skerry-net is apart, and ends with the server, however that ends', options, () =>
   withIssuer(async (issuer) => {
-    const args = ['--listen', '127.0.0.1:0', '--clock', 'trusted', '--issuer', `${issuer.url} audience=app`, '--issuer-ca', authority.certFile];
+    const args = ['--listen', '127.0.0.1:0', '--clock', 'trusted', '--issuer', `${issuer.url} audience=app`, '--issuer-ca', authority.certFile, '--net-user', 'nobody'];
     const server = await startServer({ args });
     try {
       await until(() => issuer.count('/keys') > 0, 'keys to be fetched');
@@ -250,6 +250,8 @@ test('skerry-net is apart, and ends with the server, however that ends', options
       assert.ok(child > 0);
       assert.doesNotMatch(fs.readFileSync(`/proc/${server.pid}/maps`, 'utf8'), /libcrypto\.so\.3|libcurl/);
       assert.match(fs.readFileSync(`/proc/${child}/maps`, 'utf8'), /libcurl/);
+      const [, uid] = fs.readFileSync(`/proc/${child}/status`, 'utf8').match(/^Uid:\t(\d+)\t/m);
+      assert.equal(Number(uid) !== 0, true, 'it does not run as root'); // and if the server does, as somebody else
       assert.deepEqual(fs.readFileSync(`/proc/${child}/environ`, 'utf8'), '');
       const open = fs.readdirSync(`/proc/${child}/fd`).map((fd) => fs.readlinkSync(`/proc/${child}/fd/${fd}`));
       assert.ok(!open.some((name) => name.includes(server.dataDir)), open.join('\n'));
