@@ -50,6 +50,11 @@ uint64_t tokens_generation(const struct tokens *tokens) {
   return atomic_load(&tokens->generation);
 }
 
+bool tokens_are_current(const struct tokens *tokens, const struct identity *identity, int64_t now_us) {
+  bool from_token = identity->kind == IDENTITY_USER || identity->kind == IDENTITY_SERVICE_ACCOUNT;
+  return now_us < identity->expires_us && (!from_token || identity->generation == tokens_generation(tokens));
+}
+
 /* ---- The thread that fetches ---- */
 
 static void wake(void *argument) {
