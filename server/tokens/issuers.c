@@ -274,14 +274,14 @@ static status refresh(struct issuers *issuers, size_t index) {
   if (status_is_ok(&result))
     result = key_set_parse(buf_str(&body), &set);
   if (status_is_ok(&result)) {
+    size_t count = key_set_count(set);
     bool differs = put_keys(issuers, issuer, set, lifetime_s);
-    keep_on_disk(issuers, index, &body);
-    if (differs) {
+    if (differs && issuers->options.changed != NULL)
+      issuers->options.changed(issuers->options.argument); /* before the disk: it may take its time */
+    if (differs)
       log_event(LOG_LEVEL_INFO, "an issuer's keys are new", LOG_STR("issuer", issuers->settings[index].url),
-                LOG_INT("keys", key_set_count(set)));
-      if (issuers->options.changed != NULL)
-        issuers->options.changed(issuers->options.argument);
-    }
+                LOG_INT("keys", count));
+    keep_on_disk(issuers, index, &body);
   }
   buf_fini(&url);
   buf_fini(&body);

@@ -88,7 +88,8 @@ void fixture_wait_for_keys(void) {
     struct issuers_info first, second;
     tokens_issuer_info(fixture.tokens, 0, &first);
     tokens_issuer_info(fixture.tokens, 1, &second);
-    if (first.keys > 0 && second.keys > 0)
+    /* Each issuer's first keys make a generation. */
+    if (first.keys > 0 && second.keys > 0 && tokens_generation(fixture.tokens) >= 3)
       return;
     fixture_sleep();
   }
