@@ -47,10 +47,10 @@ struct tokens_options {
 
 struct tokens;
 
-/* Reads the directory and starts the thread that fetches keys, if there are issuers. FAILED_PRECONDITION,
+/* Reads the directory and starts a thread for each issuer, which fetches its keys. FAILED_PRECONDITION,
  * RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status tokens_open(const struct tokens_options *options, struct tokens **ret);
-/* No call is under way. Waits for a request that is. NULL is fine. */
+/* No call is under way. Waits for requests to issuers that are. NULL is fine. */
 void tokens_close(struct tokens *tokens);
 
 /* `authorization`: the value of that header, empty without one: then *ret is signed out. now_us: wall clock.

@@ -168,8 +168,12 @@ test('an issuer whose certificate nobody vouches for', options, () =>
 test('a slow issuer holds nobody up', options, () =>
   withIssuer(async (issuer, check) => {
     issuer.answer = () => true; // never
-    const checker = check();
+    const other = await new Issuer(certificate).start();
+    const checker = check(dataDir(), ['--issuer', `${issuer.url} audience=app`, '--issuer', `${other.url} audience=app`, '--issuer-ca', authority.certFile]);
     await until(() => issuer.requests.length > 0, 'a request');
+    await until(async () => (await checker.issuers())[1].keys > 0, "the other's keys", 10_000);
+    assert.equal((await checker.verify(other.token())).code, 'OK');
+    await other.stop();
     const answer = await checker.verify(issuer.token());
     assert.equal(answer.code, 'UNAVAILABLE');
     assert.ok(answer.us < 100_000, `${answer.us} us`);

@@ -29,7 +29,7 @@ extern struct tokens_fixture fixture;
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
 void fixture_open(bool dev);
-/* The thread that fetches runs by itself. */
+/* The threads that fetch run by themselves. */
 void fixture_wait_for_keys(void);
 void fixture_sleep(void); /* a millisecond */
 
