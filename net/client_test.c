@@ -128,7 +128,7 @@ static status get(struct net_client *client, const char *path, uint32_t timeout_
   return net_client_fetch(client, &request, ret);
 }
 
-/* Processes whose parent is this one. */
+/* A process whose parent is this one, until it was waited for. */
 static pid_t find_child(void) {
   DIR *processes = opendir("/proc");
   pid_t found = 0;
@@ -140,8 +140,7 @@ static pid_t find_child(void) {
       continue;
     const char *end = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
     int parent = 0;
-    char run = 'Z';
-    if (end != NULL && sscanf(end, ") %c %d", &run, &parent) == 2 && parent == getpid() && run != 'Z')
+    if (end != NULL && sscanf(end, ") %*c %d", &parent) == 1 && parent == getpid())
       found = (pid_t)atoi(entry->d_name);
     fclose(file);
   }

@@ -27,7 +27,7 @@ enum { FILES_MAX = 128, DATA_BYTES_MAX = 256 * 1024 * 1024 };
 
 static status become(const char *user) {
   errno = 0;
-  const struct passwd *entry = getpwnam(user);
+  const struct passwd *entry = getpwnam(user); // cppcheck-suppress getpwnamCalled ; there is one thread yet
   if (entry == NULL)
     return status_make(STATUS_FAILED_PRECONDITION, "there is no user \"%s\"", user);
   if (entry->pw_uid == 0)

@@ -216,9 +216,8 @@ static status list_add(const struct setting *setting, struct settings_list *list
   if (list->rank != rank)
     list_clear(list);
   list->rank = rank;
-  unsigned most = setting->offset == AT(projects) || setting->offset == AT(certificate)
-                      ? SETTINGS_PROJECTS_MAX
-                      : SETTINGS_LISTEN_MAX;
+  unsigned most = setting->offset == AT(projects) || setting->type == PHRASES ? SETTINGS_PROJECTS_MAX
+                                                                              : SETTINGS_LISTEN_MAX;
   const char *separators = setting->type == PHRASES ? ";"
                            : setting->type == FILES ? "," /* names of files may have spaces */
                                                     : ", \t";
@@ -340,7 +339,10 @@ static status load_file(struct loading *loading, const char *path) {
   if (line < 0)
     return status_make(STATUS_INVALID_ARGUMENT, "%s: cannot be read", path);
   if (line > 0)
-    return status_make(STATUS_INVALID_ARGUMENT, "%s:%d: not a setting (name = value)", path, line);
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "%s:%d: not a setting (name = value), or a line of more than 199 characters (which count as two)",
+        path, line);
   return status_ok();
 }
 

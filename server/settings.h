@@ -18,8 +18,8 @@
 #include "storage/rocksdb/store.h"
 
 enum {
-  SETTINGS_LISTEN_MAX = 16,   /* and certificates, issuers */
-  SETTINGS_PROJECTS_MAX = 64, /* and rules for certificates of clients */
+  SETTINGS_LISTEN_MAX = 16,   /* and certificates of the server */
+  SETTINGS_PROJECTS_MAX = 64, /* and values of issuer, and of certificate */
   SETTINGS_TEXT_MAX = 4096
 };
 

@@ -179,11 +179,59 @@ static void test_lists(void **state) {
   settings_fini(&s);
 }
 
+/* Values that have words of their own are one a value; several in one are apart by semicolons. */
+static void test_phrases(void **state) {
+  (void)state;
+  struct settings s;
+  char *path = write_file("issuer = https://a.example audience=one,two ; a comment\n"
+                          "issuer = https://b.example audience=three\n"
+                          "certificate = till 1 role=viewer\n");
+  status result = load(&s, ARGS("--config", path), NULL);
+  assert_true(status_is_ok(&result));
+  assert_int_equal(s.issuer.count, 2);
+  assert_string_equal(s.issuer.items[0], "https://a.example audience=one,two");
+  assert_string_equal(s.issuer.items[1], "https://b.example audience=three");
+  assert_int_equal(s.certificate.count, 1);
+  assert_string_equal(s.certificate.items[0], "till 1 role=viewer");
+  settings_fini(&s);
+  result = load(
+      &s, ARGS("--config", path, "--issuer", "https://c.example audience=x;https://d.example audience=y"),
+      ARGS("SKERRY_CERTIFICATE=a role=owner;b uid=c"));
+  assert_true(status_is_ok(&result));
+  assert_int_equal(s.issuer.count, 2);
+  assert_string_equal(s.issuer.items[1], "https://d.example audience=y");
+  assert_int_equal(s.certificate.count, 2);
+  assert_string_equal(s.certificate.items[1], "b uid=c");
+  settings_fini(&s);
+  unlink(path);
+  free(path);
+}
+
+/* An issuer with many audiences makes a long line: it is read whole or refused, never cut. */
+static void test_long_lines(void **state) {
+  (void)state;
+  char text[1024] = "issuer = https://a.example audience=";
+  while (strlen(text) < 900)
+    strcat(text, "0123456789,");
+  strcat(text, "end\n");
+  struct settings s;
+  char *path = write_file(text);
+  status result = load(&s, ARGS("--config", path), NULL);
+  if (status_is_ok(&result))
+    assert_non_null(strstr(s.issuer.items[0], ",end"));
+  else
+    assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
+  settings_fini(&s);
+  unlink(path);
+  free(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_defaults), cmocka_unit_test(test_order_of_sources),
       cmocka_unit_test(test_mistakes), cmocka_unit_test(test_mistakes_in_a_file_have_their_line),
       cmocka_unit_test(test_safety),   cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_phrases),  cmocka_unit_test(test_long_lines),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

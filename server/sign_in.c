@@ -18,24 +18,41 @@ struct reading {
   struct arena arena;
   struct issuer_setting issuers[ISSUERS_MAX];
   struct certificate_rule certificates[CERTIFICATE_RULES_MAX];
-  const char *origins[2 * ISSUERS_MAX];
-  size_t origin_count;
+  const char *origins[ISSUERS_MAX]; /* where their keys are */
+  size_t issuer_count;
 };
+
+/* Lines of files are short, so audiences may come in several values. */
+static status merge(struct issuer_setting *into, const struct issuer_setting *more) {
+  if (!str_eq(into->project, more->project) || !str_eq(into->keys_url, more->keys_url))
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "issuer %s is there twice, with another project or other keys", into->url.ptr);
+  if (into->audience_count + more->audience_count > ISSUER_AUDIENCES_MAX)
+    return status_make(STATUS_INVALID_ARGUMENT, "issuer %s has more than %d audiences", into->url.ptr,
+                       ISSUER_AUDIENCES_MAX);
+  memcpy(into->audiences + into->audience_count, more->audiences, more->audience_count * sizeof(str));
+  into->audience_count += more->audience_count;
+  return status_ok();
+}
 
 static status read_issuers(struct reading *reading) {
   const struct settings_list *list = &reading->settings->issuer;
-  if (list->count > ISSUERS_MAX)
-    return status_make(STATUS_INVALID_ARGUMENT, "more than %d values for issuer", ISSUERS_MAX);
   for (unsigned i = 0; i < list->count; i++) {
-    struct issuer_setting *issuer = &reading->issuers[i];
-    STATUS_TRY(
-        issuer_setting_parse(str_from_cstr(list->items[i]), reading->settings->dev, &reading->arena, issuer));
-    for (unsigned j = 0; j < i; j++)
-      if (str_eq(reading->issuers[j].url, issuer->url))
-        return status_make(STATUS_INVALID_ARGUMENT,
-                           "issuer %s is there twice: give all its audiences at once", issuer->url.ptr);
-    reading->origins[reading->origin_count++] =
-        issuer->keys_url.len > 0 ? issuer->keys_url.ptr : issuer->url.ptr;
+    struct issuer_setting issuer;
+    STATUS_TRY(issuer_setting_parse(str_from_cstr(list->items[i]), reading->settings->dev, &reading->arena,
+                                    &issuer));
+    size_t same = 0;
+    while (same < reading->issuer_count && !str_eq(reading->issuers[same].url, issuer.url))
+      same++;
+    if (same < reading->issuer_count) {
+      STATUS_TRY(merge(&reading->issuers[same], &issuer));
+      continue;
+    }
+    if (reading->issuer_count == ISSUERS_MAX)
+      return status_make(STATUS_INVALID_ARGUMENT, "more than %d issuers", ISSUERS_MAX);
+    reading->issuers[reading->issuer_count] = issuer;
+    reading->origins[reading->issuer_count++] =
+        issuer.keys_url.len > 0 ? issuer.keys_url.ptr : issuer.url.ptr;
   }
   return status_ok();
 }
@@ -61,7 +78,7 @@ static const char *text_or_null(const char *text) {
 static status open_net(struct sign_in *sign_in, const struct reading *reading) {
   const struct settings *s = reading->settings;
   struct net_client_options options = {.origins = reading->origins,
-                                       .origin_count = reading->origin_count,
+                                       .origin_count = reading->issuer_count,
                                        .ca_file = text_or_null(s->issuer_ca),
                                        .user = text_or_null(s->net_user),
                                        .loopback_http = s->dev};
@@ -76,7 +93,7 @@ static status open_tokens(struct sign_in *sign_in, const struct reading *reading
   struct tokens_options options = {.port = port,
                                    .directory = directory,
                                    .issuers = reading->issuers,
-                                   .issuer_count = reading->settings->issuer.count,
+                                   .issuer_count = reading->issuer_count,
                                    .certificates = reading->certificates,
                                    .certificate_count = reading->settings->certificate.count,
                                    .dev = reading->settings->dev};
@@ -88,7 +105,7 @@ static status open_tokens(struct sign_in *sign_in, const struct reading *reading
 static status open_all(struct sign_in *sign_in, struct reading *reading, struct port *port) {
   STATUS_TRY(read_issuers(reading));
   STATUS_TRY(read_certificates(reading));
-  if (reading->settings->issuer.count > 0)
+  if (reading->issuer_count > 0)
     STATUS_TRY(open_net(sign_in, reading));
   return open_tokens(sign_in, reading, port);
 }

@@ -156,8 +156,8 @@ static void a_damaged_file_lets_nobody_in_and_stays(void **state) {
       "{\"format\":2,\"keys\":[]}",
       "{\"format\":1}",
       "{\"format\":1,\"keys\":[{}]}",
-      "{\"format\":1,\"keys\":[{\"id\":\"a\",\"name\":\"b\",\"project\":\"c\",\"role\":"
-      "\"owner\",\"created_s\":1,\"expires_s\":0,\"public_key\":\"\"}]}"};
+      ("{\"format\":1,\"keys\":[{\"id\":\"a\",\"name\":\"b\",\"project\":\"c\",\"role\":"
+       "\"owner\",\"created_s\":1,\"expires_s\":0,\"public_key\":\"\"}]}")};
   for (size_t i = 0; i < UNIT_COUNT(texts); i++) {
     FILE *file = fopen(path, "we");
     fputs(texts[i], file);

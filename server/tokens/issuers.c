@@ -20,7 +20,7 @@ struct issuer {
   unsigned failures;
   uint64_t requests;
   char problem[256];
-  /* Of the thread that works. */
+  /* Of the thread that works for it. */
   struct buf keys_url; /* where the keys are; empty: to be discovered */
   bool discovered;     /* since the start or the last failure */
 };
@@ -274,14 +274,14 @@ static status refresh(struct issuers *issuers, size_t index) {
   if (status_is_ok(&result))
     result = key_set_parse(buf_str(&body), &set);
   if (status_is_ok(&result)) {
+    size_t count = key_set_count(set);
     bool differs = put_keys(issuers, issuer, set, lifetime_s);
-    keep_on_disk(issuers, index, &body);
-    if (differs) {
+    if (differs && issuers->options.changed != NULL)
+      issuers->options.changed(issuers->options.argument); /* before the disk: it may take its time */
+    if (differs)
       log_event(LOG_LEVEL_INFO, "an issuer's keys are new", LOG_STR("issuer", issuers->settings[index].url),
-                LOG_INT("keys", key_set_count(set)));
-      if (issuers->options.changed != NULL)
-        issuers->options.changed(issuers->options.argument);
-    }
+                LOG_INT("keys", count));
+    keep_on_disk(issuers, index, &body);
   }
   buf_fini(&url);
   buf_fini(&body);
@@ -306,25 +306,23 @@ static void failed(struct issuers *issuers, size_t index, const status *result) 
               LOG_INT("failures", failures), LOG_CSTR("meanwhile", known ? "the known keys stay" : "none"));
 }
 
-int64_t issuers_work(struct issuers *issuers) {
-  int64_t next_us = INT64_MAX;
-  for (size_t i = 0; i < issuers->options.count; i++) {
-    struct issuer *issuer = &issuers->issuers[i];
-    int64_t now_us = monotonic_us(issuers);
-    pthread_mutex_lock(&issuers->mutex);
-    bool due = issuer->due_us <= now_us;
-    if (due)
-      issuer->attempted_us = now_us;
-    pthread_mutex_unlock(&issuers->mutex);
-    if (due) {
-      status result = refresh(issuers, i);
-      if (!status_is_ok(&result))
-        failed(issuers, i, &result);
-    }
-    pthread_mutex_lock(&issuers->mutex);
-    next_us = issuer->due_us < next_us ? issuer->due_us : next_us;
-    pthread_mutex_unlock(&issuers->mutex);
+int64_t issuers_work(struct issuers *issuers, size_t index) {
+  assert(index < issuers->options.count);
+  struct issuer *issuer = &issuers->issuers[index];
+  int64_t now_us = monotonic_us(issuers);
+  pthread_mutex_lock(&issuers->mutex);
+  bool due = issuer->due_us <= now_us;
+  if (due)
+    issuer->attempted_us = now_us;
+  pthread_mutex_unlock(&issuers->mutex);
+  if (due) {
+    status result = refresh(issuers, index);
+    if (!status_is_ok(&result))
+      failed(issuers, index, &result);
   }
+  pthread_mutex_lock(&issuers->mutex);
+  int64_t next_us = issuer->due_us;
+  pthread_mutex_unlock(&issuers->mutex);
   return next_us;
 }
 

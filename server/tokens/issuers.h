@@ -7,9 +7,10 @@
  * less and less often, down to every 5 minutes. A token whose key is not known makes one early, but no two
  * requests for that reason within a minute, however many such tokens come.
  *
- * Threads: issuers_find from any, it never waits for a request. issuers_work fetches, on one thread of the
- * owner's, which sleeps in between; `wake` says that there is work before the time that it gave. One mutex
- * guards what both see; no request and no file is touched under it. */
+ * Threads: issuers_find from any, it never waits for a request. issuers_work fetches for one issuer, on a
+ * thread of the owner's that is always the same for that issuer and sleeps in between, so an issuer that does
+ * not answer holds up no other; `wake` says that there may be work before the time that it gave. One mutex
+ * guards what all see; no request and no file is touched under it. */
 #ifndef SKERRY_SERVER_TOKENS_ISSUERS_H
 #define SKERRY_SERVER_TOKENS_ISSUERS_H
 
@@ -63,8 +64,8 @@ STATUS_MUST_USE status issuers_find(struct issuers *issuers, size_t index, str k
                                     enum crypto_algorithm algorithm, struct key_set **ret_set,
                                     const struct crypto_key **ret_key);
 
-/* Fetches all that is due. The monotonic time (port) when the next is; INT64_MAX: never. */
-int64_t issuers_work(struct issuers *issuers);
+/* Fetches the keys of one issuer, if they are due. The monotonic time (port) when they are next. */
+int64_t issuers_work(struct issuers *issuers, size_t index);
 
 /* What is known of one, for people. */
 struct issuers_info {

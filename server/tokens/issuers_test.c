@@ -89,7 +89,7 @@ static int64_t now_us(void) {
 static void keys_are_discovered_and_fetched(void **state) {
   (void)state;
   assert_status_code(find("one"), STATUS_UNAVAILABLE);
-  int64_t next_us = issuers_work(t.issuers);
+  int64_t next_us = issuers_work(t.issuers, 0);
   assert_int_equal(t.issuer.discovery_requests, 1);
   assert_int_equal(t.issuer.key_requests, 1);
   assert_string_equal(t.issuer.last_url, "https://i.example/keys");
@@ -97,10 +97,10 @@ static void keys_are_discovered_and_fetched(void **state) {
   assert_int_equal(t.changed, 1);
   assert_int_equal(next_us - now_us(), INT64_C(3600) * SECOND / 5 * 4);
   /* Not before it is due; then, of the same keys, nothing is said. */
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_int_equal(t.issuer.key_requests, 1);
   port_simulated_advance(t.clock, next_us - now_us());
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_int_equal(t.issuer.key_requests, 2);
   assert_int_equal(t.issuer.discovery_requests, 1);
   assert_int_equal(t.changed, 1);
@@ -116,19 +116,19 @@ static void lifetimes_are_bounded(void **state) {
   for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
     t.issuer.lifetime_s = cases[i].given_s;
     port_simulated_advance(t.clock, INT64_C(86400) * SECOND);
-    int64_t next_us = issuers_work(t.issuers);
+    int64_t next_us = issuers_work(t.issuers, 0);
     assert_int_equal(next_us - now_us(), cases[i].wanted_s * SECOND / 5 * 4);
   }
 }
 
 static void a_flood_of_unknown_keys_makes_a_request_a_minute(void **state) {
   (void)state;
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   unsigned before = t.issuer.key_requests;
   /* Within a minute of the last there is none, and it is known that there is no such key. */
   for (unsigned i = 0; i < 1000; i++) {
     assert_status_code(find("unknown"), STATUS_UNAUTHENTICATED);
-    issuers_work(t.issuers);
+    issuers_work(t.issuers, 0);
   }
   assert_int_equal(t.issuer.key_requests, before);
   assert_int_equal(t.woken, 0);
@@ -140,7 +140,7 @@ static void a_flood_of_unknown_keys_makes_a_request_a_minute(void **state) {
       assert_false(find("unknown").code == STATUS_OK);
     assert_int_equal(t.woken, minute);
     for (unsigned i = 0; i < 100; i++) {
-      issuers_work(t.issuers);
+      issuers_work(t.issuers, 0);
       assert_status_code(find("unknown"), STATUS_UNAUTHENTICATED);
     }
     assert_int_equal(t.issuer.key_requests, before + minute);
@@ -149,12 +149,12 @@ static void a_flood_of_unknown_keys_makes_a_request_a_minute(void **state) {
 
 static void new_keys_come_when_they_are_asked_for(void **state) {
   (void)state;
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   scripted_issuer_set_keys(
       &t.issuer, token_printf("{\"keys\":[%s]}", token_jwk(token_key(CRYPTO_ES256, true), "two", "").ptr));
   port_simulated_advance(t.clock, INT64_C(61) * SECOND);
   assert_status_code(find("two"), STATUS_UNAVAILABLE);
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_status_ok(find("two"));
   assert_status_code(find("one"), STATUS_UNAUTHENTICATED); /* the issuer has taken it away */
   assert_int_equal(t.changed, 2);
@@ -165,7 +165,7 @@ static void a_failing_issuer_is_asked_less_and_less(void **state) {
   scripted_issuer_set_down(&t.issuer, true);
   static const int64_t waits_s[] = {10, 20, 40, 80, 160, 300, 300};
   for (size_t i = 0; i < UNIT_COUNT(waits_s); i++) {
-    int64_t next_us = issuers_work(t.issuers);
+    int64_t next_us = issuers_work(t.issuers, 0);
     assert_int_equal(next_us - now_us(), waits_s[i] * SECOND);
     assert_status_code(find("one"), STATUS_UNAVAILABLE);
     port_simulated_advance(t.clock, waits_s[i] * SECOND);
@@ -176,7 +176,7 @@ static void a_failing_issuer_is_asked_less_and_less(void **state) {
   assert_int_equal(info.keys, 0);
   assert_string_equal(info.problem, "it is down");
   scripted_issuer_set_down(&t.issuer, false);
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_status_ok(find("one"));
   issuers_info(t.issuers, 0, &info);
   assert_int_equal(info.failures, 0);
@@ -191,13 +191,13 @@ static void reopen(void) {
 
 static void known_keys_survive_a_restart_without_uplink(void **state) {
   (void)state;
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   scripted_issuer_set_down(&t.issuer, true);
   for (unsigned week = 0; week < 6; week++) {
     port_simulated_advance(t.clock, INT64_C(7) * 86400 * SECOND);
     reopen();
     assert_status_ok(find("one"));
-    issuers_work(t.issuers);
+    issuers_work(t.issuers, 0);
     assert_status_ok(find("one"));
     assert_status_code(find("unknown"), STATUS_UNAVAILABLE);
   }
@@ -206,19 +206,19 @@ static void known_keys_survive_a_restart_without_uplink(void **state) {
   scripted_issuer_set_keys(
       &t.issuer, token_printf("{\"keys\":[%s]}", token_jwk(token_key(CRYPTO_ES256, true), "two", "").ptr));
   reopen();
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_status_ok(find("two"));
   assert_false(find("one").code == STATUS_OK);
 }
 
 static void bad_answers_leave_what_is_known(void **state) {
   (void)state;
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   static const char *const bad[] = {"", "<html>login</html>", "{\"keys\":[]}", "{}"};
   for (size_t i = 0; i < UNIT_COUNT(bad); i++) {
     scripted_issuer_set_keys(&t.issuer, str_from_cstr(bad[i]));
     port_simulated_advance(t.clock, INT64_C(86400) * SECOND);
-    issuers_work(t.issuers);
+    issuers_work(t.issuers, 0);
     assert_status_ok(find("one"));
   }
   reopen();
@@ -238,7 +238,7 @@ static void discovery_cannot_point_elsewhere(void **state) {
   for (size_t i = 0; i < UNIT_COUNT(bad); i++) {
     t.issuer.discovery = str_from_cstr(bad[i]);
     port_simulated_advance(t.clock, INT64_C(86400) * SECOND);
-    issuers_work(t.issuers);
+    issuers_work(t.issuers, 0);
     assert_status_code(find("one"), STATUS_UNAVAILABLE);
   }
   assert_int_equal(t.issuer.key_requests, 0);
@@ -246,13 +246,13 @@ static void discovery_cannot_point_elsewhere(void **state) {
 
 static void damaged_files_count_as_none(void **state) {
   (void)state;
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   char command[256];
   snprintf(command, sizeof command, "for f in %s/issuer-*; do echo '{\"issuer\":' > $f; done", t.directory);
   assert_int_equal(system(command), 0);
   reopen();
   assert_status_code(find("one"), STATUS_UNAVAILABLE);
-  issuers_work(t.issuers);
+  issuers_work(t.issuers, 0);
   assert_status_ok(find("one"));
   reopen();
   assert_status_ok(find("one"));

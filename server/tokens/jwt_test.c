@@ -36,7 +36,7 @@ static status parse(const char *header, const char *payload, struct jwt *ret) {
 static void published_tokens_are_parsed_and_verified(void **state) {
   (void)state;
   uint8_t n[512], e[8], x[64], y[64];
-  size_t n_len, e_len, x_len, y_len;
+  size_t n_len, e_len = 0, x_len, y_len = 0;
   struct crypto_key *rsa, *ec;
   struct jwt jwt;
   assert_true(base64url_decode(STR(JOSE_RSA_N), n, &n_len) && base64url_decode(STR(JOSE_RSA_E), e, &e_len));
@@ -161,9 +161,9 @@ static void payloads_that_are_refused(void **state) {
       "{\"x\":\"\\ud800\"}",
       "{\"x\":NaN}",
       "{\"x\":01}",
-      "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
-      "\"a\":{"
-      "\"a\":{}}}}}}}}}}}}}}}}}",
+      ("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
+       "\"a\":{"
+       "\"a\":{}}}}}}}}}}}}}}}}}"),
   };
   for (size_t i = 0; i < UNIT_COUNT(payloads); i++) {
     struct jwt jwt;

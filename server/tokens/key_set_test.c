@@ -130,8 +130,8 @@ static void discovery_names_the_keys(void **state) {
       "{\"issuer\":\"https://i.example\"}",
       "{\"issuer\":\"https://i.example\",\"jwks_uri\":\"\"}",
       "{\"issuer\":\"https://i.example\",\"jwks_uri\":[]}",
-      "{\"issuer\":\"https://evil.example\",\"issuer\":\"https://i.example\",\"jwks_uri\":\"https://"
-      "i.example/k\"}",
+      ("{\"issuer\":\"https://evil.example\",\"issuer\":\"https://i.example\",\"jwks_uri\":\"https://"
+       "i.example/k\"}"),
       "[]",
   };
   for (size_t i = 0; i < UNIT_COUNT(refused); i++)

@@ -14,6 +14,12 @@
 
 enum { ARENA_FIRST_BYTES = 8192, RULES_ARENA_BYTES = 256 * 1024 };
 
+struct worker {
+  struct tokens *tokens;
+  size_t index; /* of the issuer */
+  pthread_t thread;
+};
+
 struct tokens {
   struct port *port;
   bool dev;
@@ -25,12 +31,13 @@ struct tokens {
   size_t rule_count;
   struct identity *signed_out, *owner;
   _Atomic uint64_t generation;
-  /* The thread that fetches keys. The mutex guards the two flags. */
-  pthread_t worker;
-  bool worker_runs;
+  /* The threads that fetch keys, one an issuer. The mutex guards the two below it. */
+  struct worker workers[ISSUERS_MAX];
+  size_t worker_count;
   pthread_mutex_t mutex;
   pthread_cond_t wakes;
-  bool stopping, awake;
+  bool stopping;
+  uint64_t wake_count;
 };
 
 static status no_memory(void) {
@@ -50,49 +57,67 @@ uint64_t tokens_generation(const struct tokens *tokens) {
   return atomic_load(&tokens->generation);
 }
 
-/* ---- The thread that fetches ---- */
+bool tokens_are_current(const struct tokens *tokens, const struct identity *identity, int64_t now_us) {
+  bool from_token = identity->kind == IDENTITY_USER || identity->kind == IDENTITY_SERVICE_ACCOUNT;
+  return now_us < identity->expires_us && (!from_token || identity->generation == tokens_generation(tokens));
+}
+
+/* ---- The threads that fetch ---- */
 
 static void wake(void *argument) {
   struct tokens *tokens = argument;
   pthread_mutex_lock(&tokens->mutex);
-  tokens->awake = true;
-  pthread_cond_signal(&tokens->wakes);
+  tokens->wake_count++;
+  pthread_cond_broadcast(&tokens->wakes);
   pthread_mutex_unlock(&tokens->mutex);
-}
-
-static struct timespec time_of(int64_t us) {
-  return (struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
 }
 
 /* The port's monotonic time has an origin of its own, so what is waited for is a duration. */
-static void sleep_until(struct tokens *tokens, int64_t next_us) {
+static struct timespec deadline_of(const struct tokens *tokens, int64_t next_us) {
   struct timespec now;
-  int64_t wait_us = next_us == INT64_MAX ? INT64_MAX : next_us - tokens->port->monotonic_us(tokens->port);
-  if (wait_us > 3600 * INT64_C(1000000))
-    wait_us = 3600 * INT64_C(1000000);
+  int64_t wait_us = next_us - tokens->port->monotonic_us(tokens->port), most_us = INT64_C(3600) * 1000000;
+  wait_us = wait_us < 0 ? 0 : wait_us > most_us ? most_us : wait_us;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  struct timespec deadline =
-      time_of((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + (wait_us > 0 ? wait_us : 0));
-  pthread_mutex_lock(&tokens->mutex);
-  while (!tokens->stopping && !tokens->awake &&
-         pthread_cond_timedwait(&tokens->wakes, &tokens->mutex, &deadline) != ETIMEDOUT) {
-  }
-  tokens->awake = false;
-  pthread_mutex_unlock(&tokens->mutex);
-}
-
-static bool is_stopping(struct tokens *tokens) {
-  pthread_mutex_lock(&tokens->mutex);
-  bool stopping = tokens->stopping;
-  pthread_mutex_unlock(&tokens->mutex);
-  return stopping;
+  int64_t deadline_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + wait_us;
+  return (struct timespec){.tv_sec = (time_t)(deadline_us / 1000000),
+                           .tv_nsec = (long)(deadline_us % 1000000) * 1000};
 }
 
 static void *work(void *argument) {
-  struct tokens *tokens = argument;
-  while (!is_stopping(tokens))
-    sleep_until(tokens, issuers_work(tokens->issuers));
+  const struct worker *worker = argument;
+  struct tokens *tokens = worker->tokens;
+  pthread_mutex_lock(&tokens->mutex);
+  while (!tokens->stopping) {
+    uint64_t seen = tokens->wake_count; /* who wakes while it works is not missed */
+    pthread_mutex_unlock(&tokens->mutex);
+    struct timespec deadline = deadline_of(tokens, issuers_work(tokens->issuers, worker->index));
+    pthread_mutex_lock(&tokens->mutex);
+    while (!tokens->stopping && tokens->wake_count == seen &&
+           pthread_cond_timedwait(&tokens->wakes, &tokens->mutex, &deadline) != ETIMEDOUT) {
+    }
+  }
+  pthread_mutex_unlock(&tokens->mutex);
   return NULL;
+}
+
+static status start_workers(struct tokens *tokens, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    struct worker *worker = &tokens->workers[i];
+    *worker = (struct worker){.tokens = tokens, .index = i};
+    if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+      return status_make(STATUS_RESOURCE_EXHAUSTED, "A thread that fetches keys cannot start.");
+    tokens->worker_count++;
+  }
+  return status_ok();
+}
+
+static void stop_workers(struct tokens *tokens) {
+  pthread_mutex_lock(&tokens->mutex);
+  tokens->stopping = true;
+  pthread_cond_broadcast(&tokens->wakes);
+  pthread_mutex_unlock(&tokens->mutex);
+  for (size_t i = 0; i < tokens->worker_count; i++)
+    pthread_join(tokens->workers[i].thread, NULL);
 }
 
 /* ---- Opening and closing ---- */
@@ -145,12 +170,7 @@ static status open_parts(struct tokens *tokens, const struct tokens_options *opt
   if (tokens->cache == NULL || tokens->signed_out == NULL || tokens->owner == NULL ||
       !copy_rules(tokens, options))
     return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check tokens.");
-  if (options->issuer_count == 0)
-    return status_ok();
-  tokens->worker_runs = pthread_create(&tokens->worker, NULL, work, tokens) == 0;
-  return tokens->worker_runs
-             ? status_ok()
-             : status_make(STATUS_RESOURCE_EXHAUSTED, "The thread that fetches keys cannot start.");
+  return start_workers(tokens, options->issuer_count);
 }
 
 status tokens_open(const struct tokens_options *options, struct tokens **ret) {
@@ -173,13 +193,7 @@ status tokens_open(const struct tokens_options *options, struct tokens **ret) {
 void tokens_close(struct tokens *tokens) {
   if (tokens == NULL)
     return;
-  if (tokens->worker_runs) {
-    pthread_mutex_lock(&tokens->mutex);
-    tokens->stopping = true;
-    pthread_cond_signal(&tokens->wakes);
-    pthread_mutex_unlock(&tokens->mutex);
-    pthread_join(tokens->worker, NULL);
-  }
+  stop_workers(tokens);
   identity_cache_free(tokens->cache);
   identity_unref(tokens->signed_out);
   identity_unref(tokens->owner);

@@ -10,8 +10,8 @@
  *
  * Good tokens are kept in a cache until they expire (identity_cache.h). Whatever takes a key away (revoked,
  * expired at the issuer, replaced) makes a new generation, and with it everything in the cache is checked
- * anew. Who keeps an identity longer than for one call, as a stream does, compares its generation with
- * tokens_generation now and then and verifies the token again if they differ, and ends at expires_us.
+ * anew. Who keeps an identity longer than for one call, as a stream does, asks tokens_are_current now and
+ * then, and verifies the token again if it is not.
  *
  * Statuses: UNAUTHENTICATED, the token is not good, with what is wrong and never any part of it; UNAVAILABLE,
  * it cannot be known yet (the issuer's keys were never fetched): clients keep what they queued;
@@ -47,10 +47,10 @@ struct tokens_options {
 
 struct tokens;
 
-/* Reads the directory and starts the thread that fetches keys, if there are issuers. FAILED_PRECONDITION,
+/* Reads the directory and starts a thread for each issuer, which fetches its keys. FAILED_PRECONDITION,
  * RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status tokens_open(const struct tokens_options *options, struct tokens **ret);
-/* No call is under way. Waits for a request that is. NULL is fine. */
+/* No call is under way. Waits for requests to issuers that are. NULL is fine. */
 void tokens_close(struct tokens *tokens);
 
 /* `authorization`: the value of that header, empty without one: then *ret is signed out. now_us: wall clock.
@@ -62,6 +62,9 @@ struct identity *tokens_of_certificate(struct tokens *tokens, str name, const ui
 
 /* Grows when something that was good may not be any more. One atomic load. */
 uint64_t tokens_generation(const struct tokens *tokens);
+/* For who keeps an identity, such as a stream: whether it is as good as when it was verified. False: it has
+ * expired, or its token has to be verified again (which may well succeed). */
+bool tokens_are_current(const struct tokens *tokens, const struct identity *identity, int64_t now_us);
 
 /* Keys of service accounts, as in accounts.h; a revocation acts at once. */
 STATUS_MUST_USE status tokens_create_key(struct tokens *tokens, const struct account_request *request,

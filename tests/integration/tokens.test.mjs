@@ -28,7 +28,7 @@ const dataDir = () => path.join(directory, `data${++made}`);
 async function withIssuer(body, setting = 'audience=app') {
   const issuer = await new Issuer(certificate).start();
   const checkers = [];
-  const check = (data = dataDir(), args = ['--issuer', `${issuer.url} ${setting}`, '--issuer-ca', authority.certFile]) => {
+  const check = (data = dataDir(), args = ['--issuer', `${issuer.url} audience=another`, '--issuer', `${issuer.url} ${setting}`, '--issuer-ca', authority.certFile]) => {
     const checker = new Checker(data, args);
     checkers.push(checker);
     return checker;
@@ -53,6 +53,7 @@ test('tokens of an issuer that is discovered, with all algorithms', options, () 
       assert.equal(answer.code, 'OK', answer.message);
       assert.deepEqual([answer.kind, answer.uid, answer.role], ['user', 'alice', 'none']);
     }
+    assert.equal((await checker.verify(issuer.token({ aud: ['x', 'another'] }))).code, 'OK'); // a second value of the setting
     assert.deepEqual(issuer.requests, ['/.well-known/openid-configuration', '/keys']);
     const other = makeKey('RS256', 'k1');
     for (const token of [
@@ -167,8 +168,12 @@ test('an issuer whose certificate nobody vouches for', options, () =>
 test('a slow issuer holds nobody up', options, () =>
   withIssuer(async (issuer, check) => {
     issuer.answer = () => true; // never
-    const checker = check();
+    const other = await new Issuer(certificate).start();
+    const checker = check(dataDir(), ['--issuer', `${issuer.url} audience=app`, '--issuer', `${other.url} audience=app`, '--issuer-ca', authority.certFile]);
     await until(() => issuer.requests.length > 0, 'a request');
+    await until(async () => (await checker.issuers())[1].keys > 0, "the other's keys", 10_000);
+    assert.equal((await checker.verify(other.token())).code, 'OK');
+    await other.stop();
     const answer = await checker.verify(issuer.token());
     assert.equal(answer.code, 'UNAVAILABLE');
     assert.ok(answer.us < 100_000, `${answer.us} us`);
@@ -241,7 +246,7 @@ test('skerry key: tokens of google-auth-library are taken until the key is revok
 
 test('skerry-net is apart, and ends with the server, however that ends', options, () =>
   withIssuer(async (issuer) => {
-    const args = ['--listen', '127.0.0.1:0', '--clock', 'trusted', '--issuer', `${issuer.url} audience=app`, '--issuer-ca', authority.certFile];
+    const args = ['--listen', '127.0.0.1:0', '--clock', 'trusted', '--issuer', `${issuer.url} audience=app`, '--issuer-ca', authority.certFile, '--net-user', 'nobody'];
     const server = await startServer({ args });
     try {
       await until(() => issuer.count('/keys') > 0, 'keys to be fetched');
@@ -249,6 +254,8 @@ test('skerry-net is apart, and ends with the server, however that ends', options
       assert.ok(child > 0);
       assert.doesNotMatch(fs.readFileSync(`/proc/${server.pid}/maps`, 'utf8'), /libcrypto\.so\.3|libcurl/);
       assert.match(fs.readFileSync(`/proc/${child}/maps`, 'utf8'), /libcurl/);
+      const [, uid] = fs.readFileSync(`/proc/${child}/status`, 'utf8').match(/^Uid:\t(\d+)\t/m);
+      assert.equal(Number(uid) !== 0, true, 'it does not run as root'); // and if the server does, as somebody else
       assert.deepEqual(fs.readFileSync(`/proc/${child}/environ`, 'utf8'), '');
       const open = fs.readdirSync(`/proc/${child}/fd`).map((fd) => fs.readlinkSync(`/proc/${child}/fd/${fd}`));
       assert.ok(!open.some((name) => name.includes(server.dataDir)), open.join('\n'));

@@ -96,8 +96,11 @@ export class Checker {
   verify(token) {
     return this.ask(`Bearer ${token}`);
   }
+  issuers() {
+    return this.ask('?');
+  }
   async issuer() {
-    return (await this.ask('?'))[0];
+    return (await this.issuers())[0];
   }
 
   async close() {
