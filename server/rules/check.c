@@ -133,13 +133,15 @@ static bool check_space_call(struct rules_compiler *c, struct rules_node *node, 
   return true;
 }
 
+/* A pattern that is written out is compiled once. */
 static void check_pattern(struct rules_compiler *c, struct rules_node *node) {
   const struct rules_node *argument = node->children[1];
   if (argument->kind != NODE_LITERAL || argument->as.literal.kind != VALUE_STRING)
     return;
   const char *why = rules_pattern_compile(argument->as.literal.as.bytes, &c->rules->arena, &node->as.pattern);
-  if (why != NULL)
-    rules_report(c, argument->start, false, "Invalid regular expression pattern. Pattern: " STR_FMT ". (%s)",
+  if (why != NULL) /* production takes the file all the same if it is not for matches() */
+    rules_report(c, argument->start, node->number != METHOD_MATCHES,
+                 "Invalid regular expression pattern. Pattern: " STR_FMT ". (%s)",
                  STR_ARG(argument->as.literal.as.bytes), why);
 }
 

@@ -264,11 +264,13 @@ struct rules_decision rules_decide(const struct rules *rules, const struct rules
       .rules = rules, .request = request, .arena = arena, .reads_left = RULES_READS_SINGLE};
   w.method = (uint8_t)(1U << request->operation);
   if (request->operation != RULES_LIST || request->query == NULL || request->query->conjunction_count == 0) {
+    // cppcheck-suppress ctuuninitvar ; it sets what it reads
     decide_one(&w, service, NULL);
     return w.decision;
   }
   w.decision = (struct rules_decision){.outcome = RULES_ALLOW, .reason = STR("")};
   for (size_t i = 0; i < request->query->conjunction_count; i++) {
+    // cppcheck-suppress ctuuninitvar
     decide_one(&w, service, &request->query->conjunctions[i]);
     if (w.decision.outcome != RULES_ALLOW)
       break;

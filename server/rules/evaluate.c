@@ -442,7 +442,7 @@ static struct rules_value compare(struct rules_evaluation *e, const struct rules
   if (b->kind == VALUE_PARTIAL)
     return rules_truth_value(rules_prove_comparison(e, b->as.partial, mirror(kind), a), node);
   if (kind == NODE_EQUAL || kind == NODE_NOT_EQUAL) {
-    enum rules_truth truth = rules_equal(e, a, b, false);
+    enum rules_truth truth = rules_equal(e, a, b, EQUAL_OPERATOR);
     if (truth != RULES_MAYBE && kind == NODE_NOT_EQUAL)
       truth = truth == RULES_TRUE ? RULES_FALSE : RULES_TRUE;
     return rules_truth_value(truth, node);
@@ -464,7 +464,7 @@ static enum rules_truth is_in(struct rules_evaluation *e, const struct rules_val
   struct rules_value item;
   enum rules_truth result = RULES_FALSE;
   while (rules_cursor_item(&cursor, &item)) {
-    enum rules_truth truth = rules_equal(e, value, &item, true);
+    enum rules_truth truth = rules_equal(e, value, &item, EQUAL_STRICT);
     if (truth == RULES_TRUE)
       return RULES_TRUE;
     if (truth == RULES_MAYBE)
@@ -497,7 +497,7 @@ static struct rules_value evaluate_in(struct rules_evaluation *e, const struct r
       (a->kind == VALUE_PARTIAL && b->kind == VALUE_PARTIAL))
     return unknown(node);
   if (b->kind == VALUE_PARTIAL)
-    return rules_truth_value(rules_prove_contains(e, b->as.partial, a), node);
+    return rules_truth_value(rules_prove_contains(e, b, a), node);
   if (b->kind == VALUE_LIST || b->kind == VALUE_SET)
     return rules_truth_value(a->kind == VALUE_PARTIAL ? partial_is_in(e, a, b) : is_in(e, a, b), node);
   if (b->kind != VALUE_MAP && b->kind != VALUE_OBJECT)
@@ -566,7 +566,7 @@ static bool call_on_partial(struct rules_evaluation *e, const struct rules_call 
     return false;
   struct rules_cursor cursor = rules_cursor_make(e, argument);
   while (rules_cursor_item(&cursor, &item)) {
-    enum rules_truth truth = rules_prove_contains(e, target->as.partial, &item);
+    enum rules_truth truth = rules_prove_item(e, target->as.partial, &item);
     if (call->node->number == METHOD_HAS_ANY ? truth == RULES_TRUE : truth != RULES_TRUE)
       result = truth == RULES_TRUE ? RULES_TRUE : RULES_MAYBE;
   }

@@ -110,8 +110,11 @@ bool rules_partial_exists(struct rules_evaluation *e, const struct rules_partial
 /* `partial OP known`, OP as of NODE_EQUAL and so on. */
 enum rules_truth rules_prove_comparison(struct rules_evaluation *e, const struct rules_partial *partial,
                                         enum rules_node_kind operation, const struct rules_value *known);
-/* `value in partial`. */
-enum rules_truth rules_prove_contains(struct rules_evaluation *e, const struct rules_partial *partial,
+/* Whether it is a list with this item. */
+enum rules_truth rules_prove_item(struct rules_evaluation *e, const struct rules_partial *partial,
+                                  const struct rules_value *value);
+/* `value in partial`: a list or a map. */
+enum rules_truth rules_prove_contains(struct rules_evaluation *e, const struct rules_value *partial,
                                       const struct rules_value *value);
 enum rules_truth rules_prove_type(struct rules_evaluation *e, const struct rules_partial *partial,
                                   uint16_t type);

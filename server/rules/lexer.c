@@ -165,7 +165,7 @@ static struct rules_token read_text(struct rules_lexer *lexer, struct rules_toke
 static struct rules_token read_number(struct rules_lexer *lexer, struct rules_token token) {
   while (is_digit(peek(lexer, 0)))
     lexer->at++;
-  bool is_float = peek(lexer, 0) == '.' && is_digit(peek(lexer, 1));
+  bool is_float = peek(lexer, 0) == '.' && !rules_is_name_start(peek(lexer, 1));
   if (is_float) {
     lexer->at++;
     while (is_digit(peek(lexer, 0)))

@@ -8,7 +8,10 @@ static void debug(struct rules_evaluation *e, const struct rules_call *call, str
   if (e->request->debug == NULL)
     return;
   struct buf text = {.max_bytes = 4096};
+  size_t work = e->work;
   rules_describe(e, ret, &text, 0);
+  e->work = work; /* to show something decides nothing, if it is damaged or large either */
+  e->fatal = RULES_ERROR_NONE;
   e->request->debug(e->request->debug_argument,
                     rules_position_of(e->rules, call->node->start, call->node->end).line, buf_str(&text));
   buf_fini(&text);

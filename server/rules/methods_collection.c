@@ -13,7 +13,8 @@ static enum rules_truth contains(struct rules_evaluation *e, const struct rules_
   struct rules_value item;
   enum rules_truth result = RULES_FALSE;
   while (rules_cursor_item(&cursor, &item)) {
-    enum rules_truth truth = rules_equal(e, &item, wanted, items->kind != VALUE_SET);
+    enum rules_truth truth =
+        rules_equal(e, &item, wanted, items->kind == VALUE_SET ? EQUAL_SAME : EQUAL_STRICT);
     if (truth == RULES_TRUE)
       return truth;
     if (truth == RULES_MAYBE)

@@ -82,7 +82,7 @@ static bool changes(struct rules_evaluation *e, const struct rules_call *call, s
     } else if (order > 0) {
       put_key(items, &count, affected || which == METHOD_REMOVED_KEYS, old_key);
     } else {
-      bool same = rules_equal(e, &value, &old, false) == RULES_TRUE;
+      bool same = rules_equal(e, &value, &old, EQUAL_SAME) == RULES_TRUE;
       put_key(items, &count, same ? which == METHOD_UNCHANGED_KEYS : affected || which == METHOD_CHANGED_KEYS,
               key);
     }

@@ -35,7 +35,10 @@ static void matches(struct rules_evaluation *e, const struct rules_call *call, s
   const struct rules_pattern *pattern = pattern_of(e, call, ret);
   if (pattern == NULL || !rules_work(e, 16 + call->target->as.bytes.len))
     return;
-  enum rules_match_result result = rules_pattern_matches(pattern, call->target->as.bytes, e->arena);
+  bool is_costly;
+  enum rules_match_result result =
+      rules_pattern_matches(pattern, call->target->as.bytes, e->arena, &is_costly);
+  rules_work(e, is_costly ? RULES_WORK_MAX / 16 : 0);
   if (e->arena->exhausted)
     rules_fail(e, RULES_ERROR_MEMORY);
   *ret = result == RULES_MATCH_LIMIT ? rules_error_value(e, RULES_ERROR_PATTERN_LIMIT, call->node)
@@ -251,6 +254,14 @@ static int64_t int_of_float(double number) {
                                             : (int64_t)number;
 }
 
+/* Of a path, which may begin with '/'. */
+static bool has_empty_segment(str path) {
+  for (size_t i = 1; i < path.len; i++)
+    if (path.ptr[i] == '/' && path.ptr[i - 1] == '/')
+      return true;
+  return path.len == 0 || path.ptr[path.len - 1] == '/';
+}
+
 static bool convert(struct rules_evaluation *e, const struct rules_call *call, struct rules_value *ret) {
   const struct rules_value *value = &call->arguments[0];
   int64_t integer;
@@ -292,9 +303,8 @@ static bool convert(struct rules_evaluation *e, const struct rules_call *call, s
   case FUNCTION_PATH:
     if (value->kind != VALUE_STRING)
       return false;
-    *ret = rules_path_from_text(e, value->as.bytes);
-    if (ret->kind == VALUE_PATH && ret->count == 0)
-      *ret = rules_error_value(e, RULES_ERROR_CONVERSION, call->node);
+    *ret = has_empty_segment(value->as.bytes) ? rules_error_value(e, RULES_ERROR_CONVERSION, call->node)
+                                              : rules_path_from_text(e, value->as.bytes);
     return true;
   default:
     return false;

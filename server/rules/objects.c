@@ -157,10 +157,9 @@ bool rules_object_find(struct rules_evaluation *e, const struct rules_value *val
   case RULES_OBJECT_QUERY:
     return find_in_query(e, key, ret);
   case RULES_OBJECT_RESOURCE:
-    if (value->as.document == NULL)
-      return find_in_result(e, key, ret);
-    return find_in_document(e, value->as.document, key, ret);
   case RULES_OBJECT_AFTER:
+    if (value->as.document == NULL) /* of a query */
+      return find_in_result(e, key, ret);
     return find_in_document(e, value->as.document, key, ret);
   }
   return false;

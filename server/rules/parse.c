@@ -348,6 +348,9 @@ static void parse_match_body(struct rules_parser *p, struct rules_match *match, 
       recover(p);
     }
   }
+  if (match->allows == NULL && match->children == NULL && match->functions == NULL &&
+      p->compiler->problems->error_count == 0)
+    rules_report(p->compiler, match->start, false, "The 'match' body must contain at least one declaration.");
   rules_parser_expect(p, '}', "at the end of a match block");
 }
 

@@ -101,7 +101,8 @@ static struct rules_node *parse_path_segment(struct rules_parser *p) {
     if (lexer->at < source.len && source.ptr[lexer->at] == ')')
       lexer->at++;
   }
-  while (lexer->at < source.len && rules_is_segment_part(source.ptr[lexer->at]))
+  while (lexer->at < source.len &&
+         (rules_is_segment_part(source.ptr[lexer->at]) || source.ptr[lexer->at] == '$'))
     lexer->at++;
   if (lexer->at == start) {
     rules_report(p->compiler, start, false, "A '/' in a path is followed by a name or $(expression).");

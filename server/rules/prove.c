@@ -128,12 +128,12 @@ static enum rules_truth equal_despite(struct rules_evaluation *e, const struct r
   if (is_inexact(known))
     return RULES_MAYBE;
   if (filter->op == RULES_NOT_EQUAL)
-    return rules_equal(e, &excluded, known, false) == RULES_TRUE ? RULES_FALSE : RULES_MAYBE;
+    return rules_equal(e, &excluded, known, EQUAL_OPERATOR) == RULES_TRUE ? RULES_FALSE : RULES_MAYBE;
   if (excluded.kind != VALUE_LIST)
     return RULES_MAYBE;
   struct rules_cursor cursor = rules_cursor_make(e, &excluded);
   while (rules_cursor_item(&cursor, &item))
-    if (rules_equal(e, &item, known, false) == RULES_TRUE)
+    if (rules_equal(e, &item, known, EQUAL_OPERATOR) == RULES_TRUE)
       return RULES_FALSE;
   return RULES_MAYBE;
 }
@@ -179,21 +179,26 @@ enum rules_truth rules_prove_comparison(struct rules_evaluation *e, const struct
   return RULES_MAYBE;
 }
 
-enum rules_truth rules_prove_contains(struct rules_evaluation *e, const struct rules_partial *partial,
-                                      const struct rules_value *value) {
+enum rules_truth rules_prove_item(struct rules_evaluation *e, const struct rules_partial *partial,
+                                  const struct rules_value *value) {
   const struct rules_filter *filter;
   for (size_t at = 0; (filter = next_filter(e, partial, &at)) != NULL;) {
-    struct rules_value item;
     if (filter->op != RULES_ARRAY_CONTAINS)
       continue;
-    item = operand(e, filter);
-    if (rules_equal(e, &item, value, true) == RULES_TRUE)
+    struct rules_value item = operand(e, filter);
+    if (rules_equal(e, &item, value, EQUAL_STRICT) == RULES_TRUE)
       return RULES_TRUE;
   }
+  return RULES_MAYBE;
+}
+
+enum rules_truth rules_prove_contains(struct rules_evaluation *e, const struct rules_value *partial,
+                                      const struct rules_value *value) {
+  if (rules_prove_item(e, partial->as.partial, value) == RULES_TRUE)
+    return RULES_TRUE;
   if (value->kind != VALUE_STRING)
     return RULES_MAYBE;
-  struct rules_value map = {.kind = VALUE_PARTIAL, .as.partial = partial};
-  struct rules_value member = rules_partial_member(e, &map, value->as.bytes);
+  struct rules_value member = rules_partial_member(e, partial, value->as.bytes);
   return member.kind != VALUE_PARTIAL || rules_partial_exists(e, member.as.partial) ? RULES_TRUE
                                                                                     : RULES_MAYBE;
 }

@@ -8,7 +8,7 @@ struct rules_pattern {
 };
 
 enum {
-  WORKSPACE_ITEMS = 4096, /* of the matching that does not go back; past it RULES_MATCH_LIMIT */
+  WORKSPACE_ITEMS = 2048, /* of the algorithm that does not go back: some 300 possibilities */
   REPEAT_MAX = 1000,      /* RE2's */
   GROUPS_MAX = 250,       /* parentheses in each other */
 };
@@ -253,15 +253,25 @@ static pcre2_match_context *make_context(pcre2_general_context *general) {
 }
 
 enum rules_match_result rules_pattern_matches(const struct rules_pattern *pattern, str text,
-                                              struct arena *scratch) {
+                                              struct arena *scratch, bool *ret_is_costly) {
   pcre2_general_context *general = pcre2_general_context_create(arena_malloc, arena_free, scratch);
   pcre2_match_context *context = general == NULL ? NULL : make_context(general);
   pcre2_match_data *data = context == NULL ? NULL : pcre2_match_data_create(1, general);
-  int *workspace = data == NULL ? NULL : arena_calloc(scratch, WORKSPACE_ITEMS, sizeof *workspace);
-  if (workspace == NULL)
+  PCRE2_SPTR subject = (PCRE2_SPTR)(text.ptr == NULL ? "" : text.ptr);
+  const uint32_t options = PCRE2_ANCHORED | PCRE2_ENDANCHORED;
+  *ret_is_costly = false;
+  if (data == NULL)
     return RULES_MATCH_LIMIT;
-  int found = pcre2_dfa_match(pattern->code, (PCRE2_SPTR)(text.ptr == NULL ? "" : text.ptr), text.len, 0,
-                              PCRE2_ANCHORED | PCRE2_ENDANCHORED, data, context, workspace, WORKSPACE_ITEMS);
+  int found = pcre2_match(pattern->code, subject, text.len, 0, options, data, context);
+  if ((found == PCRE2_ERROR_MATCHLIMIT || found == PCRE2_ERROR_DEPTHLIMIT ||
+       found == PCRE2_ERROR_HEAPLIMIT) &&
+      text.len <= RULES_PATTERN_PARALLEL_BYTES_MAX) {
+    int *workspace = arena_calloc(scratch, WORKSPACE_ITEMS, sizeof *workspace);
+    *ret_is_costly = true;
+    if (workspace != NULL)
+      found = pcre2_dfa_match(pattern->code, subject, text.len, 0, options, data, context, workspace,
+                              WORKSPACE_ITEMS);
+  }
   return found >= 0 ? RULES_MATCH_YES : found == PCRE2_ERROR_NOMATCH ? RULES_MATCH_NO : RULES_MATCH_LIMIT;
 }
 

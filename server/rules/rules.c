@@ -88,8 +88,10 @@ void rules_report(struct rules_compiler *c, uint32_t offset, bool is_warning, co
     return;
   struct rules_problem problem = {position.line, position.column, is_warning,
                                   arena_str_copy(c->arena, str_from_cstr(clean))};
-  if (problem.text.ptr == NULL)
+  if (problem.text.ptr == NULL) {
     c->out_of_memory = true;
+    return;
+  }
   size_t at = problems->count;
   while (at > 0 && is_before(&problem, &problems->items[at - 1]))
     at--;

@@ -256,7 +256,7 @@ bool rules_list_items(struct rules_evaluation *e, const struct rules_value *list
 /* ---- Equality and order ---- */
 
 static enum rules_truth equal_items(struct rules_evaluation *e, const struct rules_value *a,
-                                    const struct rules_value *b) {
+                                    const struct rules_value *b, enum rules_equality how) {
   struct rules_cursor in_a = rules_cursor_make(e, a), in_b = rules_cursor_make(e, b);
   struct rules_value one, other;
   enum rules_truth result = RULES_TRUE;
@@ -266,7 +266,7 @@ static enum rules_truth equal_items(struct rules_evaluation *e, const struct rul
       return RULES_FALSE;
     if (!has_a)
       return result;
-    enum rules_truth truth = rules_equal(e, &one, &other, true);
+    enum rules_truth truth = rules_equal(e, &one, &other, how == EQUAL_SAME ? EQUAL_SAME : EQUAL_STRICT);
     if (truth == RULES_FALSE)
       return RULES_FALSE;
     if (truth == RULES_MAYBE)
@@ -275,7 +275,7 @@ static enum rules_truth equal_items(struct rules_evaluation *e, const struct rul
 }
 
 static enum rules_truth equal_entries(struct rules_evaluation *e, const struct rules_value *a,
-                                      const struct rules_value *b) {
+                                      const struct rules_value *b, enum rules_equality how) {
   struct rules_cursor in_a = rules_cursor_make(e, a), in_b = rules_cursor_make(e, b);
   struct rules_value one, other;
   str key_a, key_b;
@@ -286,7 +286,7 @@ static enum rules_truth equal_entries(struct rules_evaluation *e, const struct r
       return RULES_FALSE;
     if (!has_a)
       return result;
-    enum rules_truth truth = rules_equal(e, &one, &other, true);
+    enum rules_truth truth = rules_equal(e, &one, &other, how == EQUAL_SAME ? EQUAL_SAME : EQUAL_STRICT);
     if (truth == RULES_FALSE)
       return RULES_FALSE;
     if (truth == RULES_MAYBE)
@@ -301,7 +301,7 @@ static enum rules_truth equal_sets(struct rules_evaluation *e, const struct rule
   for (uint32_t i = 0; i < a->count; i++) {
     enum rules_truth found = RULES_FALSE;
     for (uint32_t j = 0; j < b->count && found != RULES_TRUE; j++) {
-      enum rules_truth truth = rules_equal(e, &a->as.items[i], &b->as.items[j], false);
+      enum rules_truth truth = rules_equal(e, &a->as.items[i], &b->as.items[j], EQUAL_SAME);
       if (truth != RULES_FALSE)
         found = truth;
     }
@@ -311,23 +311,26 @@ static enum rules_truth equal_sets(struct rules_evaluation *e, const struct rule
   return RULES_TRUE;
 }
 
-static enum rules_truth equal_numbers(const struct rules_value *a, const struct rules_value *b, bool strict) {
+static enum rules_truth equal_numbers(const struct rules_value *a, const struct rules_value *b,
+                                      enum rules_equality how) {
   bool loose = ((a->flags | b->flags) & RULES_FLAG_LOOSE) != 0;
   if (a->kind == b->kind && a->kind == VALUE_INT)
     return a->as.integer == b->as.integer ? RULES_TRUE : RULES_FALSE;
-  if (a->kind != b->kind && strict && !loose)
+  if (a->kind != b->kind && how == EQUAL_STRICT && !loose)
     return RULES_FALSE;
-  return rules_to_double(a) == rules_to_double(b) ? RULES_TRUE : RULES_FALSE;
+  double one = rules_to_double(a), other = rules_to_double(b);
+  bool both_nan = how == EQUAL_SAME && isnan(one) && isnan(other);
+  return one == other || both_nan ? RULES_TRUE : RULES_FALSE;
 }
 
 enum rules_truth rules_equal(struct rules_evaluation *e, const struct rules_value *a,
-                             const struct rules_value *b, bool strict) {
+                             const struct rules_value *b, enum rules_equality how) {
   if (!rules_work(e, 1))
     return RULES_FALSE;
   if (a->kind >= VALUE_ERROR || b->kind >= VALUE_ERROR)
     return RULES_MAYBE;
   if (rules_is_number(a) && rules_is_number(b))
-    return equal_numbers(a, b, strict);
+    return equal_numbers(a, b, how);
   struct rules_value map_a, map_b;
   if (a->kind == VALUE_OBJECT) {
     map_a = rules_object_to_map(e, a);
@@ -360,12 +363,12 @@ enum rules_truth rules_equal(struct rules_evaluation *e, const struct rules_valu
     break;
   case VALUE_PATH:
   case VALUE_LIST:
-    return equal_items(e, a, b);
+    return equal_items(e, a, b, how);
   case VALUE_SET:
     return equal_sets(e, a, b);
   case VALUE_MAP:
   case VALUE_VECTOR:
-    return equal_entries(e, a, b);
+    return equal_entries(e, a, b, how);
   case VALUE_INT:
   case VALUE_FLOAT:
   case VALUE_OBJECT:

@@ -188,10 +188,15 @@ size_t rules_count(struct rules_evaluation *e, const struct rules_value *value);
 /* A list as items in the arena. */
 bool rules_list_items(struct rules_evaluation *e, const struct rules_value *list, struct rules_value *ret);
 
-/* `a == b`. With `strict`, as for what is in lists and maps, 1 and 1.0 are different. Never an error. Not for
- * VALUE_PARTIAL (RULES_MAYBE). */
+/* How equal: */
+enum rules_equality {
+  EQUAL_OPERATOR, /* `==`: 1 is 1.0, but in lists and maps it is not; NaN is not NaN */
+  EQUAL_STRICT,   /* `in` and the methods of lists: 1 is not 1.0 */
+  EQUAL_SAME,     /* sets and diff(): 1 is 1.0 at any depth, NaN is NaN */
+};
+/* Never an error. RULES_MAYBE if one of them is not known. */
 enum rules_truth rules_equal(struct rules_evaluation *e, const struct rules_value *a,
-                             const struct rules_value *b, bool strict);
+                             const struct rules_value *b, enum rules_equality how);
 
 /* <0, 0, >0 of two values that `<` compares: numbers, strings, bytes, timestamps, durations. False: it does
  * not compare these. NaN is neither: *ret_unordered. */
