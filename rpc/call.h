@@ -58,7 +58,7 @@ bool rpc_call_is_cancelled(const struct rpc_call *call);
  * Once a call; from the thread that owns it. */
 void rpc_call_attach(struct rpc_call *call, void *attached, void (*release)(void *attached));
 void *rpc_call_attached(const struct rpc_call *call); /* NULL: nothing */
-uint64_t rpc_call_id(const struct rpc_call *call); /* unique in this run of the server; in the log line */
+uint64_t rpc_call_id(const struct rpc_call *call);    /* unique in this run of the server; in the log line */
 
 /* ---- The response ---- */
 

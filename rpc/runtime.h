@@ -105,8 +105,8 @@ struct rpc_server {
   struct rpc_gate *gates; /* by the index of the entry; from the start on */
   size_t gate_count;
   _Atomic int64_t overloaded_until_us; /* of any method: the latest watched_until_us */
-  struct memory_budget calls_memory; /* arenas, requests, responses */
-  _Atomic int64_t relieved_us;       /* when laggards were ended last */
+  struct memory_budget calls_memory;   /* arenas, requests, responses */
+  _Atomic int64_t relieved_us;         /* when laggards were ended last */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
   struct rpc_tag shutdown_tag;

@@ -68,7 +68,8 @@ static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf 
     buf_append_byte(out, '\n');
   if (front->calls_shed > 0)
     buf_printf(out, "load      %lld calls refused for overload, %lld of them as they came%s\n",
-               (long long)front->calls_shed, (long long)front->calls_turned_away, front->overloaded ? "; OVERLOADED NOW" : "");
+               (long long)front->calls_shed, (long long)front->calls_turned_away,
+               front->overloaded ? "; OVERLOADED NOW" : "");
 }
 
 static void print_issuer(const Skerry__Admin__V1__IssuerStatus *issuer, struct buf *out) {

@@ -89,8 +89,8 @@ static int on_server(const struct rules_words *words, str source, struct arena *
   struct rpc_client *client;
   if (!client_open_admin("rules", words->data, &client))
     return 1;
-  status result = strcmp(words->verb, "show") == 0 ? show(client, arena)
-                                                   : deploy(client, words->file, source, arena);
+  status result =
+      strcmp(words->verb, "show") == 0 ? show(client, arena) : deploy(client, words->file, source, arena);
   rpc_client_close(client);
   return status_is_ok(&result) ? 0 : client_failed("rules", &result);
 }
@@ -110,7 +110,7 @@ int command_rules(int argc, char **argv) {
   status result = words.file == NULL ? status_ok() : file_read(words.file, RULES_SOURCE_BYTES_MAX, &source);
   struct arena arena;
   arena_init(&arena, NULL, 0, CLIENT_RESPONSE_BYTES_MAX);
-  int code = !status_is_ok(&result)                ? client_failed("rules", &result)
+  int code = !status_is_ok(&result)             ? client_failed("rules", &result)
              : strcmp(words.verb, "check") == 0 ? check(words.file, buf_str(&source), &arena)
                                                 : on_server(&words, buf_str(&source), &arena);
   arena_fini(&arena);

@@ -12,7 +12,7 @@ enum { JSON_DEPTH_MAX = 32, JSON_BYTES_MAX = 1024 * 1024, PROBLEM_BYTES = 256 * 
 
 struct rules_source {
   struct rules_source_options options;
-  char *deployed; /* path of what was deployed */
+  char *deployed;        /* path of what was deployed */
   pthread_mutex_t mutex; /* one change at a time */
 };
 
@@ -47,7 +47,7 @@ static status read_named(const char *path, str name, struct buf *ret) {
   buf_append_str(&other, name);
   buf_append_byte(&other, 0);
   status result = !other.failed ? file_read((const char *)other.data, RULES_SOURCE_BYTES_MAX, ret)
-                       : status_default(STATUS_RESOURCE_EXHAUSTED);
+                                : status_default(STATUS_RESOURCE_EXHAUSTED);
   buf_fini(&other);
   return result;
 }
@@ -95,8 +95,7 @@ static status compile(str text, const char *origin, struct rules **ret) {
 static status load(struct rules_source *source, const char *path) {
   struct buf text = {0};
   struct rules *rules = NULL;
-  status result =
-      is_json(path) ? read_json(path, &text) : file_read(path, RULES_SOURCE_BYTES_MAX, &text);
+  status result = is_json(path) ? read_json(path, &text) : file_read(path, RULES_SOURCE_BYTES_MAX, &text);
   if (status_is_ok(&result))
     result = compile(buf_str(&text), path, &rules);
   buf_fini(&text);

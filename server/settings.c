@@ -490,10 +490,11 @@ status settings_check_safe(const struct settings *s) {
   for (unsigned i = 0; i < s->listen.count; i++)
     STATUS_TRY(check_address(s, s->listen.items[i]));
   if (!s->dev && s->access == ACCESS_OPEN && *s->rules != '\0')
-    return status_make(STATUS_INVALID_ARGUMENT,
-                       "access = open lets everybody in, so nobody would ask the rules in %s. Leave out one of "
-                       "the two.",
-                       s->rules);
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "access = open lets everybody in, so nobody would ask the rules in %s. Leave out one of "
+        "the two.",
+        s->rules);
   if (!s->dev && s->access == ACCESS_OPEN && !s->accept_open_access)
     return status_make(
         STATUS_FAILED_PRECONDITION,

@@ -33,10 +33,10 @@
 
 struct access_options {
   enum access_mode mode;
-  bool dev;              /* without rules everybody is the owner; refusals say why */
-  struct port *port;     /* NULL: port_linux() */
+  bool dev;               /* without rules everybody is the owner; refusals say why */
+  struct port *port;      /* NULL: port_linux() */
   struct kv_store *store; /* the time is never before its newest commit; NULL: none */
-  struct tokens *tokens; /* outlives it; NULL: nobody signs in */
+  struct tokens *tokens;  /* outlives it; NULL: nobody signs in */
 };
 
 struct access;

@@ -35,7 +35,7 @@ status judge(const struct access_caller *caller, const struct rules_request *req
 
 bool judge_path(const struct doc_path *where, str relative, struct arena *arena, struct doc_path *ret) {
   str name = arena_printf(arena, "projects/" STR_FMT "/databases/" STR_FMT "/documents/" STR_FMT,
-                            STR_ARG(where->project), STR_ARG(where->database), STR_ARG(relative));
+                          STR_ARG(where->project), STR_ARG(where->database), STR_ARG(relative));
   if (name.ptr == NULL)
     return false;
   status result = doc_path_parse_document(name, ret);
@@ -47,7 +47,8 @@ bool judge_path(const struct doc_path *where, str relative, struct arena *arena,
 /* ---- Reads ---- */
 
 void access_reading_init(const struct access_caller *caller, const struct doc_path *where,
-                         kv_snapshot snapshot, bool several, struct arena *arena, struct access_reading *ret) {
+                         kv_snapshot snapshot, bool several, struct arena *arena,
+                         struct access_reading *ret) {
   *ret = (struct access_reading){.caller = caller, .where = *where, .snapshot = snapshot, .arena = arena};
   ret->reads.budget = several ? RULES_READS_MULTIPLE : RULES_READS_SINGLE;
   ret->reads.arena = arena;

@@ -65,9 +65,9 @@ static status run(void *argument, struct doc_view *view) {
   struct review *review = argument;
   struct doc_reviewed document;
   review->view = view;
-  review->reads = (struct rules_reads){
-      .budget = review->commit->write_count > 1 ? RULES_READS_MULTIPLE : RULES_READS_SINGLE,
-      .arena = review->commit->arena};
+  review->reads = (struct rules_reads){.budget = review->commit->write_count > 1 ? RULES_READS_MULTIPLE
+                                                                                 : RULES_READS_SINGLE,
+                                       .arena = review->commit->arena};
   while (doc_view_next(view, &document))
     STATUS_TRY(review_document(review, &document));
   return status_ok();
@@ -79,10 +79,8 @@ status access_review_commit(const struct access_caller *caller, struct doc_commi
   struct review *review = ARENA_NEW(commit->arena, struct review);
   if (review == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
-  *review = (struct review){.base = {run, review},
-                            .caller = caller,
-                            .commit = commit,
-                            .where = commit->writes[0].path};
+  *review = (struct review){
+      .base = {run, review}, .caller = caller, .commit = commit, .where = commit->writes[0].path};
   commit->review = &review->base;
   return status_ok();
 }

@@ -68,7 +68,7 @@ struct listen_stream {
   struct listen_stream *next_waiting;
   bool is_waiting, may_evaluate;
 
-  pthread_mutex_t mutex; /* the inbox, and what stands here: */
+  pthread_mutex_t mutex;        /* the inbox, and what stands here: */
   struct access_caller *caller; /* NULL before the first message; replaced by the worker */
   struct listen_request *inbox, **inbox_end;
   size_t inbox_count;

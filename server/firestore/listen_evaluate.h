@@ -54,11 +54,12 @@ STATUS_MUST_USE status listen_evaluation_begin(struct listen_evaluation *evaluat
                                                kv_version version);
 
 enum listen_step { LISTEN_MESSAGE, LISTEN_TURN, LISTEN_END };
-/* Works for a turn; documents of a target of documents are judged for the caller. LISTEN_MESSAGE: *ret is to be sent. LISTEN_END: the client has the answer at the version.
+/* Works for a turn; documents of a target of documents are judged for the caller. LISTEN_MESSAGE: *ret is to
+ * be sent. LISTEN_END: the client has the answer at the version.
  */
 STATUS_MUST_USE status listen_evaluation_step(struct listen_evaluation *evaluation,
-                                              const struct access_caller *caller,
-                                              enum listen_step *ret_step, rpc_message *ret);
+                                              const struct access_caller *caller, enum listen_step *ret_step,
+                                              rpc_message *ret);
 /* Lets go of what is pinned in the store until the next step. */
 void listen_evaluation_pause(struct listen_evaluation *evaluation);
 void listen_evaluation_end(struct listen_evaluation *evaluation); /* of zeroed memory: nothing */

@@ -22,12 +22,12 @@ struct listen_target {
   struct change_target watch;
   int32_t id; /* 0 until the stream has chosen one */
   bool once;
-  bool evaluated;    /* the client has, or is just being sent, the answer up to `known` */
-  bool over;         /* `once`, and current: removed with the next snapshot */
-  bool starts_over;  /* the client knows something that cannot be gone on from: RESET first */
-  bool has_expected; /* the client wants an existence filter */
+  bool evaluated;             /* the client has, or is just being sent, the answer up to `known` */
+  bool over;                  /* `once`, and current: removed with the next snapshot */
+  bool starts_over;           /* the client knows something that cannot be gone on from: RESET first */
+  bool has_expected;          /* the client wants an existence filter */
   uint64_t judged_generation; /* of the caller with whom it was judged (server/access) */
-  kv_version known;  /* what the client has is the answer as of here, or a little later; 0: it has nothing */
+  kv_version known; /* what the client has is the answer as of here, or a little later; 0: it has nothing */
   struct resume_target identity;  /* in tokens */
   struct listen_members *members; /* of a windowed query; NULL: none were sent */
   const str *names;               /* of a target of documents: as many as watch.key_count */

@@ -24,8 +24,8 @@ struct doc_commit write_request_commit(const struct firestore_service *service, 
                                        size_t count, struct arena *arena,
                                        void (*done)(struct doc_commit *, status, kv_version), void *user);
 
-/* The last of making a commit, when its writes are complete: the rules will judge it (server/access), and what
- * can be checked beforehand is checked. */
+/* The last of making a commit, when its writes are complete: the rules will judge it (server/access), and
+ * what can be checked beforehand is checked. */
 STATUS_MUST_USE status write_request_prepare(const struct access_caller *caller, struct doc_commit *commit);
 
 /* ---- Answers ----

@@ -47,7 +47,7 @@ struct write_stream {
   str database_name;
   struct doc_path database;
   struct access_caller *caller; /* NULL before the greeting */
-  struct arena arena; /* of the commit under way */
+  struct arena arena;           /* of the commit under way */
   struct doc_commit commit;
   rpc_message answer; /* WRITE_BLOCKED */
 };
@@ -169,8 +169,8 @@ static bool is_stopping(const struct write_stream *stream) {
   return is;
 }
 
-/* Who the client is now: its token may have expired, or the rules changed. The queue's thread, while nothing is
- * committed. */
+/* Who the client is now: its token may have expired, or the rules changed. The queue's thread, while nothing
+ * is committed. */
 static status renew_caller(struct write_stream *stream) {
   if (stream->caller != NULL && !access_caller_is_stale(stream->caller))
     return status_ok();
@@ -204,7 +204,7 @@ static void drained(struct rpc_call *call, void *state) {
   }
   bool was_told = stream->stops; /* while it committed: then no message was asked for */
   stream->stops = false;
-  status result = is_stopping(stream)      ? stopping()
+  status result = is_stopping(stream)     ? stopping()
                   : was == WRITE_GREETING ? status_ok()
                                           : renew_caller(stream);
   if (!status_is_ok(&result))

@@ -243,8 +243,8 @@ struct doc_view {
   struct doc_commit *commit;
   struct kv_reader *reader;
   kv_version version;
-  size_t next;        /* write to look at */
-  bool is_failure;    /* of writes[next], which stands alone */
+  size_t next;     /* write to look at */
+  bool is_failure; /* of writes[next], which stands alone */
   struct doc_found would_be;
 };
 

@@ -72,7 +72,12 @@ struct doc_found {
   str fields; /* canonical, if it exists; for the time of the review */
 };
 
-enum doc_wants { DOC_WANTS_TO_READ /* verify alone */, DOC_WANTS_TO_CREATE, DOC_WANTS_TO_UPDATE, DOC_WANTS_TO_DELETE };
+enum doc_wants {
+  DOC_WANTS_TO_READ /* verify alone */,
+  DOC_WANTS_TO_CREATE,
+  DOC_WANTS_TO_UPDATE,
+  DOC_WANTS_TO_DELETE
+};
 
 struct doc_reviewed {
   const struct doc_path *path;

@@ -103,8 +103,8 @@ void pump_fixture_open(struct pump_fixture *f, bool is_tls, struct pump_options 
   options.port = options.port != NULL ? options.port : f->tls.port;
   options.tls = f->tls.tls;
   if (options.guard.streams_max == 0)
-    options.guard = (struct guard_options){
-        .streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000};
+    options.guard =
+        (struct guard_options){.streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000};
   options.open_grpc = open_grpc;
   options.close_grpc = close_grpc;
   options.ended = ended;
