@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "rpc/abseil.h"
 #include "rpc/health.h"
+#include "rpc/local_call.h"
 #include "rpc/reflection.h"
 #include "rpc/runtime.h"
 
@@ -366,6 +367,11 @@ static uint64_t calls_active(const struct rpc_server *server) {
   return active;
 }
 
+/* Those of this process too that did not get to their queue yet. */
+static bool is_busy(const struct rpc_server *server) {
+  return atomic_load_explicit(&server->locals, memory_order_acquire) > 0 || calls_active(server) > 0;
+}
+
 /* Waits for a moment, or until something changes. With the mutex held. */
 static void wait_shortly(struct rpc_server *server) {
   struct timespec until;
@@ -400,14 +406,16 @@ void rpc_server_drain(struct rpc_server *server, int64_t deadline_us) {
   pthread_mutex_lock(&server->mutex);
   bool cancelled = false;
   int64_t goodbye_us = INT64_MAX;
-  while (!server->shutdown_done || calls_active(server) > 0) {
+  while (!server->shutdown_done || is_busy(server)) {
     int64_t now_us = port->monotonic_us(port);
-    if (goodbye_us == INT64_MAX && calls_active(server) == 0)
+    if (goodbye_us == INT64_MAX && !is_busy(server))
       goodbye_us = now_us + DRAIN_GOODBYE_US;
     if (!cancelled && (now_us >= server->drain_deadline_us || now_us >= goodbye_us)) {
       cancelled = true;
       pthread_mutex_unlock(&server->mutex);
       grpc_server_cancel_all_calls(server->grpc); /* and connections with them */
+      for (unsigned i = 0; i < server->options.threads; i++)
+        rpc_locals_cancel(&server->queues[i]);
       pthread_mutex_lock(&server->mutex);
     }
     wait_shortly(server);
