@@ -154,7 +154,8 @@ static void close_grpc(struct pipe *pipe) {
   side_close(pipe, &pipe->grpc);
   pending_drop(&pipe->to_grpc);
   const struct pump_options *options = pipe->thread->options;
-  options->close_grpc(options->argument, &pipe->key);
+  if (!pipe->is_http)
+    options->close_grpc(options->argument, &pipe->key);
   pipe->thread->stats.open--;
 }
 
@@ -296,8 +297,22 @@ static void write_grpc(struct pipe *pipe, struct guard_output *output) {
     pipe_close(pipe, "out of memory");
 }
 
+static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len) {
+  if (len == 0 || pipe->phase != PIPE_OPEN)
+    return;
+  struct guard_output *output = &pipe->thread->output;
+  output->ranges[0] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+  output->count = 1;
+  output->bytes = len;
+  write_grpc(pipe, output);
+}
+
 static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   struct guard_output *output = &pipe->thread->output;
+  if (pipe->is_http) {
+    http_client_bytes(pipe, bytes, len);
+    return;
+  }
   while (len > 0 && pipe->phase == PIPE_OPEN) {
     size_t taken = guard_from_client(pipe->guard, now_us, bytes, len, output);
     write_grpc(pipe, output);
@@ -310,7 +325,8 @@ static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t l
   }
 }
 
-static void open_grpc(struct pipe *pipe, int64_t now_us) {
+/* The other end of a socketpair for who speaks what the client speaks. */
+static void open_server(struct pipe *pipe, int64_t now_us) {
   const struct pump_options *options = pipe->thread->options;
   int ends[2];
   if (pipe->ssl != NULL)
@@ -319,7 +335,9 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
     pipe_close(pipe, "no descriptor is left");
     return;
   }
-  if (!options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key)) {
+  bool is_open = pipe->is_http ? options->open_http(options->argument, ends[1], &pipe->peer)
+                               : options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key);
+  if (!is_open) {
     close(ends[0]);
     pipe_close(pipe, "the server is stopping, or out of memory");
     return;
@@ -327,8 +345,9 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
   pipe->grpc.fd = ends[0];
   pipe->thread->stats.open++;
   move_to(pipe, PIPE_OPEN);
-  pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
-  if (pipe->guard == NULL || !side_add(pipe, &pipe->grpc, EPOLLIN))
+  if (!pipe->is_http)
+    pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
+  if ((!pipe->is_http && pipe->guard == NULL) || !side_add(pipe, &pipe->grpc, EPOLLIN))
     pipe_close(pipe, "out of memory");
 }
 
@@ -341,6 +360,14 @@ static void answer(struct pipe *pipe, const char *text) {
   begin_flush(pipe);
 }
 
+static void take_http(struct pipe *pipe, const uint8_t *rest, size_t len, int64_t now_us) {
+  pipe->is_http = true;
+  pipe->thread->stats.http++;
+  open_server(pipe, now_us);
+  http_client_bytes(pipe, pipe->preface, pipe->preface_len);
+  http_client_bytes(pipe, rest, len);
+}
+
 static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   size_t taken = HTTP2_PREFACE_BYTES - pipe->preface_len;
   taken = len < taken ? len : taken;
@@ -348,14 +375,17 @@ static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, in
   pipe->preface_len += (uint8_t)taken;
   if (memcmp(pipe->preface, HTTP2_PREFACE, pipe->preface_len) != 0) {
     if (pipe->preface[0] >= 'A' && pipe->preface[0] <= 'Z') {
-      answer(pipe, SPEAKS_GRPC);
+      if (pipe->thread->options->open_http == NULL)
+        answer(pipe, SPEAKS_GRPC);
+      else
+        take_http(pipe, bytes + taken, len - taken, now_us);
       return;
     }
     pipe->thread->stats.foreign++;
     pipe_close(pipe,
                pipe->ssl != NULL ? "it does not speak HTTP/2" : "it does not speak HTTP/2 (TLS perhaps)");
   } else if (pipe->preface_len == HTTP2_PREFACE_BYTES) {
-    open_grpc(pipe, now_us);
+    open_server(pipe, now_us);
     guard_client_bytes(pipe, pipe->preface, HTTP2_PREFACE_BYTES, now_us);
     guard_client_bytes(pipe, bytes + taken, len - taken, now_us);
   }
@@ -450,7 +480,8 @@ static void read_grpc(struct pipe *pipe, int64_t now_us) {
     begin_flush(pipe);
     return;
   }
-  guard_from_server(pipe->guard, now_us, received, (size_t)got);
+  if (pipe->guard != NULL)
+    guard_from_server(pipe->guard, now_us, received, (size_t)got);
   write_client(pipe, received, (size_t)got);
 }
 
@@ -521,7 +552,7 @@ void pipe_check(struct pipe *pipe, int64_t now_us) {
     return;
   }
   /* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
-  if (pipe->phase == PIPE_OPEN && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
+  if (pipe->phase == PIPE_OPEN && pipe->guard != NULL && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
     if (pipe->phase != PIPE_CLOSED)
       pipe_run(pipe, &pipe->client, 0, now_us);

@@ -1,5 +1,6 @@
 /* One stranger's connection: a socket, perhaps TLS on it, the guard, and a socketpair whose other end is gRPC
- * core's.
+ * core's. Of HTTP/1.1 the other end is the gateway's, which stands for gRPC core in what follows, and there is
+ * no guard.
  *
  *   HANDSHAKE -> PREFACE -> OPEN -> FLUSH -> LINGER -> CLOSED        CLOSED: from anywhere, when the client
  * is gone
@@ -76,7 +77,8 @@ struct pipe {
   struct pipe_side client, grpc;
   struct pipe_pending to_client, to_grpc;
   SSL *ssl;            /* until nothing more comes for the client */
-  struct guard *guard; /* from OPEN on, as long */
+  struct guard *guard; /* from OPEN on, as long; NULL if is_http */
+  bool is_http;
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
   uint8_t preface[HTTP2_PREFACE_BYTES];
