@@ -358,6 +358,10 @@ void rpc_server_set_serving(struct rpc_server *server, const char *service, bool
   rpc_health_set(server->health, service, serving);
 }
 
+bool rpc_server_is_serving(struct rpc_server *server, const char *service) {
+  return server->health != NULL && rpc_health_get(server->health, service);
+}
+
 /* ---- The end ---- */
 
 static uint64_t calls_active(const struct rpc_server *server) {

@@ -552,7 +552,8 @@ void pipe_check(struct pipe *pipe, int64_t now_us) {
     return;
   }
   /* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
-  if (pipe->phase == PIPE_OPEN && pipe->guard != NULL && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
+  if (pipe->phase == PIPE_OPEN && pipe->guard != NULL && pipe->to_grpc.len == 0 &&
+      guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
     if (pipe->phase != PIPE_CLOSED)
       pipe_run(pipe, &pipe->client, 0, now_us);

@@ -27,8 +27,7 @@ struct pump_options {
   uint32_t reader_timeout_ms;
   /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
   bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
-  /* The same for a client that speaks HTTP/1.1. NULL: it is told that this port speaks gRPC. Whoever takes the
-   * descriptor closes it. */
+  /* The same for a client that speaks HTTP/1.1. NULL: it is told that this port speaks gRPC. */
   bool (*open_http)(void *argument, int fd, const struct rpc_peer *peer);
   /* That connection is over; open_grpc's only. */
   void (*close_grpc)(void *argument, const struct rpc_connection_key *key);
