@@ -195,6 +195,7 @@ void front_tick(struct front *front) {
 static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
   sum->open += one->open;
   sum->http += one->http;
+  sum->http_offences += one->http_offences;
   sum->waiting += one->waiting;
   sum->handshakes += one->handshakes;
   sum->resumed += one->resumed;

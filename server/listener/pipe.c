@@ -21,6 +21,10 @@ static const char SPEAKS_GRPC[] = "HTTP/1.1 426 Upgrade Required\r\n"
                                   "Upgrade: h2c\r\nConnection: close\r\nContent-Type: text/plain\r\n"
                                   "Content-Length: 36\r\n\r\n"
                                   "This port speaks gRPC, over HTTP/2.\n";
+static const char BAD_HTTP[] = "HTTP/1.1 400 Bad Request\r\n"
+                               "Connection: close\r\nContent-Type: text/plain\r\n"
+                               "Content-Length: 54\r\n\r\n"
+                               "The request is not well formed (RFC 9112, strictly).\r\n";
 static const char SPEAKS_TLS[] = "HTTP/1.1 400 Bad Request\r\n"
                                  "Connection: close\r\nContent-Type: text/plain\r\n"
                                  "Content-Length: 33\r\n\r\n"
@@ -138,7 +142,7 @@ static void log_end(struct pipe *pipe, enum end end, const char *why) {
   static struct log_limiter limiters[END_COUNT];
   static const char *const messages[END_COUNT] = {
       [END_CLOSED] = "connection closed",
-      [END_OFFENCE] = "connection ended: HTTP/2 or header rules broken",
+      [END_OFFENCE] = "connection ended: HTTP or header rules broken",
       [END_FOREIGN] = "connection refused",
       [END_TLS] = "TLS failed",
   };
@@ -297,9 +301,22 @@ static void write_grpc(struct pipe *pipe, struct guard_output *output) {
     pipe_close(pipe, "out of memory");
 }
 
+static void http_offended(struct pipe *pipe, const char *why) {
+  pipe->thread->stats.http_offences++;
+  log_end(pipe, END_OFFENCE, why);
+  if (!pipe->http_answered) /* or it would stand in the middle of another answer */
+    write_client(pipe, (const uint8_t *)BAD_HTTP, sizeof BAD_HTTP - 1);
+  begin_flush(pipe);
+}
+
 static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len) {
   if (len == 0 || pipe->phase != PIPE_OPEN)
     return;
+  const char *wrong = http1_guard_take(&pipe->http1, bytes, len);
+  if (wrong != NULL) {
+    http_offended(pipe, wrong);
+    return;
+  }
   struct guard_output *output = &pipe->thread->output;
   output->ranges[0] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
   output->count = 1;
@@ -482,6 +499,7 @@ static void read_grpc(struct pipe *pipe, int64_t now_us) {
   }
   if (pipe->guard != NULL)
     guard_from_server(pipe->guard, now_us, received, (size_t)got);
+  pipe->http_answered = pipe->http_answered || pipe->is_http;
   write_client(pipe, received, (size_t)got);
 }
 

@@ -42,11 +42,12 @@ STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump
 void pump_take(struct pump *pump, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket);
 
 struct pump_stats {
-  uint64_t open;       /* connections that reached gRPC core or the gateway and are not closed */
-  uint64_t http;       /* that spoke HTTP/1.1, ever */
-  uint64_t waiting;    /* in their handshake or preface */
-  uint64_t handshakes; /* of TLS, finished */
-  uint64_t resumed;    /* of these, by a ticket */
+  uint64_t open;          /* connections that reached gRPC core or the gateway and are not closed */
+  uint64_t http;          /* that spoke HTTP/1.1, ever */
+  uint64_t http_offences; /* of these, ended for what they sent */
+  uint64_t waiting;       /* in their handshake or preface */
+  uint64_t handshakes;    /* of TLS, finished */
+  uint64_t resumed;       /* of these, by a ticket */
   uint64_t handshakes_failed;
   uint64_t silent;  /* closed because they took too long, or gave way */
   uint64_t foreign; /* spoke something else */
