@@ -84,13 +84,13 @@ void gateway_dispatch(struct exchange *ex) {
     gateway_refuse(ex, 415, &why);
     return;
   }
-  struct url_path path;
-  if (!url_path_split(ex->path, &path)) {
+  struct url_path path = {.count = 0};
+  if (!str_eq(ex->path, STR("/")) && !url_path_split(ex->path, &path)) {
     why = status_make(STATUS_INVALID_ARGUMENT, "The path is not well formed.");
     gateway_refuse(ex, 0, &why);
     return;
   }
-  if (routes_dispatch(ex, &path) || rest_dispatch(ex, &path))
+  if (path.count > 0 && (routes_dispatch(ex, &path) || rest_dispatch(ex, &path)))
     return;
   why = status_make(STATUS_NOT_FOUND, "There is nothing at %s " STR_FMT ".", ex->verb, STR_ARG(ex->path));
   gateway_refuse(ex, 0, &why);

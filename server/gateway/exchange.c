@@ -29,6 +29,13 @@ struct exchange *exchange_new(struct gateway *gateway, struct connection *connec
   ex->connection = connection;
   ex->target = str_make(ex + 1, len);
   ex->path = str_split(ex->target, '?', &ex->query);
+  /* The form that proxies get, which servers take too (RFC 9112, section 3.2.2). */
+  if (str_has_prefix(ex->path, STR("http://")) || str_has_prefix(ex->path, STR("https://"))) {
+    str rest = str_from(ex->path, str_has_prefix(ex->path, STR("https")) ? 8 : 7);
+    str authority = str_split(rest, '/', &rest);
+    ex->path = rest.ptr == NULL ? STR("/") : str_make(rest.ptr - 1, rest.len + 1);
+    (void)authority;
+  }
   atomic_init(&ex->refs, 1);
   pthread_mutex_init(&ex->mutex, NULL);
   arena_init(&ex->arena, NULL, 0, EXCHANGE_ARENA_BYTES);

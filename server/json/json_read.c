@@ -44,6 +44,13 @@ static bool fail_value(struct reader *r, const struct schema_field *field, const
   return false;
 }
 
+static bool fail_parameter(struct reader *r, str name, str type) {
+  r->failure = status_make(STATUS_INVALID_ARGUMENT,
+                           "There is no parameter \"" STR_FMT "\": " STR_FMT " has no such field.",
+                           STR_ARG(name), STR_ARG(type));
+  return false;
+}
+
 static bool take_string(struct reader *r, str *ret) {
   r->failure = json_text_string(&r->text, ret);
   return status_is_ok(&r->failure);
@@ -694,7 +701,7 @@ static bool put_path(struct reader *r, const struct schema_message *message, str
     str rest, name = str_split(path, '.', &rest);
     const struct schema_field *field = schema_field_named(message, name);
     if (field == NULL)
-      return fail_field(r, "unknown parameter", name, message->name);
+      return fail_parameter(r, name, message->name);
     if (rest.ptr == NULL) {
       if (!put_parameter(r, field, value))
         return false;

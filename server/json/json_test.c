@@ -5,6 +5,7 @@
 #include "google/firestore/v1/firestore.skerry.h"
 #include "google/protobuf/field_mask.skerry.h"
 #include "google/protobuf/struct.skerry.h"
+#include "google/protobuf/wrappers.skerry.h"
 #include "google/rpc/error_details.skerry.h"
 #include "server/json/json_read.h"
 #include "server/json/json_time.h"
@@ -17,8 +18,9 @@ static struct schema *schema;
 static int start(void **state) {
   (void)state;
   const struct rpc_file *const files[] = {
-      &google_firestore_v1_firestore_proto, &google_rpc_error_details_proto, &google_protobuf_struct_proto,
-      &google_protobuf_field_mask_proto, &skerry_test_v1_test_service_proto};
+      &google_firestore_v1_firestore_proto, &google_rpc_error_details_proto,
+      &google_protobuf_struct_proto,        &google_protobuf_field_mask_proto,
+      &google_protobuf_wrappers_proto,      &skerry_test_v1_test_service_proto};
   assert_status_ok(schema_new(files, UNIT_COUNT(files), &schema));
   return 0;
 }
@@ -180,6 +182,9 @@ static void test_known_types(void **state) {
   (void)state;
   assert_same("google.rpc.RetryInfo", "{\"retryDelay\":\"-1.500s\"}");
   assert_same("google.protobuf.FieldMask", "\"a.bC,d\"");
+  assert_same("google.protobuf.FloatValue", "0.1");
+  assert_same("google.protobuf.FloatValue", "3.4e+38");
+  assert_same("google.protobuf.FloatValue", "\"NaN\"");
   assert_refused("google.protobuf.FieldMask", "\"a_b\"", "fieldName");
   assert_same("google.protobuf.Struct", "{\"a\":null,\"b\":[1,\"x\",{\"c\":true}],\"d\":{}}");
   assert_same("google.rpc.Status",
