@@ -20,7 +20,7 @@
 
 enum {
   HEADER_BYTES_MAX = 16 * 1024,
-  POOL_BYTES_MORE = 8 * 1024, /* for the answer's head, and libmicrohttpd's own */
+  POOL_BYTES_MORE = 16 * 1024, /* for the answer's head, and libmicrohttpd's own */
   HEAD_TIMEOUT_MS = 10000,
   IDLE_TIMEOUT_MS = 60000,
   SILENCE_S = 90, /* libmicrohttpd's own, in whatever it waits for */
@@ -104,10 +104,21 @@ static void notify_connection(void *argument, struct MHD_Connection *mhd, void *
   struct connection *c = *context;
   if (c == NULL)
     return;
+  /* A close is not enough where the listener has a copy of the descriptor, by which it sees the end. */
+  shutdown(c->fd, SHUT_RDWR);
   pthread_mutex_lock(&gateway->mutex);
   list_remove(gateway, c);
   pthread_mutex_unlock(&gateway->mutex);
   free(c);
+}
+
+/* libmicrohttpd would take the query apart, 70 bytes a parameter, and when its memory for that is out it
+ * neither answers nor closes. So it sees one parameter; the text is its own buffer, into which it puts NULs
+ * itself. */
+static void hide_query(const char *target) {
+  for (char *at = (char *)(uintptr_t)target; *at != '\0'; at++)
+    if (*at == '&')
+      *at = '_';
 }
 
 /* The request line is there: what is returned is the request's context from now on. */
@@ -118,6 +129,7 @@ static void *begin_request(void *argument, const char *target, struct MHD_Connec
   struct exchange *ex = c == NULL ? NULL : exchange_new(gateway, c, target);
   if (ex != NULL)
     gateway_set_phase(ex, CONNECTION_HEAD);
+  hide_query(target);
   atomic_fetch_add_explicit(&gateway->requests, 1, memory_order_relaxed);
   return ex;
 }

@@ -147,7 +147,7 @@ describe('curl', tool('curl'), () => {
     assert.match(result.stdout, text);
   };
   test('https:// speaks HTTP/1.1', async () => {
-    for (const args of [[], ['--http2'], ['--http1.1'], ['-d', 'x'.repeat(100_000)], ['-T', authority.certFile]]) said(await curl(...args, `https://${address}/x`), 404, /nothing at/);
+    for (const args of [[], ['--http2'], ['--http1.1'], ['-d', 'x'.repeat(100_000)], ['-T', authority.certFile]]) said(await curl('-H', 'Expect:', ...args, `https://${address}/x`), 404, /nothing at/);
     assert.match((await curl(`https://${address}/healthz`)).stdout, /\r\n\r\nok\n$/);
   });
   test('http:// to the port with TLS is told so', async () => {
