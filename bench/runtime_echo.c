@@ -24,7 +24,7 @@ static status start(int argc, char **argv, struct settings *settings, struct rpc
   STATUS_TRY(echo_service_add(&echo, *ret_server));
   STATUS_TRY(rpc_server_start(*ret_server));
   rpc_server_set_serving(*ret_server, "", true);
-  return front_open(settings, port_linux(), *ret_server, ret_front);
+  return front_open(settings, port_linux(), *ret_server, NULL, ret_front);
 }
 
 int main(int argc, char **argv) {

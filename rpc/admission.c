@@ -2,6 +2,7 @@
  * it. */
 #include <grpc/support/alloc.h>
 
+#include "rpc/local_call.h"
 #include "rpc/runtime.h"
 
 /* ---- Where it came from ---- */
@@ -36,6 +37,11 @@ static bool find_peer_by_descriptor(struct rpc_call *call) {
 
 /* False: the call was refused. Its peer is "unknown" then. */
 static bool find_peer(struct rpc_call *call) {
+  if (call->local != NULL) {
+    call->peer = rpc_local_peer(call->local);
+    call->waited_us = call->started_us - rpc_local_arrived_us(call->local);
+    return true;
+  }
   grpc_slice value;
   size_t found = take_connection_header(&call->metadata, &value);
   if (found == 0) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "rpc/local_call.h"
 #include "rpc/message_slice.h"
 #include "rpc/runtime.h"
 
@@ -101,9 +102,13 @@ static void release(struct rpc_call *call) {
   grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
   if (call->payload != NULL)
     grpc_byte_buffer_destroy(call->payload);
-  grpc_metadata_array_destroy(&call->metadata);
-  rpc_peers_release(queue->server->peers, call->peer);
-  grpc_call_unref(call->grpc);
+  if (call->local != NULL) {
+    rpc_local_released(call->local);
+  } else {
+    grpc_metadata_array_destroy(&call->metadata);
+    rpc_peers_release(queue->server->peers, call->peer);
+    grpc_call_unref(call->grpc);
+  }
   arena_reset(&call->arena);
   if (call->charged_bytes > 0)
     memory_budget_give(&queue->server->calls_memory, call->charged_bytes);
@@ -129,6 +134,10 @@ void rpc_call_unref(struct rpc_call *call) {
 
 void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag) {
   grpc_call *grpc = call->grpc;
+  if (grpc == NULL) {
+    rpc_local_start(call, ops, count, tag);
+    return;
+  }
   RPC_TSAN_RELEASE(tag);
   grpc_call_error error = grpc_call_start_batch(grpc, ops, count, tag, NULL);
   assert(error == GRPC_CALL_OK); /* anything else is a batch that we put together wrongly */
@@ -315,7 +324,7 @@ static int64_t deadline_us(struct rpc_call *call, gpr_timespec deadline) {
 status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret) {
   enum rpc_encoding encoding;
   bool is_known = rpc_codec_encoding(call->payload, &encoding) && encoding != RPC_IDENTITY;
-  if (!is_known && (rpc_grpc_message_flags(call->grpc) & RPC_GRPC_MESSAGE_COMPRESSED) != 0)
+  if (!is_known && call->grpc != NULL && (rpc_grpc_message_flags(call->grpc) & RPC_GRPC_MESSAGE_COMPRESSED) != 0)
     return status_make(STATUS_UNIMPLEMENTED,
                        "The message's compression is not known here; use identity, deflate or gzip.");
   return rpc_codec_decode(call->payload, &call->entry->method->request,
@@ -384,6 +393,13 @@ static void dispatch(struct rpc_call *call, const struct rpc_slot *slot) {
 void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, struct rpc_slot *slot) {
   struct rpc_server *server = queue->server;
   struct rpc_call *call = take_call(queue);
+  if (call == NULL && slot->local != NULL) {
+    rpc_local_cancel(slot->local, STATUS_RESOURCE_EXHAUSTED, "The server is out of memory.");
+    if (slot->payload != NULL)
+      grpc_byte_buffer_destroy(slot->payload);
+    rpc_local_released(slot->local);
+    return;
+  }
   if (call == NULL) {
     grpc_call_cancel_with_status(slot->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "The server is out of memory.",
                                  NULL);
@@ -395,6 +411,7 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   }
   call->entry = entry;
   call->grpc = slot->call;
+  call->local = slot->local;
   call->metadata = slot->metadata;
   call->payload = slot->payload;
   call->id = ++queue->calls_begun * 64 + queue->index;

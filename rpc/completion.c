@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "rpc/local_call.h"
 #include "rpc/runtime.h"
 
 /* Requests that wait with gRPC for each method on each queue. Each event posts its request again before the
@@ -64,6 +65,71 @@ static void slot_done(struct rpc_tag *tag, bool ok) {
     grpc_call_details_destroy(&arrived.details);
 }
 
+/* ---- What this process posts ---- */
+
+void rpc_queue_post(struct rpc_queue *queue, struct rpc_tag *tag, bool ok) {
+  tag->posted_ok = ok;
+  struct rpc_tag *first = atomic_load_explicit(&queue->posted, memory_order_relaxed);
+  do
+    tag->next_posted = first;
+  while (!atomic_compare_exchange_weak_explicit(&queue->posted, &first, tag, memory_order_release,
+                                                memory_order_relaxed));
+  if (first != NULL)
+    return; /* who found it empty has rung */
+  RPC_TSAN_RELEASE(&queue->bell_tag);
+  grpc_call_error error = grpc_call_start_batch(queue->bell_call, NULL, 0, &queue->bell_tag, NULL);
+  assert(error == GRPC_CALL_OK);
+  (void)error;
+}
+
+static void bell_done(struct rpc_tag *bell, bool ok) {
+  (void)ok;
+  struct rpc_queue *queue = RPC_OWNER(bell, struct rpc_queue, bell_tag);
+  struct rpc_tag *newest = atomic_exchange_explicit(&queue->posted, NULL, memory_order_acquire);
+  struct rpc_tag *oldest = NULL;
+  while (newest != NULL) {
+    struct rpc_tag *next = newest->next_posted;
+    newest->next_posted = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != NULL) {
+    struct rpc_tag *tag = oldest;
+    oldest = tag->next_posted; /* running it may free it, or post it again */
+    tag->run(tag, tag->posted_ok);
+  }
+}
+
+static bool hang_bell(struct rpc_queue *queue) {
+  queue->bell_tag.run = bell_done;
+  queue->bell_channel = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "not for calls");
+  if (queue->bell_channel == NULL)
+    return false;
+  queue->bell_call = grpc_channel_create_call(queue->bell_channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue->cq,
+                                              grpc_slice_from_static_string("/bell"), NULL,
+                                              gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+  return queue->bell_call != NULL;
+}
+
+static void take_bell_down(struct rpc_queue *queue) {
+  if (queue->bell_call != NULL)
+    grpc_call_unref(queue->bell_call);
+  if (queue->bell_channel != NULL)
+    grpc_channel_destroy(queue->bell_channel);
+}
+
+/* ---- The thread ---- */
+
+/* How long it may wait for an event. */
+static gpr_timespec wait_until(struct rpc_queue *queue, bool turns_wait) {
+  if (turns_wait) /* the past: polls, and does not wait */
+    return gpr_inf_past(GPR_CLOCK_REALTIME);
+  int64_t left_us = rpc_locals_expire(queue);
+  if (left_us == INT64_MAX)
+    return gpr_inf_future(GPR_CLOCK_REALTIME);
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(left_us, GPR_TIMESPAN));
+}
+
 static void take_turn(struct rpc_queue *queue) {
   struct rpc_call *call = queue->turns;
   queue->turns = call->next_turn;
@@ -77,9 +143,7 @@ static void *run(void *argument) {
   pthread_setname_np(pthread_self(), "rpc-queue");
   for (;;) {
     bool turns_wait = queue->turns != NULL;
-    /* The past: polls, and does not wait. */
-    gpr_timespec until = turns_wait ? gpr_inf_past(GPR_CLOCK_REALTIME) : gpr_inf_future(GPR_CLOCK_REALTIME);
-    grpc_event event = grpc_completion_queue_next(queue->cq, until, NULL);
+    grpc_event event = grpc_completion_queue_next(queue->cq, wait_until(queue, turns_wait), NULL);
     if (event.type == GRPC_OP_COMPLETE) {
       struct rpc_tag *tag = event.tag;
       RPC_TSAN_ACQUIRE(tag);
@@ -118,6 +182,7 @@ static void init_shedding(struct rpc_queue *queue) {
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index) {
   queue->server = server;
   queue->index = index;
+  queue->locals_deadline_us = INT64_MAX;
   rpc_laggards_init(&queue->laggards);
   queue->cq = create_queue(!server->options.polled_by_another);
   queue->counters = calloc(server->entry_count + 1, sizeof *queue->counters);
@@ -127,7 +192,7 @@ bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned
     registered += server->entries[i]->registered != NULL;
   queue->slot_count = registered * SLOTS_PER_METHOD + SLOTS_GENERIC;
   queue->slots = calloc(queue->slot_count, sizeof *queue->slots);
-  if (queue->counters == NULL || queue->shedding == NULL || queue->slots == NULL)
+  if (queue->counters == NULL || queue->shedding == NULL || queue->slots == NULL || !hang_bell(queue))
     return false;
   init_shedding(queue);
   size_t at = 0;
@@ -155,6 +220,7 @@ bool rpc_queue_start(struct rpc_queue *queue) {
 
 void rpc_queue_fini(struct rpc_queue *queue) {
   if (queue->cq != NULL) {
+    take_bell_down(queue);
     grpc_completion_queue_shutdown(queue->cq);
     if (queue->is_running)
       pthread_join(queue->thread, NULL);

@@ -218,6 +218,13 @@ void rpc_health_set(struct rpc_health *health, const char *service, bool serving
   pthread_mutex_unlock(&health->mutex);
 }
 
+bool rpc_health_get(struct rpc_health *health, const char *service) {
+  pthread_mutex_lock(&health->mutex);
+  bool serving = status_of(health, service) == SERVING;
+  pthread_mutex_unlock(&health->mutex);
+  return serving;
+}
+
 void rpc_health_close(struct rpc_health *health) {
   if (health == NULL)
     return;

@@ -15,6 +15,8 @@ void rpc_health_free(struct rpc_health *health); /* after the last call; NULL al
 /* A name that is not known is ignored. */
 void rpc_health_set(struct rpc_health *health, const char *service, bool serving);
 
+bool rpc_health_get(struct rpc_health *health, const char *service);
+
 /* Everything is NOT_SERVING from now on, watchers hear of it and their streams end. NULL allowed. */
 void rpc_health_close(struct rpc_health *health);
 

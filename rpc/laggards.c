@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "rpc/local_call.h"
 #include "rpc/runtime.h"
 
 enum {
@@ -65,17 +66,25 @@ void rpc_laggards_forget(struct rpc_call *call) {
   pthread_mutex_unlock(&call->queue->laggards.mutex);
 }
 
-/* Those that are due, taken out of the list, each with a reference to gRPC's call. */
+struct late {
+  grpc_call *grpc;
+  struct rpc_local *local;
+};
+
+/* Those that are due, taken out of the list, each with a reference to gRPC's call or what stands for it. */
 static size_t collect(struct rpc_laggards *laggards, enum rpc_laggard kind, int64_t before_us,
-                      grpc_call *calls[ENDED_A_ROUND]) {
+                      struct late calls[ENDED_A_ROUND]) {
   size_t count = 0;
   pthread_mutex_lock(&laggards->mutex);
   while (count < ENDED_A_ROUND && laggards->first[kind] != NULL &&
          laggards->first[kind]->laggard_since_us < before_us) {
     struct rpc_call *call = laggards->first[kind];
     take_out(laggards, call);
-    grpc_call_ref(call->grpc);
-    calls[count++] = call->grpc;
+    if (call->local != NULL)
+      rpc_local_ref(call->local);
+    else
+      grpc_call_ref(call->grpc);
+    calls[count++] = (struct late){call->grpc, call->local};
   }
   pthread_mutex_unlock(&laggards->mutex);
   return count;
@@ -90,11 +99,16 @@ void rpc_laggards_relieve(struct rpc_server *server, enum rpc_laggard kind, int6
                         ? "The answer was not taken, and its memory is wanted. Read faster, or ask for less."
                         : "Nothing was said on this call, and its place is wanted.";
   for (unsigned i = 0; i < server->options.threads; i++) {
-    grpc_call *calls[ENDED_A_ROUND];
+    struct late calls[ENDED_A_ROUND];
     size_t count = collect(&server->queues[i].laggards, kind, now_us - PATIENCE_US, calls);
     for (size_t k = 0; k < count; k++) {
-      grpc_call_cancel_with_status(calls[k], GRPC_STATUS_RESOURCE_EXHAUSTED, why, NULL);
-      grpc_call_unref(calls[k]);
+      if (calls[k].local != NULL) {
+        rpc_local_cancel(calls[k].local, STATUS_RESOURCE_EXHAUSTED, why);
+        rpc_local_unref(calls[k].local);
+        continue;
+      }
+      grpc_call_cancel_with_status(calls[k].grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, why, NULL);
+      grpc_call_unref(calls[k].grpc);
     }
   }
 }

@@ -38,10 +38,13 @@
 #include "rpc/tsan.h"
 
 struct rpc_health;
+struct rpc_local;
 struct rpc_reflection;
 
 struct rpc_tag {
   void (*run)(struct rpc_tag *tag, bool ok);
+  struct rpc_tag *next_posted; /* by rpc_queue_post */
+  bool posted_ok;
 };
 #define RPC_OWNER(tag, type, member) ((type *)(void *)((char *)(tag)-offsetof(type, member)))
 
@@ -63,6 +66,7 @@ struct rpc_slot {
   struct rpc_queue *queue;
   const struct rpc_entry *entry; /* NULL: the generic request */
   grpc_call *call;
+  struct rpc_local *local; /* instead of it, of a call that begins in this process */
   gpr_timespec deadline;
   grpc_metadata_array metadata;
   grpc_byte_buffer *payload;
@@ -77,9 +81,17 @@ struct rpc_queue {
   bool is_running;
   struct rpc_slot *slots;
   size_t slot_count;
+  /* What this process posts to itself (rpc_queue_post), newest first; gRPC's queue is told when the first
+   * comes, by a batch of nothing on a call that serves for that alone. */
+  struct rpc_tag *_Atomic posted;
+  grpc_channel *bell_channel;
+  grpc_call *bell_call;
+  struct rpc_tag bell_tag, locals_tag;
   struct rpc_call *free_calls; /* the thread's, like the rest from here on */
   size_t free_count;
   uint64_t calls_begun;
+  struct rpc_local *locals;            /* calls that began in this process */
+  int64_t locals_deadline_us;          /* none of them has an earlier one */
   struct rpc_call *turns, *turns_last; /* calls that yielded, first come first: completion.c */
   _Atomic uint64_t calls_active;       /* written by the thread, read by any */
   struct rpc_counters *counters;       /* one set for each entry */
@@ -106,6 +118,8 @@ struct rpc_server {
   size_t gate_count;
   _Atomic int64_t overloaded_until_us; /* of any method: the latest watched_until_us */
   struct memory_budget calls_memory;   /* arenas, requests, responses */
+  _Atomic uint32_t locals;             /* begun in this process and not released */
+  _Atomic unsigned locals_turn;        /* the queue that is next */
   _Atomic int64_t relieved_us;         /* when laggards were ended last */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
@@ -144,7 +158,8 @@ struct rpc_call {
   struct rpc_server *server;
   struct rpc_queue *queue;
   const struct rpc_entry *entry;
-  grpc_call *grpc;
+  grpc_call *grpc;         /* or, of a call that began in this process, */
+  struct rpc_local *local; /* this */
   const struct rpc_peer *peer;
   grpc_metadata_array metadata;
   grpc_byte_buffer *payload; /* the request, or the message of the stream that came last */
@@ -216,6 +231,8 @@ rpc_grpc_message_flags(grpc_call *call) __asm__("_Z37grpc_call_test_only_get_mes
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index);
 bool rpc_queue_start(struct rpc_queue *queue); /* posts the requests and starts the thread */
 void rpc_queue_fini(struct rpc_queue *queue);
+/* Has the tag run on the queue's thread. Any thread, but not after the server was drained. */
+void rpc_queue_post(struct rpc_queue *queue, struct rpc_tag *tag, bool ok);
 
 /* call_life.c: from arrival to recycling; on the queue's thread. */
 void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, struct rpc_slot *slot);

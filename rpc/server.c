@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "rpc/abseil.h"
 #include "rpc/health.h"
+#include "rpc/local_call.h"
 #include "rpc/reflection.h"
 #include "rpc/runtime.h"
 
@@ -368,6 +369,10 @@ void rpc_server_set_serving(struct rpc_server *server, const char *service, bool
   rpc_health_set(server->health, service, serving);
 }
 
+bool rpc_server_is_serving(struct rpc_server *server, const char *service) {
+  return server->health != NULL && rpc_health_get(server->health, service);
+}
+
 /* ---- The end ---- */
 
 static uint64_t calls_active(const struct rpc_server *server) {
@@ -375,6 +380,11 @@ static uint64_t calls_active(const struct rpc_server *server) {
   for (unsigned i = 0; i < server->options.threads && server->queues != NULL; i++)
     active += atomic_load_explicit(&server->queues[i].calls_active, memory_order_acquire);
   return active;
+}
+
+/* Those of this process too that did not get to their queue yet. */
+static bool is_busy(const struct rpc_server *server) {
+  return atomic_load_explicit(&server->locals, memory_order_acquire) > 0 || calls_active(server) > 0;
 }
 
 /* Waits for a moment, or until something changes. With the mutex held. */
@@ -411,14 +421,16 @@ void rpc_server_drain(struct rpc_server *server, int64_t deadline_us) {
   pthread_mutex_lock(&server->mutex);
   bool cancelled = false;
   int64_t goodbye_us = INT64_MAX;
-  while (!server->shutdown_done || calls_active(server) > 0) {
+  while (!server->shutdown_done || is_busy(server)) {
     int64_t now_us = port->monotonic_us(port);
-    if (goodbye_us == INT64_MAX && calls_active(server) == 0)
+    if (goodbye_us == INT64_MAX && !is_busy(server))
       goodbye_us = now_us + DRAIN_GOODBYE_US;
     if (!cancelled && (now_us >= server->drain_deadline_us || now_us >= goodbye_us)) {
       cancelled = true;
       pthread_mutex_unlock(&server->mutex);
       grpc_server_cancel_all_calls(server->grpc); /* and connections with them */
+      for (unsigned i = 0; i < server->options.threads; i++)
+        rpc_locals_cancel(&server->queues[i]);
       pthread_mutex_lock(&server->mutex);
     }
     wait_shortly(server);

@@ -87,6 +87,9 @@ bool rpc_server_turns_away(struct rpc_server *server, str path, int64_t now_us, 
  * after drain has begun. From rpc_server_start on; any thread. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
 
+/* The last word on it; false for a name that is not known. */
+bool rpc_server_is_serving(struct rpc_server *server, const char *service);
+
 /* About once a second: if calls take all the memory or all the places, ends those that only wait for their
  * client (rpc/laggards.h). */
 void rpc_server_tick(struct rpc_server *server);

@@ -1,7 +1,9 @@
 #include "server/front.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "server/listener/tls.h"
@@ -15,6 +17,8 @@ enum {
 
 struct front {
   struct rpc_server *rpc;
+  pthread_mutex_t mutex; /* of `gateway`, while it closes */
+  struct gateway *gateway;
   struct listener *listener;
   struct tls *tls;
   struct pump *pumps[PUMPS_MAX];
@@ -24,6 +28,22 @@ struct front {
 static void adopt(void *argument, int fd, const struct rpc_peer *peer) {
   struct front *front = argument;
   rpc_server_adopt(front->rpc, fd, peer);
+}
+
+static bool open_http(void *argument, int fd, const struct rpc_peer *peer) {
+  struct front *front = argument;
+  pthread_mutex_lock(&front->mutex);
+  bool is_open = front->gateway != NULL;
+  if (is_open)
+    gateway_take(front->gateway, fd, peer);
+  pthread_mutex_unlock(&front->mutex);
+  if (!is_open)
+    close(fd);
+  return is_open;
+}
+
+static void adopt_http(void *argument, int fd, const struct rpc_peer *peer) {
+  open_http(argument, fd, peer);
 }
 
 static void take_stranger(void *argument, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket) {
@@ -85,6 +105,7 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
       .reader_timeout_ms = (uint32_t)s->reader_timeout_ms,
       .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
       .open_grpc = open_grpc,
+      .open_http = front->gateway != NULL ? open_http : NULL,
       .close_grpc = close_grpc,
       .ended = ended,
       .argument = front,
@@ -125,17 +146,22 @@ static status open_all(struct front *front, const struct settings *s, struct por
                                      .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
                                      .handshakes_max = (uint32_t)s->handshakes_max,
                                      .on_connection = adopt,
+                                     .on_http = front->gateway != NULL ? adopt_http : NULL,
                                      .on_stranger = has_strangers ? take_stranger : NULL,
                                      .argument = front};
   return listener_open(&options, &front->listener);
 }
 
 status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
-                  struct front **ret) {
+                  struct gateway *gateway, struct front **ret) {
   struct front *front = calloc(1, sizeof *front);
-  if (front == NULL)
+  if (front == NULL) {
+    gateway_close(gateway);
     return status_default(STATUS_RESOURCE_EXHAUSTED);
+  }
+  pthread_mutex_init(&front->mutex, NULL);
   front->rpc = rpc;
+  front->gateway = gateway;
   status result = open_all(front, settings, port);
   if (!status_is_ok(&result)) {
     front_close(front);
@@ -167,12 +193,16 @@ void front_reload(struct front *front) {
 }
 
 void front_tick(struct front *front) {
+  if (front->gateway != NULL)
+    gateway_tick(front->gateway);
   if (front->tls != NULL)
     tls_tick(front->tls);
 }
 
 static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
   sum->open += one->open;
+  sum->http += one->http;
+  sum->http_offences += one->http_offences;
   sum->waiting += one->waiting;
   sum->handshakes += one->handshakes;
   sum->resumed += one->resumed;
@@ -186,6 +216,8 @@ static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
 void front_stats(struct front *front, struct front_stats *ret) {
   *ret = (struct front_stats){0};
   listener_stats(front->listener, &ret->listener);
+  if (front->gateway != NULL)
+    gateway_stats(front->gateway, &ret->gateway);
   for (unsigned i = 0; i < front->pump_count; i++) {
     struct pump_stats one;
     pump_stats(front->pumps[i], &one);
@@ -201,9 +233,15 @@ void front_close(struct front *front) {
   if (front == NULL)
     return;
   listener_stop_accepting(front->listener); /* nobody is brought to a pump any more */
+  pthread_mutex_lock(&front->mutex);
+  struct gateway *gateway = front->gateway;
+  front->gateway = NULL;
+  pthread_mutex_unlock(&front->mutex);
+  gateway_close(gateway); /* what it says last, the pumps still pass on */
   for (unsigned i = 0; i < front->pump_count; i++)
     pump_close(front->pumps[i]);
   listener_close(front->listener);
   tls_close(front->tls);
+  pthread_mutex_destroy(&front->mutex);
   free(front);
 }

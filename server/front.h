@@ -1,7 +1,7 @@
 /* The front door: everything between the network and the runtime.
  *
- *   development, Unix sockets     listener ------------------------> gRPC core
- *   strangers                     listener -> pump (TLS, guard) ----> gRPC core
+ *   development, Unix sockets     listener ------------------------> gRPC core, or the gateway
+ *   strangers                     listener -> pump (TLS, guard) ----> gRPC core, or the gateway
  *
  * Strangers are who come over TCP, unless this is development on this machine only. */
 #ifndef SKERRY_SERVER_FRONT_H
@@ -9,16 +9,18 @@
 
 #include "base/status.h"
 #include "rpc/server.h"
+#include "server/gateway/gateway.h"
 #include "server/listener/listener.h"
 #include "server/listener/pump.h"
 #include "server/settings.h"
 
 struct front;
 
-/* Opens what the settings name and serves `rpc`. Statuses of listener_open and tls_open. The pointers outlive
- * it. */
+/* Opens what the settings name and serves `rpc`, and through the gateway HTTP/1.1. It closes the gateway,
+ * also when it fails; NULL: who speaks HTTP/1.1 is told that this is gRPC. Statuses of listener_open and
+ * tls_open. The other pointers outlive it. */
 STATUS_MUST_USE status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
-                                  struct front **ret);
+                                  struct gateway *gateway, struct front **ret);
 
 const char *front_address(const struct front *front, size_t index); /* as listener_address */
 
@@ -29,6 +31,7 @@ void front_tick(struct front *front); /* about once a second */
 struct front_stats {
   struct listener_stats listener;
   struct pump_stats pumps; /* added up */
+  struct gateway_stats gateway;
 };
 void front_stats(struct front *front, struct front_stats *ret);
 struct tls; /* NULL: no TLS */

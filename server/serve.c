@@ -20,8 +20,10 @@
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/commands.h"
+#include "server/firestore/rest_names.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
+#include "server/gateway/gateway.h"
 #include "server/index_file.h"
 #include "server/listener/listener.h"
 #include "server/rules_source.h"
@@ -31,7 +33,8 @@
 #include "storage/rocksdb/store.h"
 
 enum {
-  ADMIN_SOCKET_PATH_MAX = 4096,      /* and of the directory for queries */
+  ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
+  CORES_A_GATEWAY_THREAD = 4,
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -236,9 +239,38 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
   rpc_server_adopt(server->admin_rpc, fd, peer);
 }
 
+/* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
+static uint64_t gateway_memory(const struct server *server) {
+  uint64_t share = server->memory_limit_bytes / 4, least = 2 * (uint64_t)server->settings.http_body_bytes_max;
+  return share < least ? least : share;
+}
+
+static status open_gateway(struct server *server, struct gateway **ret) {
+  static const char *const everybody[] = {"*"};
+  const struct settings *s = &server->settings;
+  bool any_origin = s->dev && s->cors_origins.count == 0;
+  struct gateway_options options = {
+      .port = server->port,
+      .rpc = server->rpc,
+      .threads = 1 + server->port->cores(server->port) / CORES_A_GATEWAY_THREAD,
+      .body_bytes_max = (uint32_t)s->http_body_bytes_max,
+      .message_bytes_max = (uint32_t)s->message_bytes_max,
+      .head_timeout_ms = (uint32_t)s->handshake_timeout_ms,
+      .idle_timeout_ms = (uint32_t)s->http_idle_timeout_ms,
+      .memory_bytes_max = gateway_memory(server),
+      .cors_origins = any_origin ? everybody : (const char *const *)s->cors_origins.items,
+      .cors_origin_count = any_origin ? 1 : s->cors_origins.count,
+      .dev = s->dev,
+      .fits = firestore_rest_fits,
+  };
+  return gateway_open(&options, ret);
+}
+
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
-  STATUS_TRY(front_open(s, server->port, server->rpc, &server->front));
+  struct gateway *gateway;
+  STATUS_TRY(open_gateway(server, &gateway));
+  STATUS_TRY(front_open(s, server->port, server->rpc, gateway, &server->front));
   server->admin.front = server->front;
   server->admin.address_count = s->listen.count;
   for (unsigned i = 0; i < s->listen.count; i++)

@@ -79,6 +79,13 @@ static const struct setting table[] = {
      "size of the change log; 0: 5% of the disk"},
     {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
      "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
+    {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
+     "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
+     "there is none"},
+    {"http_body_max", BYTES, AT(http_body_bytes_max), "16M", 64 * KIB, 256 * MIB, NULL,
+     "size of a request's body over HTTP/1.1; JSON is longer than the message that it becomes"},
+    {"http_idle_timeout", DURATION, AT(http_idle_timeout_ms), "60s", SECOND, 3600 * SECOND, NULL,
+     "a connection of HTTP/1.1 without a request is closed after so long"},
     {"document_max", BYTES, AT(document_bytes_max), "1048576", 1024, 8 * MIB, NULL, "size of a document"},
     {"threads", NUMBER, AT(threads), "0", 0, 64, NULL, "completion-queue threads; 0: one a core"},
     {"message_max", BYTES, AT(message_bytes_max), "10M", 64 * KIB, 64 * MIB, NULL,

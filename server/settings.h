@@ -34,7 +34,7 @@ struct settings_list {
 struct settings {
   bool dev, lan, accept_open_access;
   bool plaintext;
-  struct settings_list listen, projects, tls_cert, tls_key;
+  struct settings_list listen, projects, tls_cert, tls_key, cors_origins;
   struct settings_list issuer, certificate; /* server/tokens: issuer_setting.h, certificates.h */
   char *tls_client_ca;                      /* a file's path; "": none */
   int64_t tls_client_certificates;          /* enum tls_client_certificates (server/listener/tls.h) */
@@ -55,6 +55,7 @@ struct settings {
   int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
   int64_t handshake_timeout_ms, reader_timeout_ms, handshakes_max, pump_threads, shed_target_ms;
   int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, connection_idle_max_ms, drain_timeout_ms;
+  int64_t http_body_bytes_max, http_idle_timeout_ms;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };

@@ -179,7 +179,7 @@ static void free_forgotten(struct listener *listener) {
 
 /* ---- Admission ---- */
 
-static void hand_over(struct listener *listener, struct connection *c) {
+static void hand_over(struct listener *listener, struct connection *c, bool is_http) {
   int copy = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
   struct epoll_event event = {.events = 0, .data.ptr = c}; /* the hang-up is always told */
   if (copy < 0 || epoll_ctl(listener->epoll, EPOLL_CTL_ADD, copy, &event) != 0) {
@@ -195,7 +195,9 @@ static void hand_over(struct listener *listener, struct connection *c) {
   c->is_waiting = false;
   list_add(&listener->watched, c);
   count(listener, 0, 0);
-  listener->options.on_connection(listener->options.argument, fd, &c->peer);
+  void (*take)(void *, int, const struct rpc_peer *) =
+      is_http ? listener->options.on_http : listener->options.on_connection;
+  take(listener->options.argument, fd, &c->peer);
 }
 
 /* Tells a client of HTTP/1.1 where it is. What it sent is read away, or the kernel would answer with a reset
@@ -220,11 +222,15 @@ static void look_at(struct listener *listener, struct connection *c) {
   }
   if (memcmp(seen, HTTP2_PREFACE, (size_t)got) != 0) {
     bool is_text = seen[0] >= 'A' && seen[0] <= 'Z';
+    if (is_text && listener->options.on_http != NULL) {
+      hand_over(listener, c, true);
+      return;
+    }
     if (is_text)
       answer_http1(c);
     refuse_waiting(listener, c, is_text ? "it speaks HTTP/1.1" : "it does not speak HTTP/2 (TLS perhaps)");
   } else if (got == HTTP2_PREFACE_BYTES) {
-    hand_over(listener, c);
+    hand_over(listener, c, false);
   }
 }
 

@@ -4,8 +4,8 @@
  * come: who takes them has TLS, the HTTP/2 guard and their deadlines (server/listener/pump.h). Others, in
  * development and on Unix sockets, go to gRPC core as they are, when their HTTP/2 preface has arrived; one
  * that stays silent is closed after handshake_timeout_ms, and of those that wait only a bounded number is
- * kept (the oldest gives way). Somebody who speaks HTTP/1.1 is told that this port speaks gRPC. Connections
- * past the limits are closed at once. */
+ * kept (the oldest gives way). HTTP/1.1 goes to server/gateway, or is told that this port speaks gRPC.
+ * Connections past the limits are closed at once. */
 #ifndef SKERRY_SERVER_LISTENER_LISTENER_H
 #define SKERRY_SERVER_LISTENER_LISTENER_H
 
@@ -30,6 +30,8 @@ struct listener_options {
   /* Takes the descriptor (non-blocking, TCP_NODELAY). On the listener's thread; must not block. `peer` is
    * valid during the call; its connection_id is 0. */
   void (*on_connection)(void *argument, int fd, const struct rpc_peer *peer);
+  /* The same for one that speaks HTTP/1.1. NULL: it is told that this port speaks gRPC. */
+  void (*on_http)(void *argument, int fd, const struct rpc_peer *peer);
   /* NULL: on_connection for all. The same, but nothing was read yet, and the listener does not see when the
    * connection ends: listener_ended tells it, once for each ticket. */
   void (*on_stranger)(void *argument, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket);

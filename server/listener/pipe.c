@@ -21,6 +21,10 @@ static const char SPEAKS_GRPC[] = "HTTP/1.1 426 Upgrade Required\r\n"
                                   "Upgrade: h2c\r\nConnection: close\r\nContent-Type: text/plain\r\n"
                                   "Content-Length: 36\r\n\r\n"
                                   "This port speaks gRPC, over HTTP/2.\n";
+static const char BAD_HTTP[] = "HTTP/1.1 400 Bad Request\r\n"
+                               "Connection: close\r\nContent-Type: text/plain\r\n"
+                               "Content-Length: 54\r\n\r\n"
+                               "The request is not well formed (RFC 9112, strictly).\r\n";
 static const char SPEAKS_TLS[] = "HTTP/1.1 400 Bad Request\r\n"
                                  "Connection: close\r\nContent-Type: text/plain\r\n"
                                  "Content-Length: 33\r\n\r\n"
@@ -138,7 +142,7 @@ static void log_end(struct pipe *pipe, enum end end, const char *why) {
   static struct log_limiter limiters[END_COUNT];
   static const char *const messages[END_COUNT] = {
       [END_CLOSED] = "connection closed",
-      [END_OFFENCE] = "connection ended: HTTP/2 or header rules broken",
+      [END_OFFENCE] = "connection ended: HTTP or header rules broken",
       [END_FOREIGN] = "connection refused",
       [END_TLS] = "TLS failed",
   };
@@ -154,7 +158,8 @@ static void close_grpc(struct pipe *pipe) {
   side_close(pipe, &pipe->grpc);
   pending_drop(&pipe->to_grpc);
   const struct pump_options *options = pipe->thread->options;
-  options->close_grpc(options->argument, &pipe->key);
+  if (!pipe->is_http)
+    options->close_grpc(options->argument, &pipe->key);
   pipe->thread->stats.open--;
 }
 
@@ -296,8 +301,35 @@ static void write_grpc(struct pipe *pipe, struct guard_output *output) {
     pipe_close(pipe, "out of memory");
 }
 
+static void http_offended(struct pipe *pipe, const char *why) {
+  pipe->thread->stats.http_offences++;
+  log_end(pipe, END_OFFENCE, why);
+  if (!pipe->http_answered) /* or it would stand in the middle of another answer */
+    write_client(pipe, (const uint8_t *)BAD_HTTP, sizeof BAD_HTTP - 1);
+  begin_flush(pipe);
+}
+
+static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len) {
+  if (len == 0 || pipe->phase != PIPE_OPEN)
+    return;
+  const char *wrong = http1_guard_take(&pipe->http1, bytes, len);
+  if (wrong != NULL) {
+    http_offended(pipe, wrong);
+    return;
+  }
+  struct guard_output *output = &pipe->thread->output;
+  output->ranges[0] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+  output->count = 1;
+  output->bytes = len;
+  write_grpc(pipe, output);
+}
+
 static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   struct guard_output *output = &pipe->thread->output;
+  if (pipe->is_http) {
+    http_client_bytes(pipe, bytes, len);
+    return;
+  }
   while (len > 0 && pipe->phase == PIPE_OPEN) {
     output->takes_answers = pipe->to_client.len == 0;
     size_t taken = guard_from_client(pipe->guard, now_us, bytes, len, output);
@@ -313,7 +345,8 @@ static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t l
   }
 }
 
-static void open_grpc(struct pipe *pipe, int64_t now_us) {
+/* The other end of a socketpair for who speaks what the client speaks. */
+static void open_server(struct pipe *pipe, int64_t now_us) {
   const struct pump_options *options = pipe->thread->options;
   int ends[2];
   if (pipe->ssl != NULL)
@@ -322,7 +355,9 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
     pipe_close(pipe, "no descriptor is left");
     return;
   }
-  if (!options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key)) {
+  bool is_open = pipe->is_http ? options->open_http(options->argument, ends[1], &pipe->peer)
+                               : options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key);
+  if (!is_open) {
     close(ends[0]);
     pipe_close(pipe, "the server is stopping, or out of memory");
     return;
@@ -330,8 +365,9 @@ static void open_grpc(struct pipe *pipe, int64_t now_us) {
   pipe->grpc.fd = ends[0];
   pipe->thread->stats.open++;
   move_to(pipe, PIPE_OPEN);
-  pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
-  if (pipe->guard == NULL || !side_add(pipe, &pipe->grpc, EPOLLIN))
+  if (!pipe->is_http)
+    pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
+  if ((!pipe->is_http && pipe->guard == NULL) || !side_add(pipe, &pipe->grpc, EPOLLIN))
     pipe_close(pipe, "out of memory");
 }
 
@@ -344,6 +380,14 @@ static void answer(struct pipe *pipe, const char *text) {
   begin_flush(pipe);
 }
 
+static void take_http(struct pipe *pipe, const uint8_t *rest, size_t len, int64_t now_us) {
+  pipe->is_http = true;
+  pipe->thread->stats.http++;
+  open_server(pipe, now_us);
+  http_client_bytes(pipe, pipe->preface, pipe->preface_len);
+  http_client_bytes(pipe, rest, len);
+}
+
 static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   size_t taken = HTTP2_PREFACE_BYTES - pipe->preface_len;
   taken = len < taken ? len : taken;
@@ -351,14 +395,17 @@ static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, in
   pipe->preface_len += (uint8_t)taken;
   if (memcmp(pipe->preface, HTTP2_PREFACE, pipe->preface_len) != 0) {
     if (pipe->preface[0] >= 'A' && pipe->preface[0] <= 'Z') {
-      answer(pipe, SPEAKS_GRPC);
+      if (pipe->thread->options->open_http == NULL)
+        answer(pipe, SPEAKS_GRPC);
+      else
+        take_http(pipe, bytes + taken, len - taken, now_us);
       return;
     }
     pipe->thread->stats.foreign++;
     pipe_close(pipe,
                pipe->ssl != NULL ? "it does not speak HTTP/2" : "it does not speak HTTP/2 (TLS perhaps)");
   } else if (pipe->preface_len == HTTP2_PREFACE_BYTES) {
-    open_grpc(pipe, now_us);
+    open_server(pipe, now_us);
     guard_client_bytes(pipe, pipe->preface, HTTP2_PREFACE_BYTES, now_us);
     guard_client_bytes(pipe, bytes + taken, len - taken, now_us);
   }
@@ -453,7 +500,9 @@ static void read_grpc(struct pipe *pipe, int64_t now_us) {
     begin_flush(pipe);
     return;
   }
-  guard_from_server(pipe->guard, now_us, received, (size_t)got);
+  if (pipe->guard != NULL)
+    guard_from_server(pipe->guard, now_us, received, (size_t)got);
+  pipe->http_answered = pipe->http_answered || pipe->is_http;
   write_client(pipe, received, (size_t)got);
 }
 
@@ -524,7 +573,8 @@ void pipe_check(struct pipe *pipe, int64_t now_us) {
     return;
   }
   /* While gRPC core takes nothing, nothing is read: it is not the client that is slow. */
-  if (pipe->phase == PIPE_OPEN && pipe->to_grpc.len == 0 && guard_is_overdue(pipe->guard, now_us)) {
+  if (pipe->phase == PIPE_OPEN && pipe->guard != NULL && pipe->to_grpc.len == 0 &&
+      guard_is_overdue(pipe->guard, now_us)) {
     offended(pipe);
     if (pipe->phase != PIPE_CLOSED)
       pipe_run(pipe, &pipe->client, 0, now_us);

@@ -1,5 +1,6 @@
 /* One stranger's connection: a socket, perhaps TLS on it, the guard, and a socketpair whose other end is gRPC
- * core's.
+ * core's. Of HTTP/1.1 the other end is the gateway's, which stands for gRPC core in what follows, and the
+ * guard is http1_guard.h.
  *
  *   HANDSHAKE -> PREFACE -> OPEN -> FLUSH -> LINGER -> CLOSED        CLOSED: from anywhere, when the client
  * is gone
@@ -24,6 +25,7 @@
 #include <openssl/base.h>
 
 #include "server/listener/guard.h"
+#include "server/listener/http1_guard.h"
 #include "server/listener/preface.h"
 #include "server/listener/pump.h"
 #include "server/listener/tls.h"
@@ -75,8 +77,10 @@ struct pipe {
   enum pipe_phase phase;
   struct pipe_side client, grpc;
   struct pipe_pending to_client, to_grpc;
-  SSL *ssl;            /* until nothing more comes for the client */
-  struct guard *guard; /* from OPEN on, as long */
+  SSL *ssl;                    /* until nothing more comes for the client */
+  struct guard *guard;         /* from OPEN on, as long; NULL if is_http */
+  bool is_http, http_answered; /* the gateway has said something */
+  struct http1_guard http1;
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
   uint8_t preface[HTTP2_PREFACE_BYTES];

@@ -4,7 +4,7 @@
  *
  * A connection that has not finished its TLS handshake and HTTP/2 preface in time is closed, and of those
  * only a bounded number is kept (the oldest gives way); gRPC core hears of a connection only after its
- * preface. Somebody who speaks HTTP/1.1 is told that this port speaks gRPC. */
+ * preface. HTTP/1.1 goes to server/gateway, or is told that this port speaks gRPC. */
 #ifndef SKERRY_SERVER_LISTENER_PUMP_H
 #define SKERRY_SERVER_LISTENER_PUMP_H
 
@@ -27,11 +27,13 @@ struct pump_options {
   uint32_t reader_timeout_ms;
   /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
   bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
-  /* That connection is over. */
+  /* The same for a client that speaks HTTP/1.1. NULL: it is told that this port speaks gRPC. */
+  bool (*open_http)(void *argument, int fd, const struct rpc_peer *peer);
+  /* That connection is over; open_grpc's only. */
   void (*close_grpc)(void *argument, const struct rpc_connection_key *key);
   /* The client's socket is closed. */
   void (*ended)(void *argument, void *ticket);
-  void *argument; /* the three are called on the pump's thread */
+  void *argument; /* the four are called on the pump's thread */
 };
 
 STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump **ret);
@@ -40,10 +42,12 @@ STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump
 void pump_take(struct pump *pump, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket);
 
 struct pump_stats {
-  uint64_t open;       /* connections that reached gRPC core and are not closed */
-  uint64_t waiting;    /* in their handshake or preface */
-  uint64_t handshakes; /* of TLS, finished */
-  uint64_t resumed;    /* of these, by a ticket */
+  uint64_t open;          /* connections that reached gRPC core or the gateway and are not closed */
+  uint64_t http;          /* that spoke HTTP/1.1, ever */
+  uint64_t http_offences; /* of these, ended for what they sent */
+  uint64_t waiting;       /* in their handshake or preface */
+  uint64_t handshakes;    /* of TLS, finished */
+  uint64_t resumed;       /* of these, by a ticket */
   uint64_t handshakes_failed;
   uint64_t silent;  /* closed because they took too long, or gave way */
   uint64_t foreign; /* spoke something else */

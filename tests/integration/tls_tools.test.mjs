@@ -143,11 +143,12 @@ describe('curl', tool('curl'), () => {
   const said = (result, number, text) => {
     assert.equal(result.code, 0, result.stderr);
     assert.match(result.stdout, new RegExp(`^HTTP/1\\.1 ${number} `));
-    assert.match(result.stdout, /^Content-Type: text\/plain/im);
+    assert.match(result.stdout, number === 404 ? /^Content-Type: application\/json/im : /^Content-Type: text\/plain/im);
     assert.match(result.stdout, text);
   };
-  test('https:// is told in HTTP/1.1 that this is gRPC', async () => {
-    for (const args of [[], ['--http2'], ['--http1.1'], ['-d', 'x'.repeat(100_000)], ['-T', authority.certFile]]) said(await curl(...args, `https://${address}/x`), 426, /gRPC/);
+  test('https:// speaks HTTP/1.1', async () => {
+    for (const args of [[], ['--http2'], ['--http1.1'], ['-d', 'x'.repeat(100_000)], ['-T', authority.certFile]]) said(await curl('-H', 'Expect:', ...args, `https://${address}/x`), 404, /nothing at/);
+    assert.match((await curl(`https://${address}/healthz`)).stdout, /\r\n\r\nok\n$/);
   });
   test('http:// to the port with TLS is told so', async () => {
     for (const args of [[], ['-d', 'x'], ['--http2']]) said(await curl(...args, `http://${address}/`), 400, /TLS/);
@@ -173,8 +174,8 @@ describe('curl', tool('curl'), () => {
       assert.ok(fs.readFileSync(answer).includes(DOCUMENT));
     }
   });
-  test('plaintext: HTTP/1.1 is told that this is gRPC', async () => {
-    for (const args of [[], ['--http2'], ['-d', 'x'.repeat(100_000)], ['--http1.0']]) said(await curl(...args, `http://${plain.address}/`), 426, /gRPC/);
+  test('plaintext: HTTP/1.1', async () => {
+    for (const args of [[], ['--http2'], ['-d', 'x'.repeat(100_000)], ['--http1.0']]) said(await curl(...args, `http://${plain.address}/x`), 404, /nothing at/);
   });
 });
 

@@ -1,0 +1,129 @@
+/* What others register: one thread runs their handlers, one request at a time, because they may block and are
+ * rare. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/gateway/call.h"
+#include "server/gateway/gateway_inside.h"
+
+enum { WAITING_MAX = 64 };
+
+static void *run(void *argument) {
+  struct gateway *gateway = argument;
+  pthread_setname_np(pthread_self(), "gateway-routes");
+  pthread_mutex_lock(&gateway->routes_mutex);
+  for (;;) {
+    struct gateway_request *request = gateway->first_request;
+    if (request == NULL && gateway->routes_end)
+      break;
+    if (request == NULL) {
+      pthread_cond_wait(&gateway->routes_changed, &gateway->routes_mutex);
+      continue;
+    }
+    gateway->first_request = request->next;
+    if (gateway->first_request == NULL)
+      gateway->last_request = &gateway->first_request;
+    gateway->requests_waiting--;
+    pthread_mutex_unlock(&gateway->routes_mutex);
+    request->route->handle(request->route->argument, request);
+    pthread_mutex_lock(&gateway->routes_mutex);
+  }
+  pthread_mutex_unlock(&gateway->routes_mutex);
+  return NULL;
+}
+
+status gateway_route(struct gateway *gateway, const char *verb, const char *pattern,
+                     void (*handle)(void *argument, struct gateway_request *request), void *argument) {
+  if (gateway->route_count == GATEWAY_ROUTES_MAX)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "There are more than %d routes.", (int)GATEWAY_ROUTES_MAX);
+  struct route *route = &gateway->routes[gateway->route_count];
+  *route = (struct route){.verb = verb, .handle = handle, .argument = argument};
+  STATUS_TRY(url_template_parse(str_from_cstr(pattern), &gateway->arena, &route->path));
+  if (!gateway->has_routes_thread && pthread_create(&gateway->routes_thread, NULL, run, gateway) != 0)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "A thread could not be started.");
+  gateway->has_routes_thread = true;
+  gateway->route_count++;
+  return status_ok();
+}
+
+/* False: too many wait. */
+static bool post(struct gateway *gateway, struct gateway_request *request) {
+  pthread_mutex_lock(&gateway->routes_mutex);
+  bool has_room = gateway->requests_waiting < WAITING_MAX && !gateway->routes_end;
+  if (has_room) {
+    gateway->requests_waiting++;
+    *gateway->last_request = request;
+    gateway->last_request = &request->next;
+    pthread_cond_signal(&gateway->routes_changed);
+  }
+  pthread_mutex_unlock(&gateway->routes_mutex);
+  return has_room;
+}
+
+bool routes_dispatch(struct exchange *ex, const struct url_path *path) {
+  struct gateway *gateway = ex->gateway;
+  str values[URL_VARIABLES_MAX] = {{0}};
+  const struct route *found = NULL;
+  for (size_t i = 0; i < gateway->route_count && found == NULL; i++)
+    if (strcmp(gateway->routes[i].verb, ex->verb) == 0 &&
+        url_template_match(&gateway->routes[i].path, path, &ex->arena, values))
+      found = &gateway->routes[i];
+  if (found == NULL)
+    return false;
+  struct gateway_request *request = ARENA_NEW(&ex->arena, struct gateway_request);
+  bool has_begun = false;
+  if (request != NULL) {
+    request->exchange = ex;
+    request->route = found;
+    memcpy(request->values, values, sizeof values);
+    request->authorization = arena_str_copy(&ex->arena, str_from_cstr(exchange_header(ex, "authorization")));
+    exchange_ref(ex);
+    has_begun = post(gateway, request);
+    if (!has_begun)
+      exchange_unref(ex);
+  }
+  if (!has_begun) {
+    status why = status_make(STATUS_RESOURCE_EXHAUSTED, "Too many requests of this kind wait. Try again.");
+    gateway_refuse(ex, 0, &why);
+  }
+  return true;
+}
+
+str gateway_request_variable(const struct gateway_request *request, const char *name) {
+  const struct url_template *path = &request->route->path;
+  for (size_t i = 0; i < path->variable_count; i++)
+    if (str_eq(path->variables[i].field, str_from_cstr(name)))
+      return request->values[i];
+  return STR("");
+}
+
+str gateway_request_authorization(const struct gateway_request *request) {
+  return request->authorization;
+}
+
+str gateway_request_body(const struct gateway_request *request) {
+  return request->exchange->body.len == 0 ? STR("") : buf_str(&request->exchange->body);
+}
+
+void gateway_answer(struct gateway_request *request, unsigned http_status, const char *content_type,
+                    str body) {
+  struct exchange *ex = request->exchange; /* the request is in its memory */
+  exchange_answer_text(ex, http_status, content_type, body);
+  exchange_unref(ex);
+}
+
+void gateway_answer_status(struct gateway_request *request, status result) {
+  struct exchange *ex = request->exchange;
+  call_refuse(ex, 0, &result);
+  exchange_unref(ex);
+}
+
+void routes_close(struct gateway *gateway) {
+  pthread_mutex_lock(&gateway->routes_mutex);
+  gateway->routes_end = true;
+  pthread_cond_signal(&gateway->routes_changed);
+  pthread_mutex_unlock(&gateway->routes_mutex);
+  if (gateway->has_routes_thread)
+    pthread_join(gateway->routes_thread, NULL);
+}

@@ -1,0 +1,25 @@
+// The messages and services of proto/ for @bufbuild/protobuf, from the .proto files by protoc.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { makeTempDir, removeDir } from './server.mjs';
+
+const ROOT = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+const FILES = ['google/firestore/v1/firestore.proto', 'google/rpc/error_details.proto', 'google/rpc/status.proto', 'grpc/health/v1/health.proto', 'skerry/admin/v1/admin.proto', 'skerry/test/v1/test_service.proto', 'google/protobuf/struct.proto', 'google/protobuf/wrappers.proto', 'google/protobuf/field_mask.proto'];
+
+/** A registry of all of them. */
+export function loadRegistry() {
+  const directory = makeTempDir();
+  try {
+    const out = path.join(directory, 'all.bin');
+    const { status, stderr, error } = spawnSync('protoc', ['-I', path.join(ROOT, 'proto'), '-I', path.join(ROOT, 'tests/proto'), '--include_imports', `--descriptor_set_out=${out}`, ...FILES], { encoding: 'utf8' });
+    if (error) throw error;
+    if (status !== 0) throw new Error(stderr);
+    return createFileRegistry(fromBinary(FileDescriptorSetSchema, fs.readFileSync(out)));
+  } finally {
+    removeDir(directory);
+  }
+}
