@@ -318,7 +318,7 @@ static void finish(struct script *s) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   log_configure(LOG_LEVEL_OFF, LOG_FORMAT_LOGFMT, 2);
   struct script s = {.at = data, .left = size, .client = -1, .grpc = -1};
-  const struct pump_options options = {.guard = {100, 16384, 10000000},
+  const struct pump_options options = {.guard = {.streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000},
                                        .reader_timeout_ms =
                                            UINT32_MAX, /* its time would cut off what should arrive */
                                        .open_grpc = open_grpc,

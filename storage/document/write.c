@@ -360,6 +360,7 @@ static status review(struct doc_commit *commit, struct kv_reader *reader, kv_ver
     view.next = last;
     view.would_be = would_be(commit, last, version);
   }
+  // cppcheck-suppress returnDanglingLifetime ; a status holds no pointers
   STATUS_TRY(commit->review->review(commit->review->argument, &view));
   return result;
 }
