@@ -19,6 +19,7 @@
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/commands.h"
+#include "server/emulator.h"
 #include "server/firestore/rest_names.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
@@ -247,6 +248,11 @@ static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
   STATUS_TRY(open_gateway(server, &gateway));
+  status registered = s->dev ? emulator_register(gateway, server->firestore) : status_ok();
+  if (!status_is_ok(&registered)) {
+    gateway_close(gateway);
+    return registered;
+  }
   STATUS_TRY(front_open(s, server->port, server->rpc, gateway, &server->front));
   server->admin.front = server->front;
   server->admin.address_count = s->listen.count;
