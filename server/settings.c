@@ -408,6 +408,7 @@ void settings_fini(struct settings *s) {
   list_clear(&s->projects);
   list_clear(&s->tls_cert);
   list_clear(&s->tls_key);
+  list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
   free(s->indexes);
