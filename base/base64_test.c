@@ -39,7 +39,7 @@ static void test_both_alphabets(void **state) {
 static void test_refuses(void **state) {
   (void)state;
   static const char *const bad[] = {"A",    "A===", "AB=",   "ABC==", "A B=", "AB\n=",    "=",
-                                    "=AAA", "AA=A", "AAAA=", "Zh==",  "Zm9=", "AAAA====", "\xc3\xa4" "AA"};
+                                    "=AAA", "AA=A", "AAAA=", "Zh==",  "Zm9=", "AAAA====", "\xc3\xa4ZZ"};
   for (size_t i = 0; i < UNIT_COUNT(bad); i++) {
     struct buf out = {0};
     if (base64_decode(str_from_cstr(bad[i]), &out))

@@ -333,7 +333,7 @@ static struct batch sort(const grpc_op *ops, size_t count) {
       batch.close = &ops[i];
       break;
     default:
-      assert(!"the runtime asks nothing else of calls of these kinds");
+      assert(false); /* the runtime asks nothing else of calls of these kinds */
     }
   }
   return batch;

@@ -20,6 +20,7 @@
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/commands.h"
+#include "server/emulator.h"
 #include "server/firestore/rest_names.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
@@ -52,6 +53,7 @@ struct server {
   struct sign_in *sign_in;
   struct access *access;
   struct rules_source *rules;
+  struct emulator emulator;
   struct firestore_service *firestore;
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct front *front;
@@ -269,7 +271,13 @@ static status open_gateway(struct server *server, struct gateway **ret) {
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
+  server->emulator = (struct emulator){server->firestore, server->rules};
   STATUS_TRY(open_gateway(server, &gateway));
+  status registered = s->dev ? emulator_register(gateway, &server->emulator) : status_ok();
+  if (!status_is_ok(&registered)) {
+    gateway_close(gateway);
+    return registered;
+  }
   STATUS_TRY(front_open(s, server->port, server->rpc, gateway, &server->front));
   server->admin.front = server->front;
   server->admin.address_count = s->listen.count;

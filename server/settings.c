@@ -433,6 +433,7 @@ void settings_fini(struct settings *s) {
   list_clear(&s->certificate);
   free(s->issuer_ca);
   free(s->net_user);
+  list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
   free(s->indexes);

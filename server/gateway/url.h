@@ -1,8 +1,8 @@
 /* URLs: the path templates of google.api.http, percent-encoding, query strings. No I/O; any thread.
  *
  * A template is a path such as "/v1/{field.path}/things/{name=STARS}:verb": literals; `*`, which stands for
- * one segment, and `**`, for any number of them (once, at most); variables that bind what matched, one segment
- * if they do not say what; and a verb at the end (proto/google/api/http.proto). */
+ * one segment, and `**`, for any number of them (once, at most); variables that bind what matched, one
+ * segment if they do not say what; and a verb at the end (proto/google/api/http.proto). */
 #ifndef SKERRY_SERVER_GATEWAY_URL_H
 #define SKERRY_SERVER_GATEWAY_URL_H
 

@@ -269,7 +269,8 @@ static void fill_message(struct schema *schema, str scope, const message_proto *
 /* ---- Building ---- */
 
 static void read_files(struct schema *schema, file_proto **protos) {
-  for (size_t i = 0; i < schema->file_count; i++) {
+  const size_t count = schema->file_count;
+  for (size_t i = 0; i < count; i++) {
     str bytes = schema->files[i]->descriptor;
     protos[i] = google__protobuf__file_descriptor_proto__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     if (protos[i] == NULL) {
@@ -277,7 +278,7 @@ static void read_files(struct schema *schema, file_proto **protos) {
       return;
     }
   }
-  for (size_t i = 0; i < schema->file_count; i++) {
+  for (size_t i = 0; i < count && protos[i] != NULL; i++) {
     str package = str_from_cstr(protos[i]->package);
     for (size_t k = 0; k < protos[i]->n_message_type; k++)
       add_message(schema, package, protos[i]->message_type[k], 0);
@@ -288,7 +289,7 @@ static void read_files(struct schema *schema, file_proto **protos) {
     qsort(schema->messages, schema->message_count, sizeof *schema->messages, compare_messages);
   if (schema->enum_count > 0)
     qsort(schema->enums, schema->enum_count, sizeof *schema->enums, compare_enums);
-  for (size_t i = 0; i < schema->file_count; i++)
+  for (size_t i = 0; i < count && protos[i] != NULL; i++)
     for (size_t k = 0; k < protos[i]->n_message_type; k++)
       fill_message(schema, str_from_cstr(protos[i]->package), protos[i]->message_type[k], 0);
 }

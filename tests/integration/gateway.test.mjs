@@ -224,6 +224,18 @@ test('pages of all origins in development', async () => {
   assert.match(preflight.headers['access-control-allow-methods'], /PATCH/);
 });
 
+test('a database is emptied, another one stays', async () => {
+  const other = ROOT.replace('demo', 'other').replace('(default)', 'second');
+  for (const root of [ROOT, other, other.replace('second', 'second2')]) assert.equal((await json(server.port, 'POST', `/v1/${root}/kept?documentId=one`, {})).status, 200);
+  const writes = Array.from({ length: 1000 }, (_, i) => ({ update: { name: `${other}/many/d${i}/below/e`, fields: { i: { integerValue: i } } } }));
+  assert.equal((await json(server.port, 'POST', `/v1/${other}:commit`, { writes })).status, 200);
+  const erased = await request(server.port, `/emulator/v1/${other}`, { method: 'DELETE' });
+  assert.deepEqual([erased.status, erased.json()], [200, {}]);
+  for (const path of [`${other}/kept/one`, `${other}/many/d7/below/e`]) assert.equal((await json(server.port, 'GET', `/v1/${path}`)).status, 404);
+  for (const root of [ROOT, other.replace('second', 'second2')]) assert.equal((await json(server.port, 'GET', `/v1/${root}/kept/one`)).status, 200);
+  assert.equal((await request(server.port, `/emulator/v1/${other}`, { method: 'DELETE' })).status, 200);
+});
+
 test('many clients at once', async () => {
   const rooms = collection();
   const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
