@@ -139,8 +139,8 @@ static void check_pattern(struct rules_compiler *c, struct rules_node *node) {
   if (argument->kind != NODE_LITERAL || argument->as.literal.kind != VALUE_STRING)
     return;
   const char *why = rules_pattern_compile(argument->as.literal.as.bytes, &c->rules->arena, &node->as.pattern);
-  if (why != NULL) /* production takes the file all the same if it is not for matches() */
-    rules_report(c, argument->start, node->number != METHOD_MATCHES,
+  if (why != NULL) /* of replace() production takes the file all the same */
+    rules_report(c, argument->start, node->number == METHOD_REPLACE,
                  "Invalid regular expression pattern. Pattern: " STR_FMT ". (%s)",
                  STR_ARG(argument->as.literal.as.bytes), why);
 }

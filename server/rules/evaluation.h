@@ -53,7 +53,25 @@ void *rules_memory(struct rules_evaluation *e, size_t count, size_t size);
 /* What the error value `error` says, in the arena. */
 str rules_error_text(struct rules_evaluation *e, const struct rules_value *error);
 
+static inline struct rules_value rules_unknown(const struct rules_node *at) {
+  return (struct rules_value){.kind = VALUE_UNKNOWN, .as.where.at = at};
+}
+
 /* ---- Parts ---- */
+
+/* Nodes of these kinds (members.c, operators.c). */
+void rules_evaluate_member(struct rules_evaluation *e, const struct rules_node *node,
+                           struct rules_frame *frame, struct rules_value *ret);
+void rules_evaluate_index(struct rules_evaluation *e, const struct rules_node *node,
+                          struct rules_frame *frame, struct rules_value *ret);
+void rules_evaluate_slice(struct rules_evaluation *e, const struct rules_node *node,
+                          struct rules_frame *frame, struct rules_value *ret);
+void rules_evaluate_unary(struct rules_evaluation *e, const struct rules_node *node,
+                          struct rules_frame *frame, struct rules_value *ret);
+void rules_evaluate_binary(struct rules_evaluation *e, const struct rules_node *node,
+                           struct rules_frame *frame, struct rules_value *ret);
+void rules_evaluate_is(struct rules_evaluation *e, const struct rules_node *node, struct rules_frame *frame,
+                       struct rules_value *ret);
 
 /* node->number with its object (NULL for a function) and arguments, none of which is an error or unknown
  * (methods.c). */

@@ -296,6 +296,20 @@ static void work_is_bounded(void **state) {
   assert_outcome("resource.data.l == resource.data.l", fields, RULES_ALLOW);
   assert_outcome("resource.data.l.hasAll(resource.data.l) || true", fields, RULES_DENY);
   assert_outcome("resource.data.l.toSet().size() == 20000", fields, RULES_DENY);
+  buf_clear(&items);
+  for (int i = 0; i < 20000; i++) {
+    str name = arena_printf(&fixture_arena, "item %d", i % 15000);
+    buf_append_str(&items, ITEM(V_STRING(name)));
+  }
+  fields = F("l", raw_field(9, buf_str(&items)));
+  assert_outcome("resource.data.l.toSet().size() == 15000", fields, RULES_ALLOW);
+  assert_outcome("resource.data.l.hasAll(resource.data.l) && resource.data.l.hasOnly(resource.data.l)",
+                 fields, RULES_ALLOW);
+  assert_outcome("resource.data.l.removeAll(resource.data.l) == []", fields, RULES_ALLOW);
+  assert_outcome("resource.data.l.toSet().difference(['item 1', 'x'].toSet()).size() == 14999", fields,
+                 RULES_ALLOW);
+  assert_outcome("resource.data.l.toSet().union(['item 1', 'x', 5].toSet()).size() == 15002", fields,
+                 RULES_ALLOW);
   buf_fini(&items);
   str text = F("s", V_STRING(repeat('a', 30000)));
   assert_outcome("resource.data.s.matches('(a+)+')", text, RULES_ALLOW);

@@ -11,7 +11,14 @@ import { TIME, USERS, sets } from './rules/sets.mjs';
 const recorded = new URL('./rules/sets.expected.json', import.meta.url);
 
 // Keys are "set: request", with * for any text.
-const DIFFERENCES = [];
+const DOCUMENTED = 'the documentation: a query is evaluated against its potential result set, and fails if it could return a document that the client may not read';
+const DIFFERENCES = [
+  { which: 'queries by what is not there: * list *', why: `${DOCUMENTED}; the emulator takes a field that no filter names for one that no document has` },
+  { which: 'queries by type of number: * list *', why: `${DOCUMENTED}; "n == 5" finds 5.0 too, which is no int` },
+  { which: 'queries by type: * list *GREATER_THAN*', why: `${DOCUMENTED}; a range finds values of its own type only` },
+  { which: 'queries by several members: * list *"a"*', why: `${DOCUMENTED}; array-contains proves that it is a list that has the item` },
+  { which: 'queries by order: * list *"n"*', why: `${DOCUMENTED}; an order leaves out documents without the field` },
+];
 const differs = (key) => DIFFERENCES.find(({ which }) => new RegExp(`^${which.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`).test(key));
 
 // ---- Values ----
@@ -154,8 +161,8 @@ async function judgeByEmulator(emulator, set) {
 }
 
 test('the emulator says the same, but for the differences above', { skip: emulatorMissing() ?? false }, async () => {
-  const server = await startServer({ emulator: true });
   const driver = new RulesDriver();
+  const server = await startServer({ emulator: true });
   const emulator = new EmulatorRules(server);
   const wrong = [];
   const seen = new Set();
