@@ -25,13 +25,14 @@ skerry_dependency(zlib LIBRARIES z)
 skerry_dependency(cmocka LIBRARIES cmocka)
 
 # BoringSSL is Debian's android package. Its libraries have the same names as OpenSSL's, so they are
-# named by their full path, never by -lssl, and found at run time through an RPATH.
+# named by their full path, never by -lssl, and found at run time through an RPATH: a folder of the machine that
+# runs the program, which a cross-build looks for in the sysroot.
+set(SKERRY_BORINGSSL_DIR "/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/android")
 find_library(SKERRY_BORINGSSL_CRYPTO NAMES crypto
-  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/android NO_DEFAULT_PATH REQUIRED)
+  PATHS "${SKERRY_BORINGSSL_DIR}" NO_DEFAULT_PATH REQUIRED)
 find_library(SKERRY_BORINGSSL_SSL NAMES ssl
-  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/android NO_DEFAULT_PATH REQUIRED)
+  PATHS "${SKERRY_BORINGSSL_DIR}" NO_DEFAULT_PATH REQUIRED)
 find_path(SKERRY_BORINGSSL_INCLUDE NAMES openssl/base.h PATHS /usr/include/android NO_DEFAULT_PATH REQUIRED)
-get_filename_component(SKERRY_BORINGSSL_DIR "${SKERRY_BORINGSSL_CRYPTO}" DIRECTORY)
 
 add_library(dep::boringssl_crypto INTERFACE IMPORTED GLOBAL)
 target_link_libraries(dep::boringssl_crypto INTERFACE "${SKERRY_BORINGSSL_CRYPTO}")
