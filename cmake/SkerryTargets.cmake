@@ -13,6 +13,11 @@ set(SKERRY_C_WARNINGS -Wstrict-prototypes -Wmissing-prototypes)
 function(skerry_target_settings target)
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+  if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+    # Ours have 64 bits in our code only: libraries were built with 32, so time_t, struct timeval, struct timespec,
+    # off_t and struct stat never pass between them and us.
+    target_compile_definitions(${target} PRIVATE _FILE_OFFSET_BITS=64 _TIME_BITS=64)
+  endif()
   target_compile_options(${target} PRIVATE
     ${SKERRY_WARNINGS}
     "$<$<COMPILE_LANGUAGE:C>:${SKERRY_C_WARNINGS}>"
