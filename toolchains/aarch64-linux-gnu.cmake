@@ -2,6 +2,5 @@
 # processor has them (-moutline-atomics, gcc's default).
 set(SKERRY_ARCHITECTURE arm64)
 set(SKERRY_TRIPLET aarch64-linux-gnu)
-set(SKERRY_QEMU aarch64)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 include("${CMAKE_CURRENT_LIST_DIR}/debian.cmake")

@@ -1,6 +1,6 @@
 # What the toolchain files share: Debian's cross-compilers (crossbuild-essential-*), the sysroot of toolchains/sysroot,
-# and qemu-user to run what was built. The file that includes this sets SKERRY_ARCHITECTURE (Debian's name), SKERRY_TRIPLET,
-# SKERRY_QEMU (qemu's name of the processor) and CMAKE_SYSTEM_PROCESSOR.
+# and qemu-user (toolchains/emulate) to run what was built. The file that includes this sets SKERRY_ARCHITECTURE
+# (Debian's name), SKERRY_TRIPLET and CMAKE_SYSTEM_PROCESSOR.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSROOT "${CMAKE_CURRENT_LIST_DIR}/../build/sysroot-${SKERRY_ARCHITECTURE}")
 cmake_path(NORMAL_PATH CMAKE_SYSROOT)
@@ -23,6 +23,4 @@ set(ENV{PKG_CONFIG_SYSROOT_DIR} "${CMAKE_SYSROOT}")
 set(ENV{PKG_CONFIG_LIBDIR}
   "${CMAKE_SYSROOT}/usr/lib/${SKERRY_TRIPLET}/pkgconfig:${CMAKE_SYSROOT}/usr/share/pkgconfig")
 
-# qemu-user does not follow the RUNPATH to BoringSSL's folder into the sysroot.
-set(CMAKE_CROSSCOMPILING_EMULATOR
-  "qemu-${SKERRY_QEMU}-static;-L;${CMAKE_SYSROOT};-E;LD_LIBRARY_PATH=${CMAKE_SYSROOT}/usr/lib/${SKERRY_TRIPLET}/android")
+set(CMAKE_CROSSCOMPILING_EMULATOR "${CMAKE_CURRENT_LIST_DIR}/emulate")
