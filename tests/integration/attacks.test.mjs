@@ -34,7 +34,7 @@ before(async () => {
   if (skerryOnly) return;
   bare = await startServer({ args: ['--dev', ...COMMON] });
   guarded = BARE_ONLY ? bare : await startServer({ args: [...PRODUCTION, ...COMMON] });
-  sanitized = guarded.residentBytes() > 150 * MIB;
+  sanitized = guarded.isInstrumented;
   for (const server of [guarded, bare]) await warmUp(server);
   honest = await startHonest(guarded.address);
 });
