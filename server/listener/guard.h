@@ -11,6 +11,8 @@
  * something else. So an offence always ends the connection, with a GOAWAY where the way to the client stands
  * between two frames.
  *
+ * The lengths of gRPC's messages are looked at for one thing: what cannot be (guard_messages.h).
+ *
  * Rates. What costs the server more than the client (resets, pings, settings, ...) may come in bursts that
  * honest clients send, then at a rate; and each HEADERS and DATA frame of the server's allows some more,
  * because clients answer traffic with pings and window updates.
