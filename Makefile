@@ -5,12 +5,14 @@
 #   make test   everything through ctest, then the unit tests under the sanitizers
 #   make lint   format and static checks          make bench   the measurements of docs/performance.md
 #   make fuzz   each fuzz target for 10 s         make clean   removes build/
+#   make arm64, make armhf             build/arm64/skerry, build/armhf/skerry, for 64-bit and 32-bit ARM
+#   make test-arm64, make test-armhf   their tests, under qemu-user
 
 LISTEN ?= 127.0.0.1:8080
 DATA ?= ./data
 ROUNDS ?= 20
 
-.PHONY: all run test lint bench fuzz clean setup
+.PHONY: all run test lint bench fuzz clean setup arm64 armhf test-arm64 test-armhf
 
 all: setup
 	@$(if $(wildcard build/release/skerry),,echo "Building build/release/skerry: a minute or so, once.")
@@ -35,6 +37,13 @@ fuzz:
 	@scripts/setup --tests
 	@scripts/build fuzz tests_fuzz
 	@cd build/fuzz && ctest -L fuzz --output-on-failure
+
+arm64 armhf:
+	@scripts/setup --$@
+	@scripts/build $@ skerry
+
+test-arm64 test-armhf: test-%:
+	@scripts/test-arm $*
 
 setup:
 	@scripts/setup

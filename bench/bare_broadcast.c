@@ -227,7 +227,7 @@ static void subscribe(struct call *call) {
 }
 
 static void came(struct tag *tag, bool ok) {
-  struct call *call = (struct call *)tag;
+  struct call *call = (void *)tag;
   if (!ok)
     return;
   request(call->queue, call->method);

@@ -55,7 +55,7 @@ static uint64_t take_varint(str *at) {
 
 static str take_bytes(str *at) {
   uint64_t len = take_varint(at);
-  str bytes = str_make(at->ptr, len < at->len ? len : at->len);
+  str bytes = str_make(at->ptr, len < at->len ? (size_t)len : at->len);
   *at = str_make(at->ptr + bytes.len, at->len - bytes.len);
   return bytes;
 }
@@ -139,7 +139,7 @@ static void take_messages(struct listener *stream, str *bytes) {
 
 static void received(void *argument, struct channel_call *call, const uint8_t *data, size_t len) {
   struct listeners *all = argument;
-  struct listener *stream = (struct listener *)call;
+  struct listener *stream = (void *)call;
   all->bytes_in += len;
   str bytes = str_make(data, len);
   if (stream->split.len > 0) {
@@ -174,7 +174,7 @@ static void refuse(struct listener *stream) {
 
 static void stream_ended(void *argument, struct channel_call *call, const status *result) {
   struct listeners *all = argument;
-  struct listener *stream = (struct listener *)call;
+  struct listener *stream = (void *)call;
   if (result->code == STATUS_RESOURCE_EXHAUSTED || result->code == STATUS_UNAVAILABLE)
     refuse(stream);
   else

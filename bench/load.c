@@ -104,7 +104,7 @@ static void note_failure(struct load *load, struct slot *slot, const status *fai
 
 static void ended(void *argument, struct channel_call *call, const status *result) {
   struct load *load = argument;
-  struct slot *slot = (struct slot *)call;
+  struct slot *slot = (void *)call;
   if (!status_is_ok(result)) {
     note_failure(load, slot, result);
   } else {

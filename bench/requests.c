@@ -216,12 +216,12 @@ static const void *make_commit(const struct request_options *options, uint64_t *
   bool fills = request_mode_fills(options->mode);
   bool counts = fills || options->unique;
   uint64_t first = counts ? *options->next : 0;
-  uint64_t count = options->writes;
+  size_t count = options->writes;
   if (fills) {
     if (first >= options->documents)
       return NULL;
     if (count > options->documents - first)
-      count = options->documents - first;
+      count = (size_t)(options->documents - first);
   }
   if (counts)
     *options->next += count;

@@ -13,6 +13,13 @@ set(SKERRY_C_WARNINGS -Wstrict-prototypes -Wmissing-prototypes)
 function(skerry_target_settings target)
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+  if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+    # Ours have 64 bits in our code only: libraries were built with 32, so time_t, struct timeval, struct timespec,
+    # off_t and struct stat never pass between them and us.
+    target_compile_definitions(${target} PRIVATE _FILE_OFFSET_BITS=64 _TIME_BITS=64)
+    # gcc notes that GCC 7 changed how some templates' arguments pass; everything here is newer.
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-psabi>")
+  endif()
   target_compile_options(${target} PRIVATE
     ${SKERRY_WARNINGS}
     "$<$<COMPILE_LANGUAGE:C>:${SKERRY_C_WARNINGS}>"
@@ -53,6 +60,33 @@ function(skerry_executable name)
   target_link_libraries(${name} PRIVATE ${arg_DEPS} Threads::Threads)
 endfunction()
 
+# Sets `ret` to the path of a program that this machine runs: the target, or in a cross-build a script that starts it
+# under the emulator, for who starts it by its path.
+function(skerry_runnable name ret)
+  if(NOT CMAKE_CROSSCOMPILING)
+    set(${ret} "$<TARGET_FILE:${name}>" PARENT_SCOPE)
+    return()
+  endif()
+  get_property(made GLOBAL PROPERTY SKERRY_RUNNABLE_${name})
+  if(NOT made)
+    set_property(GLOBAL PROPERTY SKERRY_RUNNABLE_${name} TRUE)
+    file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/emulated/${name}"
+      CONTENT "#!/bin/sh\nexec ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:${name}> \"$@\"\n"
+      FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+  endif()
+  set(${ret} "${PROJECT_BINARY_DIR}/emulated/${name}" PARENT_SCOPE)
+endfunction()
+
+# How much longer tests may take: an emulated processor is slow.
+set(SKERRY_TIMEOUT_FACTOR 1)
+if(CMAKE_CROSSCOMPILING)
+  set(SKERRY_TIMEOUT_FACTOR 5)
+endif()
+function(skerry_test_timeout name seconds)
+  math(EXPR allowed "${seconds} * ${SKERRY_TIMEOUT_FACTOR}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${allowed})
+endfunction()
+
 # Makes `tests_LABEL` for each label: the target that builds the programs of the tests with that label, and no more.
 function(skerry_test_program name)
   foreach(label IN LISTS ARGN)
@@ -75,7 +109,8 @@ function(skerry_test name)
   endif()
   skerry_executable(${name} SOURCES ${arg_SOURCES} DEPS ${arg_DEPS} dep::cmocka)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  skerry_test_timeout(${name} ${arg_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}")
   skerry_test_program(${name} ${arg_LABELS})
 endfunction()
 
@@ -93,7 +128,8 @@ function(skerry_fuzz name)
   else()
     skerry_executable(${name} SOURCES ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c" DEPS ${arg_DEPS})
     add_test(NAME ${name} COMMAND ${name} "${arg_CORPUS}")
-    set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS "unit;fuzz")
+    skerry_test_timeout(${name} 60)
+    set_tests_properties(${name} PROPERTIES LABELS "unit;fuzz")
     skerry_test_program(${name} unit fuzz)
   endif()
 endfunction()

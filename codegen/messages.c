@@ -14,6 +14,17 @@ struct child {
   int input, output; /* our ends */
 };
 
+/* POSIX: a child whose program could not be run may exit with it, where posix_spawn cannot tell. */
+enum { EXIT_NOT_RUN = 127 };
+
+static void cannot_run(struct schema *schema, const char *program, int error) {
+  schema_error(
+      schema, NULL,
+      "cannot run %s: %s; install protobuf-c's compiler (Debian: protobuf-c-compiler) or name it with "
+      "--skerry_opt=protoc_gen_c=PATH",
+      program, strerror(error));
+}
+
 static bool spawn(struct schema *schema, const char *program, struct child *ret) {
   int in[2], out[2];
   if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
@@ -33,11 +44,7 @@ static bool spawn(struct schema *schema, const char *program, struct child *ret)
   if (error != 0) {
     close(in[1]);
     close(out[0]);
-    schema_error(
-        schema, NULL,
-        "cannot run %s: %s; install protobuf-c's compiler (Debian: protobuf-c-compiler) or name it with "
-        "--skerry_opt=protoc_gen_c=PATH",
-        program, strerror(error));
+    cannot_run(schema, program, error);
     return false;
   }
   ret->input = in[1];
@@ -71,8 +78,9 @@ static bool read_all(int fd, struct buf *out) {
   }
 }
 
-/* Gives the child its input, then takes all of its output: it reads everything before it writes. */
-static bool talk(struct child *child, const uint8_t *input, size_t len, struct buf *output) {
+/* Gives the child its input, then takes all of its output: it reads everything before it writes. Returns its
+ * exit code, or -1. */
+static int talk(struct child *child, const uint8_t *input, size_t len, struct buf *output) {
   bool sent = write_all(child->input, input, len);
   close(child->input);
   bool received = read_all(child->output, output);
@@ -80,7 +88,9 @@ static bool talk(struct child *child, const uint8_t *input, size_t len, struct b
   int state = 0;
   while (waitpid(child->pid, &state, 0) < 0 && errno == EINTR)
     continue;
-  return sent && received && WIFEXITED(state) && WEXITSTATUS(state) == 0;
+  if (!WIFEXITED(state))
+    return -1;
+  return WEXITSTATUS(state) == 0 && !(sent && received) ? -1 : WEXITSTATUS(state);
 }
 
 proto_response *messages_generate(struct schema *schema) {
@@ -96,7 +106,10 @@ proto_response *messages_generate(struct schema *schema) {
     return NULL;
   struct buf output = {0};
   proto_response *response = NULL;
-  if (!talk(&child, input, size, &output)) {
+  int exit_code = talk(&child, input, size, &output);
+  if (exit_code == EXIT_NOT_RUN) {
+    cannot_run(schema, program, ENOENT);
+  } else if (exit_code != 0) {
     schema_error(schema, NULL, "%s failed; what it wrote stands above", program);
   } else {
     ProtobufCAllocator allocator = schema_allocator(schema);

@@ -74,7 +74,7 @@ static status finish(struct unary *unary, struct arena *arena, const void **ret_
 
 static void wake(struct rpc_client_completion *completion, bool ok) {
   (void)ok;
-  struct blocking *blocking = (struct blocking *)completion;
+  struct blocking *blocking = (void *)completion;
   pthread_mutex_lock(&blocking->mutex);
   blocking->is_complete = true;
   pthread_cond_signal(&blocking->complete);

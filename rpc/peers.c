@@ -37,7 +37,7 @@ struct block {
 
 struct rpc_peers {
   struct entry unknown; /* refs is not used */
-  uint64_t fd_count;
+  size_t fd_count;
   _Atomic(struct entry *) *by_fd;
   _Atomic(struct block *) blocks[BLOCKS_MAX]; /* the first ones, then NULL */
   pthread_mutex_t mutex;                      /* the rest, and adding a block */
@@ -51,8 +51,8 @@ struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
   struct rpc_peers *peers = calloc(1, sizeof *peers);
   if (peers == NULL)
     return NULL;
-  peers->fd_count =
-      descriptors_max < RANGE_FIRST + RANGE_COUNT_MAX ? descriptors_max : RANGE_FIRST + RANGE_COUNT_MAX;
+  peers->fd_count = descriptors_max < RANGE_FIRST + RANGE_COUNT_MAX ? (size_t)descriptors_max
+                                                                    : RANGE_FIRST + RANGE_COUNT_MAX;
   peers->by_fd = calloc(peers->fd_count, sizeof *peers->by_fd); /* touched as numbers are used */
   if (peers->by_fd == NULL || pthread_mutex_init(&peers->mutex, NULL) != 0) {
     free(peers->by_fd);

@@ -17,7 +17,7 @@ struct sim {
   double cost_us;      /* of an answer */
   double refusal;      /* the part of it that a refusal costs */
   bool is_exponential; /* costs vary */
-  uint64_t answered, refused;
+  size_t answered, refused;
   double worst_us; /* wait of an answered call */
   double *waits;   /* of answered calls */
 };
@@ -218,7 +218,7 @@ static void test_stall(void **state) {
   sim.now_us = stall_us + 2.0 * SECOND_US;
   double after_us = run(&sim, stall_us, 2.4, 0.5);
   /* A second of work waited: the first of it is answered, the rest refused or answered. */
-  print_message("stall: %" PRIu64 " of %" PRIu64 " refused\n", sim.refused, sim.refused + sim.answered);
+  print_message("stall: %zu of %zu refused\n", sim.refused, sim.refused + sim.answered);
   assert_true(sim.answered >= 2000 + 200);
   sim_reset_counts(&sim);
   run(&sim, after_us, 10, 0.5);

@@ -70,7 +70,7 @@ static void append_days_left(struct buf *out, const struct certificate_facts *fa
   else if (now_s >= facts->not_after_s)
     buf_printf(out, "EXPIRED %lld days ago", (long long)(now_s - facts->not_after_s) / DAY_S);
   else
-    buf_printf(out, "%lld days left", (long long)(facts->not_after_s - now_s) / DAY_S);
+    buf_printf(out, "%lld days left", (long long)(facts->not_after_s - now_s + DAY_S - 1) / DAY_S);
 }
 
 /* Certificates know whole seconds. */

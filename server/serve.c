@@ -62,32 +62,32 @@ struct server {
   const char *addresses[SETTINGS_LISTEN_MAX];
   char admin_address[ADMIN_SOCKET_PATH_MAX];
   char spill_directory[ADMIN_SOCKET_PATH_MAX];
-  uint64_t memory_limit_bytes;
+  size_t memory_limit_bytes;
 };
 
 /* What one number of memory becomes. The default suits a box of 1 GiB and is plenty for small ones. */
-static uint64_t memory_limit(const struct server *server) {
+static size_t memory_limit(const struct server *server) {
   if (server->settings.memory_limit_bytes > 0)
-    return (uint64_t)server->settings.memory_limit_bytes;
+    return (size_t)server->settings.memory_limit_bytes;
   uint64_t quarter = server->port->memory(server->port).limit_bytes / 4, most = 256u << 20;
-  return quarter < most ? quarter : most;
+  return (size_t)(quarter < most ? quarter : most);
 }
 
-static uint64_t store_memory(uint64_t limit_bytes) {
-  uint64_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
+static size_t store_memory(size_t limit_bytes) {
+  size_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
   return share < least ? least : share;
 }
 
 /* Half of the limit: but a call that may take so much must be able to. */
-static uint64_t calls_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 2, least = (uint64_t)server->settings.call_memory_bytes_max;
+static size_t calls_memory(const struct server *server) {
+  size_t share = server->memory_limit_bytes / 2, least = (size_t)server->settings.call_memory_bytes_max;
   return share < least ? least : share;
 }
 
 /* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
  * connections, so it has to have room for a few of the largest messages. */
-static uint64_t connections_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 2, least = 8 * (uint64_t)server->settings.message_bytes_max;
+static size_t connections_memory(const struct server *server) {
+  size_t share = server->memory_limit_bytes / 2, least = 8 * (size_t)server->settings.message_bytes_max;
   return share < least ? least : share;
 }
 
@@ -371,7 +371,7 @@ static void reload_rules(struct server *server) {
 
 /* Whether one came that ends the server. */
 static bool wait_signal(struct server *server, const sigset_t *signals, int64_t wait_ms) {
-  struct timespec timeout = {wait_ms / 1000, (wait_ms % 1000) * 1000000};
+  struct timespec timeout = {wait_ms / 1000, (long)(wait_ms % 1000) * 1000000};
   int number = sigtimedwait(signals, NULL, &timeout);
   if (number == SIGHUP && !server->settings.dev) {
     front_reload(server->front);

@@ -26,6 +26,8 @@ struct setting {
 #define KIB 1024LL
 #define MIB (1024LL * 1024)
 #define GIB (1024LL * 1024 * 1024)
+/* Half of what a process of 32 bits can have, for all that is not counted against the limit. */
+#define MEMORY_LIMIT_MAX (SIZE_MAX > UINT32_MAX ? 1024 * GIB : 2 * GIB)
 #define SECOND 1000LL
 #define DAY (86400 * SECOND)
 
@@ -66,7 +68,7 @@ static const struct setting table[] = {
     {"access", CHOICE, AT(access), "deny", 0, 0, "deny|mtls|open",
      "who may use the API while there are no rules: deny, mtls (a client certificate), open"},
     {"projects", LIST, AT(projects), "skerry", 0, 0, NULL, "project ids that are served; dev serves any"},
-    {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, 1024 * GIB, NULL,
+    {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, MEMORY_LIMIT_MAX, NULL,
      "memory for caches, write buffers and calls together; 0: a quarter of the machine's, at most 256M"},
     {"sync", CHOICE, AT(sync), "on", 0, 0, "on|relaxed",
      "on: acknowledged means on the medium; relaxed: a power cut may lose the last second"},

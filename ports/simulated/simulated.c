@@ -26,7 +26,7 @@ struct port_simulated {
   } while (0)
 
 static struct port_simulated *simulated_of(struct port *port) {
-  return (struct port_simulated *)port;
+  return (void *)port;
 }
 
 static int64_t simulated_wall_us(struct port *port) {

@@ -21,6 +21,7 @@
 
 #include "base/crypto.h"
 #include "base/str.h"
+#include "server/listener/certificate_time.h"
 #include "server/listener/pem.h"
 
 enum {
@@ -147,11 +148,10 @@ static bool set_subject(X509 *x509, const char *name) {
                                     (const uint8_t *)name, (int)strlen(name), -1, 0) == 1;
 }
 
-/* ASN1_TIME_adj counts days by itself: time_t has 32 bits on some machines. */
 static bool set_times(X509 *x509, struct port *port, unsigned days) {
-  time_t now = (time_t)(port->wall_us(port) / 1000000);
-  return ASN1_TIME_adj(X509_getm_notBefore(x509), now, 0, -BACKDATE_S) != NULL &&
-         ASN1_TIME_adj(X509_getm_notAfter(x509), now, (int)days, 0) != NULL;
+  int64_t now_s = port->wall_us(port) / 1000000;
+  return certificate_time_set(X509_getm_notBefore(x509), now_s - BACKDATE_S) &&
+         certificate_time_set(X509_getm_notAfter(x509), now_s + (int64_t)days * 86400);
 }
 
 static bool add_basic_constraints(X509 *x509, bool is_ca) {

@@ -17,6 +17,7 @@
 
 #include "base/str.h"
 #include "base/utf8.h"
+#include "server/listener/certificate_time.h"
 
 /* A certificate's text may hold anything; nothing of it may move a terminal's cursor. */
 static void print_safely(str text, char *out, size_t size) {
@@ -124,22 +125,11 @@ void certificate_key_type(const X509 *x509, char *out, size_t size) {
   ERR_clear_error();
 }
 
-static int64_t seconds_of(const ASN1_TIME *time) {
-  ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-  int days, seconds;
-  int64_t result = INT64_MIN;
-  if (epoch != NULL && ASN1_TIME_diff(&days, &seconds, epoch, time))
-    result = (int64_t)days * 86400 + seconds;
-  ASN1_TIME_free(epoch);
-  ERR_clear_error();
-  return result;
-}
-
 int64_t certificate_not_before_s(const X509 *x509) {
-  return seconds_of(X509_get0_notBefore(x509));
+  return certificate_time_s(X509_get0_notBefore(x509));
 }
 int64_t certificate_not_after_s(const X509 *x509) {
-  return seconds_of(X509_get0_notAfter(x509));
+  return certificate_time_s(X509_get0_notAfter(x509));
 }
 
 void certificate_facts_of(X509 *x509, struct certificate_facts *ret) {

@@ -78,13 +78,32 @@ static uint32_t take_block(struct guard *guard, int64_t now_us, const uint8_t *b
   return taken;
 }
 
+/* Of bytes of a payload, how many may go on: all, but for what lies about the length of a message. */
+static uint32_t judge_messages(struct guard *guard, const uint8_t *bytes, uint32_t len) {
+  uint32_t data = smaller(guard->data_left, len), good = guard_messages_pass(&guard->messages, bytes, data);
+  if (good < data) {
+    guard_state_offend(guard, GUARD_FRAME, "a message of 2 GiB or more");
+    return good;
+  }
+  guard->data_left -= data;
+  return len;
+}
+
+static void end_payload(struct guard *guard) {
+  struct guard_stream *stream =
+      guard->frame.type == FRAME_DATA ? guard_streams_find(&guard->streams, guard->frame.stream_id) : NULL;
+  if (stream != NULL)
+    stream->messages = guard->messages;
+  guard->state = STATE_FRAME;
+}
+
 static uint32_t take_payload(struct guard *guard, const uint8_t *bytes, uint32_t len,
                              struct guard_output *output) {
-  uint32_t taken = smaller(guard->left, len);
+  uint32_t taken = judge_messages(guard, bytes, smaller(guard->left, len));
   guard_output_pass(output, bytes, taken);
   guard->left -= taken;
-  if (guard->left == 0)
-    guard->state = STATE_FRAME;
+  if (guard->left == 0 && !guard_state_is_over(guard))
+    end_payload(guard);
   return taken;
 }
 

@@ -17,6 +17,8 @@
  * of a stream that no client can open, GUARD_SIDE_STREAM, which it decodes and drops. DATA that follows on
  * such a stream is of a stream unknown to it: it counts it against the connection's window and drops it.
  *
+ * The lengths of gRPC's messages are looked at for one thing: what cannot be (guard_messages.h).
+ *
  * Rates. What costs the server more than the client (resets, pings, settings, ...) may come in bursts that
  * honest clients send, then at a rate; and each HEADERS and DATA frame of the server's allows some more,
  * because clients answer traffic with pings and window updates.

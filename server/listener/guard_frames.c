@@ -133,6 +133,10 @@ static void begin_continuation(struct guard *guard, int64_t now_us) {
 
 static void begin_data(struct guard *guard, int64_t now_us, struct guard_output *output) {
   const struct guard_stream *stream = guard_streams_find(&guard->streams, guard->frame.stream_id);
+  if (stream != NULL) {
+    guard->data_left = guard->frame.length;
+    guard->messages = stream->messages;
+  }
   if (guard->frame.stream_id % 2 == 0 || guard->frame.stream_id > guard->stream_last)
     guard_state_offend(guard, GUARD_STREAM, "DATA on a stream that was not opened");
   else if (stream == NULL)
@@ -256,6 +260,7 @@ void guard_frames_begin(struct guard *guard, int64_t now_us, struct guard_output
   guard->header_len = 0;
   guard->frame = guard_frame_read(guard->header);
   guard->left = guard->frame.length;
+  guard->data_left = 0;
   guard->held_len = 0;
   bool continues = guard->frame.type == FRAME_CONTINUATION && guard->block.is_open &&
                    guard->frame.stream_id == guard->block.stream_id;
@@ -317,6 +322,8 @@ static void end_padded_data(struct guard *guard, int64_t now_us, const uint8_t *
     guard_streams_end(&guard->streams, guard->frame.stream_id, GUARD_ENDED_BY_CLIENT);
   else if (*padding == guard->frame.length - 1)
     guard_state_spend(guard, GUARD_RATE_EMPTY, now_us);
+  if (guard->data_left > 0 && !guard_state_is_over(guard))
+    guard->data_left = guard->frame.length - 1 - *padding;
 }
 
 void guard_frames_end_held(struct guard *guard, int64_t now_us, const uint8_t *payload,

@@ -389,6 +389,32 @@ static void test_window(void **state) {
   }
 }
 
+/* ---- gRPC's messages ---- */
+
+/* A message over frames, one of them padded; then one that lies, in the frame that ends the stream. */
+static void test_lengths_of_messages(void **state) {
+  (void)state;
+  for (int lies = 0; lies < 2; lies++) {
+    struct script *script = script_opened();
+    script_client_frame(script, FRAME_DATA, 0, 1, STR("\0\0"));
+    script_request(script, 3, 0);
+    script_client_frame(script, FRAME_DATA, 0, 3, STR("\0\0\0\0\0"));
+    script_client_frame(script, FRAME_DATA, FLAG_PADDED, 1, STR("\3\0\0\5\xff\xff\xff\xff\xff"));
+    script_client_frame(script, FRAME_DATA, FLAG_PADDED, 1, STR("\2\xff\xff\xff\1\xff\xff"));
+    script_client_frame(script, FRAME_DATA, FLAG_END_STREAM, 1, lies ? STR("\xff\0\0\0") : STR("\x7f\0\0\0"));
+    script_expect(script, lies ? GUARD_FRAME : GUARD_NO_OFFENCE);
+  }
+}
+
+/* Also where the server has ended the stream, so that the frame ends it for both. */
+static void test_lengths_after_the_server_ended(void **state) {
+  (void)state;
+  struct script *script = script_opened();
+  script_server_frame(script, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 1, STR(""));
+  script_client_frame(script, FRAME_DATA, FLAG_END_STREAM, 1, STR("\0\xff\xff\xff\xff"));
+  script_expect(script, GUARD_FRAME);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_frames),
@@ -402,6 +428,8 @@ int main(void) {
       cmocka_unit_test(test_ends_of_streams),
       cmocka_unit_test(test_strays_after_a_reset_by_the_server),
       cmocka_unit_test(test_window),
+      cmocka_unit_test(test_lengths_of_messages),
+      cmocka_unit_test(test_lengths_after_the_server_ended),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

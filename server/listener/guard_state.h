@@ -34,7 +34,9 @@ struct guard {
   uint8_t header[HTTP2_PREFACE_BYTES]; /* or the preface */
   uint32_t header_len;
   struct guard_frame frame;
-  uint32_t left; /* of its payload */
+  uint32_t left;                  /* of its payload */
+  uint32_t data_left;             /* of that, bytes of gRPC's messages on a stream that is open */
+  struct guard_messages messages; /* of that stream; kept here, because the frame may end it */
   uint32_t held_len, held_wanted;
   uint8_t held[GUARD_HELD_BYTES_MAX];
   struct guard_block block;

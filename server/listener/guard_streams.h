@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/listener/guard_messages.h"
+
 enum { GUARD_ENDED_BY_CLIENT = 1, GUARD_ENDED_BY_SERVER = 2, GUARD_ENDED = 3 };
 
 struct guard_stream {
   uint32_t id; /* 0: a free place */
   uint32_t ended;
+  struct guard_messages messages; /* from the client */
 };
 
 /* Zeroed: none are open. */

@@ -25,13 +25,13 @@ static uint32_t draw(uint64_t *seed, uint32_t below) {
 }
 
 /* What DATA holds from a place on, for a frame at most. The period is prime, so that no buffer's size is one
- * of its multiples. */
+ * of its multiples; no byte begins the length of a message that the guard refuses. */
 static const uint8_t *pattern(uint64_t place) {
   enum { PERIOD = 65521 };
   static uint8_t bytes[PERIOD + FRAME_BYTES_MAX];
   static bool is_made;
   for (uint64_t i = 0; !is_made && i < sizeof bytes; i++)
-    bytes[i] = (uint8_t)(((i % PERIOD) * 0x9e3779b97f4a7c15U) >> 56);
+    bytes[i] = (uint8_t)(((i % PERIOD) * 0x9e3779b97f4a7c15U) >> 57);
   is_made = true;
   return bytes + place % PERIOD;
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "server/listener/certificate_facts.h"
+#include "server/listener/certificate_time.h"
 #include "server/listener/tls_certificates.h"
 #include "server/listener/tls_choice.h"
 #include "server/listener/tls_tickets.h"
@@ -134,6 +135,12 @@ static int on_ticket(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *ciphe
   return 0; /* the handshake goes on in full */
 }
 
+static int on_client_certificate(int ok, X509_STORE_CTX *context) {
+  const SSL *ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx());
+  struct port *port = connection_of(ssl)->certificates->port;
+  return certificate_time_verify(ok, context, port->wall_us(port) / 1000000);
+}
+
 /* ---- Contexts ---- */
 
 static bool set_chain(SSL_CTX *context, STACK_OF(X509) * chain, EVP_PKEY *key) {
@@ -158,7 +165,8 @@ static bool set_client_certificates(SSL_CTX *context, const struct tls_context_o
   SSL_CTX_set_verify_depth(context, CLIENT_CHAIN_DEPTH_MAX);
   SSL_CTX_set_max_cert_list(context, CLIENT_CHAIN_BYTES_MAX);
   bool required = options->client_certificates == TLS_CLIENT_REQUIRED;
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                     on_client_certificate);
   return SSL_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT) == 1;
 }
 
@@ -212,7 +220,5 @@ SSL *tls_context_accept(struct tls_certificates *certificates, int fd, bool alwa
   }
   SSL_set_accept_state(ssl);
   SSL_set_shed_handshake_config(ssl, 1); /* an idle connection is then some kilobytes smaller */
-  struct port *port = certificates->port;
-  X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), (time_t)(port->wall_us(port) / 1000000));
   return ssl;
 }

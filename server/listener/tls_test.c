@@ -293,6 +293,24 @@ static void test_client_certificates(void **state) {
 /* The certificate is asked for whichever server's certificate was chosen, and a CA that is not a root will
  * do.
  */
+/* Times past 32 bits, also where the library's time_t has no more. */
+static void test_client_certificates_after_2038(void **state) {
+  static const int64_t in_2041_us = INT64_C(2240611200000000), in_2061_us = INT64_C(2871763200000000);
+  struct tls_fixture *f = open_fixture(state);
+  for (int i = 0; i < 2; i++) {
+    port_simulated_set_wall(f->simulated, i == 0 ? in_2041_us : in_2061_us);
+    make_people(f);
+    tls_fixture_serve_clients(f, "server", TLS_CLIENT_REQUIRED, "ca");
+    assert_true(dial(f, (client){.certificate = "alice"}).done);
+    assert_false(dial(f, (client){.certificate = "old"}).done);
+    assert_false(dial(f, (client){.certificate = "early"}).done);
+    assert_false(dial(f, (client){.certificate = "mallory"}).done);
+    tls_close(f->tls);
+    f->tls = NULL;
+  }
+  tls_fixture_close(f);
+}
+
 static void test_client_certificates_with_a_choice(void **state) {
   struct tls_fixture *f = open_fixture(state);
   make_people(f);
@@ -363,6 +381,7 @@ int main(void) {
       TEST(test_choice_by_key),
       TEST(test_chain_is_sent_and_verified),
       TEST(test_client_certificates),
+      TEST(test_client_certificates_after_2038),
       TEST(test_client_certificates_with_a_choice),
       TEST(test_certificate_info),
   };

@@ -474,7 +474,7 @@ static bool skip_reference(struct order_reader *r, bool *ret_cut) {
       *ret_cut = true;
     else if (byte == SEGMENT_TEXT
                  ? !skip_text(r, ret_cut)
-                 : byte != SEGMENT_NUMBER || !read_big_endian(r, 2, &digits) || !skip(r, digits + 4))
+                 : byte != SEGMENT_NUMBER || !read_big_endian(r, 2, &digits) || !skip(r, (size_t)digits + 4))
       return false;
   }
   return true;

@@ -15,17 +15,17 @@
 #include "storage/document/key.h"
 #include "storage/document/write.h"
 #include "storage/rocksdb/store.h"
+#include "storage/rocksdb/test_support.h"
 
 #define ROOT "projects/p/databases/(default)/documents/"
 
-static char directory[] = "/tmp/skerry-write-test-XXXXXX";
+static char directory[64];
 static struct kv_store *store;
 static struct arena arena;
 
 static int group_setup(void **state) {
   (void)state;
-  if (mkdtemp(directory) == NULL)
-    return 1;
+  test_directory_make(directory);
   struct kv_rocksdb_options options = {.directory = directory, .clock_trusted = true};
   status result = kv_rocksdb_open(&options, &store);
   arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
@@ -36,9 +36,8 @@ static int group_teardown(void **state) {
   (void)state;
   kv_close(store);
   arena_fini(&arena);
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", directory);
-  return system(command);
+  test_directory_remove(directory);
+  return 0;
 }
 
 /* ---- Commits, waited for ---- */

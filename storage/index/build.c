@@ -160,7 +160,7 @@ static void sleep_ms(struct index_worker *worker, int64_t ms, bool wakes) {
   clock_gettime(CLOCK_MONOTONIC, &until);
   int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
   until.tv_sec += ms / 1000 + ns / 1000000000;
-  until.tv_nsec = ns % 1000000000;
+  until.tv_nsec = (long)(ns % 1000000000);
   pthread_mutex_lock(&worker->lock);
   int error = 0;
   while (error != ETIMEDOUT && !worker->stop && !(wakes && worker->woken))

@@ -22,7 +22,7 @@ static uint64_t hash_of(str id) {
 }
 
 static struct index_group **slot_of(const struct index_catalog *catalog, str id) {
-  size_t at = hash_of(id) & (catalog->table_size - 1);
+  size_t at = (size_t)hash_of(id) & (catalog->table_size - 1);
   while (catalog->table[at] != NULL && !str_eq(catalog->table[at]->collection_id, id))
     at = (at + 1) & (catalog->table_size - 1);
   return &catalog->table[at];

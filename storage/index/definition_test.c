@@ -205,7 +205,7 @@ static void limits_hold(void **state) {
   assert_status_code(index_definitions_parse(buf_str(&large), &arena, &d), STATUS_INVALID_ARGUMENT);
   buf_fini(&large);
   struct arena small;
-  arena_init(&small, NULL, 0, 1024);
+  arena_init(&small, NULL, 0, 512);
   assert_status_code(index_definitions_parse(str_from_cstr(full), &small, &d), STATUS_RESOURCE_EXHAUSTED);
   arena_fini(&small);
 }

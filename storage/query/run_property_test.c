@@ -203,7 +203,7 @@ static void check(struct run_store *store, const struct query *query, const stru
     fail_with(query, &options, "a change of the answer was not seen", wanted, got);
   options.reads = NULL;
   check_count(query, &options, count);
-  *ret_rows += stats.rows;
+  *ret_rows += (size_t)stats.rows;
   index_catalog_unref(options.catalog);
   free(seen);
 }

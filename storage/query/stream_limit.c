@@ -11,7 +11,7 @@ struct limit_stream {
 };
 
 static struct limit_stream *self_of(struct stream *stream) {
-  return (struct limit_stream *)stream;
+  return (void *)stream;
 }
 
 static status limit_next(struct stream *stream, enum stream_step *ret_step, struct stream_item *ret) {

@@ -136,7 +136,7 @@ static uint64_t key_hash(const struct pipeline *p, unsigned space, str key) {
 }
 
 static uint32_t *table_slot(const struct group *g, uint64_t hash, unsigned space, str key) {
-  size_t at = hash & (g->table_size - 1);
+  size_t at = (size_t)hash & (g->table_size - 1);
   while (g->table[at] != 0) {
     const struct op *op = &g->ops[g->table[at] - 1];
     if (op->hash == hash && op->space == space && str_eq(op->key, key))
@@ -256,13 +256,13 @@ static bool ops_reserve(struct group *g) {
 }
 
 void rocks_batch_fail(struct kv_batch *base, const status *failure) {
-  struct batch *batch = (struct batch *)base;
+  struct batch *batch = (void *)base;
   if (status_is_ok(&batch->failure))
     batch->failure = *failure;
 }
 
 void rocks_batch_write(struct kv_batch *base, enum kv_space space, str key, bool deleted, str value) {
-  struct batch *batch = (struct batch *)base;
+  struct batch *batch = (void *)base;
   struct group *g = batch->group;
   size_t value_len = deleted ? 0 : ENGINE_VALUE_PREFIX_BYTES + value.len;
   char *copy = ops_reserve(g) ? arena_alloc(&g->arena, key.len + value_len) : NULL;
@@ -808,7 +808,7 @@ status pipeline_start(struct rocks_store *store) {
     p->free_groups[p->free_count++] = g;
   }
   int error = getrandom(&p->hash_seed, sizeof p->hash_seed, 0) == sizeof p->hash_seed ? 0 : errno;
-  uint64_t recent_bytes = store->options.memory_bytes / 8;
+  size_t recent_bytes = store->options.memory_bytes / 8;
   status recent = recent_init(&p->recent, recent_bytes < RECENT_BYTES ? recent_bytes : RECENT_BYTES,
                               atomic_load(&store->newest));
   if (error == 0 && !status_is_ok(&recent))

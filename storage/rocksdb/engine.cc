@@ -226,7 +226,7 @@ rocksdb::BlockBasedTableOptions table_options(unsigned family, const std::shared
 }
 
 rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_ptr<rocksdb::Cache> &cache,
-                                            uint64_t write_buffer_bytes) {
+                                            size_t write_buffer_bytes) {
   rocksdb::ColumnFamilyOptions options;
   if (family < ENGINE_VERSIONED_COUNT) {
     const rocksdb::Comparator *comparator = nullptr;
@@ -308,7 +308,7 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
   return options;
 }
 
-void fill_descriptors(engine *e, uint64_t write_buffer_bytes) {
+void fill_descriptors(engine *e, size_t write_buffer_bytes) {
   for (unsigned family = 0; family < ENGINE_FAMILY_COUNT; family++)
     e->descriptors.emplace_back(family_names[family], family_options(family, e->cache, write_buffer_bytes));
 }
@@ -324,7 +324,7 @@ status engine_open(const engine_options *o, engine **ret) {
   e->cache = rocksdb::NewLRUCache(o->memory_bytes, 2, false, 0.5);
   /* A quarter for what is not yet in files: enough for long flushes, while reads keep the most. It is charged
    * to the cache, which shrinks by what writes take. */
-  uint64_t write_buffer_bytes = o->memory_bytes / 4;
+  size_t write_buffer_bytes = o->memory_bytes / 4;
   e->write_buffers = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes, e->cache);
   fill_descriptors(e.get(), write_buffer_bytes);
   rocksdb::DBOptions options = db_options(o, e.get());

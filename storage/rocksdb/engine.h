@@ -42,7 +42,7 @@ struct engine_batch;
 
 struct engine_options {
   const char *directory;
-  uint64_t memory_bytes; /* block cache, with write buffers charged to it */
+  size_t memory_bytes; /* block cache, with write buffers charged to it */
   bool create;
   bool read_only;
   bool accept_torn_log; /* stop at the first broken record of the log instead of refusing it */

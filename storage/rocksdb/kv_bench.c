@@ -130,7 +130,7 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void bench_commits(struct kv_store *store, uint64_t count) {
+static void bench_commits(struct kv_store *store, size_t count) {
   static struct flight flights[IN_FLIGHT];
   double *latencies = calloc(count + IN_FLIGHT, sizeof *latencies);
   _Atomic uint64_t left = count, latency_count = 0;
@@ -152,7 +152,7 @@ static void bench_commits(struct kv_store *store, uint64_t count) {
   double took = now_s() - start;
   cpu = cpu_s() - cpu;
   kv_info(store, &after);
-  size_t n = latency_count;
+  size_t n = (size_t)latency_count;
   qsort(latencies, n, sizeof *latencies, by_size);
   printf("commits, %d in flight     %10.0f /s   p50 %.2f ms  p99 %.2f ms  %.1f us CPU each  %.0f a group  "
          "%.0f bytes written each\n",

@@ -507,7 +507,7 @@ static status open_with_broken_log(struct rocks_store *store, struct engine_opti
 }
 
 /* The share of hot documents. */
-static uint64_t hot_bytes(const struct rocks_store *store) {
+static size_t hot_bytes(const struct rocks_store *store) {
   return store->options.read_only ? 0 : store->options.memory_bytes / 8;
 }
 
@@ -554,7 +554,7 @@ static void options_fill(struct rocks_store *store, const struct kv_rocksdb_opti
   if (!status_is_ok(&asked))
     disk.total_bytes = UINT64_C(8) << 30;
   if (o->memory_bytes == 0)
-    o->memory_bytes = UINT64_C(32) << 20;
+    o->memory_bytes = 32u << 20;
   if (o->history_us == 0)
     o->history_us = INT64_C(3600) * 1000000;
   if (o->change_log_us == 0)

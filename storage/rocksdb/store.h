@@ -17,7 +17,7 @@ struct kv_rocksdb_options {
   const char *directory; /* made (mode 0700) if it is missing */
   struct port *port;     /* NULL: port_linux() */
   enum kv_sync sync;
-  uint64_t memory_bytes;         /* block cache and write buffers together; 0: 32 MiB */
+  size_t memory_bytes;           /* block cache and write buffers together; 0: 32 MiB */
   int64_t history_us;            /* 0: one hour */
   int64_t change_log_us;         /* 0: seven days */
   uint64_t change_log_max_bytes; /* 0: 5% of the disk; at least 16 MiB */

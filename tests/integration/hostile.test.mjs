@@ -257,7 +257,8 @@ hostile('frames that lie', async () => {
     ['half a head', Buffer.from([0, 0, 0])],
     ['shorter than it says', frame(message, { length: message.length + 100 })],
     ['2 GiB, it says', frame(message, { length: 0x7fffffff })],
-    ['4 GiB, it says', frame(message, { length: 0xffffffff })],
+    // On 32 bits gRPC core aborts at it; the guard keeps it away (attacks.test.mjs), but development has none.
+    ...(process.env.SKERRY_POINTER_BYTES === '4' ? [] : [['4 GiB, it says', frame(message, { length: 0xffffffff })]]),
     ['an unknown flag', frame(message, { compressed: 0xff })],
   ];
   for (const [what, body] of cases) {

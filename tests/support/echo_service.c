@@ -24,11 +24,11 @@ struct echo_call {
 static int64_t now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void pause_us(int64_t us) {
-  struct timespec time = {us / 1000000, (us % 1000000) * 1000};
+  struct timespec time = {us / 1000000, (long)(us % 1000000) * 1000};
   nanosleep(&time, NULL);
 }
 

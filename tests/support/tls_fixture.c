@@ -21,6 +21,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "server/listener/certificate_time.h"
 #include "tests/support/unit.h"
 
 enum { DAY_S = 86400 };
@@ -188,7 +189,7 @@ void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificat
   X509 *x509 = X509_new();
   X509 *issuer = what.issuer == NULL ? x509 : read_pem(f, what.issuer, false);
   EVP_PKEY *signer = what.issuer == NULL ? key : read_pem(f, what.issuer, true);
-  time_t now = (time_t)(f->port->wall_us(f->port) / 1000000);
+  int64_t now_s = f->port->wall_us(f->port) / 1000000;
   X509_set_version(x509, X509_VERSION_3);
   uint32_t serial;
   crypto_random(&serial, sizeof serial);
@@ -196,8 +197,8 @@ void tls_fixture_make(const struct tls_fixture *f, struct tls_fixture_certificat
   X509_NAME_add_entry_by_txt(X509_get_subject_name(x509), "CN", MBSTRING_UTF8, (const uint8_t *)what.name, -1,
                              -1, 0);
   X509_set_issuer_name(x509, X509_get_subject_name(issuer));
-  ASN1_TIME_adj(X509_getm_notBefore(x509), now, what.from_days, 0);
-  ASN1_TIME_adj(X509_getm_notAfter(x509), now, what.until_days, 0);
+  certificate_time_set(X509_getm_notBefore(x509), now_s + (int64_t)what.from_days * 86400);
+  certificate_time_set(X509_getm_notAfter(x509), now_s + (int64_t)what.until_days * 86400);
   X509_set_pubkey(x509, key);
   add_extension(x509, issuer, NID_basic_constraints, what.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
   if (what.names != NULL)
@@ -253,6 +254,7 @@ struct ends {
   int fds[2];
   SSL_SESSION *session;
   bool asked_for_certificate;
+  struct port *port;
 };
 
 static int on_session(SSL *ssl, SSL_SESSION *session) {
@@ -267,6 +269,12 @@ static int on_request(SSL *ssl, void *argument) {
   struct ends *ends = SSL_get_app_data(ssl);
   ends->asked_for_certificate = true;
   return 1;
+}
+
+static int on_server_certificate(int ok, X509_STORE_CTX *context) {
+  const SSL *ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx());
+  const struct ends *ends = SSL_get_app_data(ssl);
+  return certificate_time_verify(ok, context, ends->port->wall_us(ends->port) / 1000000);
 }
 
 static void set_alpn(SSL_CTX *context, const char *list) {
@@ -309,13 +317,14 @@ static SSL_CTX *client_context(const struct tls_fixture *f, const struct tls_fix
   }
   if (client->trust != NULL) {
     assert_int_equal(SSL_CTX_load_verify_locations(context, path_of(f, client->trust, ".pem"), NULL), 1);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_server_certificate);
   }
   return context;
 }
 
 static void open_ends(struct tls_fixture *f, const struct tls_fixture_client *client, struct ends *ends) {
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends->fds), 0);
+  ends->port = f->port;
   ends->server = tls_accept(f->tls, ends->fds[0], client->always_h2);
   assert_non_null(ends->server);
   SSL_CTX *context = client_context(f, client);
@@ -331,7 +340,6 @@ static void open_ends(struct tls_fixture *f, const struct tls_fixture_client *cl
     SSL_set1_host(ends->client, client->server_name);
   if (client->session != NULL)
     SSL_set_session(ends->client, client->session);
-  X509_VERIFY_PARAM_set_time(SSL_get0_param(ends->client), (time_t)(f->port->wall_us(f->port) / 1000000));
 }
 
 enum step { STEP_WAITS, STEP_DONE, STEP_FAILED };
