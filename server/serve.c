@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "ports/port.h"
 #include "server/admin/admin.h"
+#include "server/admin/metrics.h"
 #include "server/commands.h"
 #include "server/emulator.h"
 #include "server/firestore/rest_names.h"
@@ -249,6 +250,8 @@ static status start_listening(struct server *server) {
   struct gateway *gateway;
   STATUS_TRY(open_gateway(server, &gateway));
   status registered = s->dev ? emulator_register(gateway, server->firestore) : status_ok();
+  if (s->metrics != SETTINGS_METRICS_OFF && status_is_ok(&registered))
+    registered = admin_metrics_register(&server->admin, gateway, s->metrics == SETTINGS_METRICS_ALL);
   if (!status_is_ok(&registered)) {
     gateway_close(gateway);
     return registered;

@@ -64,6 +64,7 @@ str gateway_request_variable(const struct gateway_request *request, const char *
 str gateway_request_body(const struct gateway_request *request);
 /* The Authorization header; empty if there is none. */
 str gateway_request_authorization(const struct gateway_request *request);
+const struct rpc_peer *gateway_request_peer(const struct gateway_request *request);
 /* Ends the request; do not touch it afterwards. */
 void gateway_answer(struct gateway_request *request, unsigned http_status, const char *content_type,
                     str body);

@@ -42,6 +42,7 @@ struct gateway_request {
   const struct route *route;
   str values[URL_VARIABLES_MAX];
   str authorization;
+  struct rpc_peer peer;
   struct gateway_request *next;
 };
 
