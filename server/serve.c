@@ -220,7 +220,7 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 /* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
 static uint64_t gateway_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 4, least = 2 * (uint64_t)server->settings.http_body_bytes_max;
+  uint64_t share = server->memory_limit_bytes / 4, least = 4 * (uint64_t)server->settings.http_body_bytes_max;
   return share < least ? least : share;
 }
 

@@ -376,10 +376,8 @@ int exchange_run(struct exchange *ex, struct MHD_Connection *mhd, const char *ve
     return ex->body_received > ex->gateway->options.body_bytes_max + (size_t)EXCESS_BYTES_MAX ? (int)MHD_NO
                                                                                               : (int)MHD_YES;
   }
-  pthread_mutex_lock(&ex->mutex);
-  bool is_new = !ex->answered && !ex->aborted && ex->connection->phase == CONNECTION_BODY;
-  pthread_mutex_unlock(&ex->mutex);
-  if (is_new) {
+  if (!ex->dispatched) {
+    ex->dispatched = true;
     gateway_set_phase(ex, CONNECTION_WORKING);
     dispatch(ex);
   }
