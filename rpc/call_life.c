@@ -324,7 +324,8 @@ static int64_t deadline_us(struct rpc_call *call, gpr_timespec deadline) {
 status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret) {
   enum rpc_encoding encoding;
   bool is_known = rpc_codec_encoding(call->payload, &encoding) && encoding != RPC_IDENTITY;
-  if (!is_known && call->grpc != NULL && (rpc_grpc_message_flags(call->grpc) & RPC_GRPC_MESSAGE_COMPRESSED) != 0)
+  if (!is_known && call->grpc != NULL &&
+      (rpc_grpc_message_flags(call->grpc) & RPC_GRPC_MESSAGE_COMPRESSED) != 0)
     return status_make(STATUS_UNIMPLEMENTED,
                        "The message's compression is not known here; use identity, deflate or gzip.");
   return rpc_codec_decode(call->payload, &call->entry->method->request,

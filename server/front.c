@@ -216,8 +216,10 @@ static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
 void front_stats(struct front *front, struct front_stats *ret) {
   *ret = (struct front_stats){0};
   listener_stats(front->listener, &ret->listener);
+  pthread_mutex_lock(&front->mutex);
   if (front->gateway != NULL)
     gateway_stats(front->gateway, &ret->gateway);
+  pthread_mutex_unlock(&front->mutex);
   for (unsigned i = 0; i < front->pump_count; i++) {
     struct pump_stats one;
     pump_stats(front->pumps[i], &one);

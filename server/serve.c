@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "ports/port.h"
 #include "server/admin/admin.h"
+#include "server/admin/metrics.h"
 #include "server/commands.h"
 #include "server/emulator.h"
 #include "server/firestore/rest_names.h"
@@ -243,7 +244,7 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 /* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
 static uint64_t gateway_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 4, least = 2 * (uint64_t)server->settings.http_body_bytes_max;
+  uint64_t share = server->memory_limit_bytes / 4, least = 4 * (uint64_t)server->settings.http_body_bytes_max;
   return share < least ? least : share;
 }
 
@@ -274,6 +275,8 @@ static status start_listening(struct server *server) {
   server->emulator = (struct emulator){server->firestore, server->rules};
   STATUS_TRY(open_gateway(server, &gateway));
   status registered = s->dev ? emulator_register(gateway, &server->emulator) : status_ok();
+  if (s->metrics != SETTINGS_METRICS_OFF && status_is_ok(&registered))
+    registered = admin_metrics_register(&server->admin, gateway, s->metrics == SETTINGS_METRICS_ALL);
   if (!status_is_ok(&registered)) {
     gateway_close(gateway);
     return registered;

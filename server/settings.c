@@ -84,6 +84,8 @@ static const struct setting table[] = {
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
+    {"metrics", CHOICE, AT(metrics), "off", 0, 0, "off|local|all",
+     "GET /metrics for Prometheus: for nobody, for this machine (a proxy on it included), for everybody"},
     {"http_body_max", BYTES, AT(http_body_bytes_max), "16M", 64 * KIB, 256 * MIB, NULL,
      "size of a request's body over HTTP/1.1; JSON is longer than the message that it becomes"},
     {"http_idle_timeout", DURATION, AT(http_idle_timeout_ms), "60s", SECOND, 3600 * SECOND, NULL,

@@ -55,11 +55,13 @@ struct settings {
   int64_t send_queue_bytes_max, calls_max, connections_max, connections_per_address_max;
   int64_t handshake_timeout_ms, reader_timeout_ms, handshakes_max, pump_threads, shed_target_ms;
   int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, connection_idle_max_ms, drain_timeout_ms;
+  int64_t metrics; /* enum settings_metrics */
   int64_t http_body_bytes_max, http_idle_timeout_ms;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };
 
+enum settings_metrics { SETTINGS_METRICS_OFF, SETTINGS_METRICS_LOCAL, SETTINGS_METRICS_ALL };
 enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };
 
 /* Reads the arguments after the subcommand, the environment and the file named by --config or SKERRY_CONFIG.

@@ -174,11 +174,14 @@ static status add_target(struct listen_stream *stream, struct listen_target *tar
   return send_news(stream, &news, ret);
 }
 
-/* Also of one that is not there: the client may have sent this before it heard that the target is gone. */
+/* One that is not there, because it ended with a cause, has no answer: SDKs remove it all the same, and count
+ * the answers. */
 static status remove_target(struct listen_stream *stream, int32_t id, enum step *ret) {
   size_t at = find_target(stream, id);
-  if (at < stream->target_count)
-    drop_target(stream, at);
+  *ret = STEP_AGAIN;
+  if (at == stream->target_count)
+    return status_ok();
+  drop_target(stream, at);
   struct listen_target_news news = {.type = LISTEN_REMOVE, .target_id = id};
   return send_news(stream, &news, ret);
 }

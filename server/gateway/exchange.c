@@ -368,7 +368,10 @@ int exchange_run(struct exchange *ex, struct MHD_Connection *mhd, const char *ve
     if (strlen(verb) < sizeof ex->verb)
       memcpy(ex->verb, verb, strlen(verb) + 1);
     gateway_set_phase(ex, CONNECTION_BODY);
-    return check_head(ex, version) ? (int)MHD_YES : answer_now(ex);
+    if (check_head(ex, version))
+      return (int)MHD_YES;
+    ex->dispatched = true;
+    return answer_now(ex);
   }
   if (*upload_len > 0) {
     take_body(ex, upload, *upload_len);
@@ -376,10 +379,8 @@ int exchange_run(struct exchange *ex, struct MHD_Connection *mhd, const char *ve
     return ex->body_received > ex->gateway->options.body_bytes_max + (size_t)EXCESS_BYTES_MAX ? (int)MHD_NO
                                                                                               : (int)MHD_YES;
   }
-  pthread_mutex_lock(&ex->mutex);
-  bool is_new = !ex->answered && !ex->aborted && ex->connection->phase == CONNECTION_BODY;
-  pthread_mutex_unlock(&ex->mutex);
-  if (is_new) {
+  if (!ex->dispatched) {
+    ex->dispatched = true;
     gateway_set_phase(ex, CONNECTION_WORKING);
     dispatch(ex);
   }

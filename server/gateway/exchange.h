@@ -42,7 +42,7 @@ struct exchange {
   char verb[EXCHANGE_VERB_BYTES];
   struct buf body;
   _Atomic size_t body_received;
-  bool began, body_too_large, body_no_memory, accepts_gzip, wants_close;
+  bool began, dispatched, body_too_large, body_no_memory, accepts_gzip, wants_close;
   struct arena arena;
 
   pthread_mutex_t mutex;

@@ -20,7 +20,7 @@
 
 enum {
   HEADER_BYTES_MAX = 16 * 1024,
-  POOL_BYTES_MORE = 16 * 1024, /* for the answer's head, and libmicrohttpd's own */
+  POOL_BYTES_MORE = 8 * 1024, /* for the answer's head, and libmicrohttpd's own */
   HEAD_TIMEOUT_MS = 10000,
   IDLE_TIMEOUT_MS = 60000,
   SILENCE_S = 90, /* libmicrohttpd's own, in whatever it waits for */
@@ -49,6 +49,23 @@ static void list_remove(struct gateway *gateway, struct connection *c) {
   if (c->next != NULL)
     c->next->previous = c->previous;
   gateway->open--;
+  gateway->ended -= c->phase == CONNECTION_ENDED;
+}
+
+/* Whether one more may come. Past the limit the one that has rested longest gives way. */
+static bool make_room(struct gateway *gateway) {
+  if (gateway->open + gateway->pending - gateway->ended < gateway->open_max)
+    return true;
+  struct connection *oldest = NULL;
+  for (struct connection *c = gateway->connections; c != NULL; c = c->next)
+    if (c->phase == CONNECTION_IDLE && (oldest == NULL || c->since_us < oldest->since_us))
+      oldest = c;
+  if (oldest == NULL)
+    return false;
+  oldest->phase = CONNECTION_ENDED;
+  gateway->ended++;
+  shutdown(oldest->fd, SHUT_RDWR);
+  return true;
 }
 
 /* Enters it under its descriptor. False: no memory. */
@@ -63,8 +80,12 @@ static bool enter(struct gateway *gateway, struct connection *c) {
     gateway->by_fd = grown;
     gateway->by_fd_count = count;
   }
-  free(gateway->by_fd[fd]); /* one that libmicrohttpd had closed without a word */
+  if (gateway->by_fd[fd] != NULL) { /* one that libmicrohttpd had closed without a word */
+    free(gateway->by_fd[fd]);
+    gateway->pending--;
+  }
   gateway->by_fd[fd] = c;
+  gateway->pending++;
   return true;
 }
 
@@ -73,6 +94,7 @@ static struct connection *leave(struct gateway *gateway, int fd) {
     return NULL;
   struct connection *c = gateway->by_fd[fd];
   gateway->by_fd[fd] = NULL;
+  gateway->pending -= c != NULL;
   return c;
 }
 
@@ -80,7 +102,8 @@ void gateway_set_phase(struct exchange *ex, enum connection_phase phase) {
   struct gateway *gateway = ex->gateway;
   int64_t now_us = gateway_now_us(gateway);
   pthread_mutex_lock(&gateway->mutex);
-  ex->connection->phase = phase;
+  if (ex->connection->phase != CONNECTION_ENDED) /* a request that came just then does not bring it back */
+    ex->connection->phase = phase;
   ex->connection->since_us = now_us;
   ex->connection->exchange = phase == CONNECTION_IDLE ? NULL : ex;
   pthread_mutex_unlock(&gateway->mutex);
@@ -207,7 +230,10 @@ status gateway_open(const struct gateway_options *options, struct gateway **ret)
   gateway->options = *options;
   complete_options(&gateway->options);
   arena_init(&gateway->arena, NULL, 0, ARENA_BYTES_MAX);
-  memory_budget_init(&gateway->memory, (size_t)gateway->options.memory_bytes_max);
+  /* Half of the memory for what connections have while they rest. */
+  gateway->open_max =
+      gateway->options.memory_bytes_max / 2 / (gateway->options.header_bytes_max + POOL_BYTES_MORE) + 1;
+  memory_budget_init(&gateway->memory, (size_t)gateway->options.memory_bytes_max / 2);
   pthread_mutex_init(&gateway->mutex, NULL);
   pthread_mutex_init(&gateway->routes_mutex, NULL);
   pthread_cond_init(&gateway->routes_changed, NULL);
@@ -238,7 +264,7 @@ void gateway_take(struct gateway *gateway, int fd, const struct rpc_peer *peer) 
   /* Apart from the runtime's own numbers. */
   c->peer.connection_id = 1ULL << 63 | ++gateway->connection_ids;
   pthread_mutex_lock(&gateway->mutex);
-  bool entered = enter(gateway, c);
+  bool entered = make_room(gateway) && enter(gateway, c);
   pthread_mutex_unlock(&gateway->mutex);
   if (!entered) {
     free(c);
@@ -250,7 +276,7 @@ void gateway_take(struct gateway *gateway, int fd, const struct rpc_peer *peer) 
   pthread_mutex_lock(&gateway->mutex); /* it has closed the descriptor, which may be another's by now */
   bool is_mine = (size_t)fd < gateway->by_fd_count && gateway->by_fd[fd] == c;
   if (is_mine)
-    gateway->by_fd[fd] = NULL;
+    leave(gateway, fd);
   pthread_mutex_unlock(&gateway->mutex);
   if (is_mine)
     free(c);
@@ -273,6 +299,7 @@ static bool is_overdue(const struct gateway *gateway, const struct connection *c
     return in_phase_us > BODY_GRACE_US + (int64_t)(received / GATEWAY_BODY_BYTES_PER_SECOND) * 1000000;
   }
   case CONNECTION_WORKING:
+  case CONNECTION_ENDED:
     break;
   }
   return false;
@@ -293,7 +320,8 @@ void gateway_tick(struct gateway *gateway) {
       shutdown(c->fd, SHUT_RDWR);
       continue;
     }
-    if (c->phase == CONNECTION_WORKING && now_us - c->since_us > GONE_CHECK_US && is_gone(c))
+    bool works = c->exchange != NULL && (c->phase == CONNECTION_WORKING || c->phase == CONNECTION_ENDED);
+    if (works && now_us - c->since_us > GONE_CHECK_US && is_gone(c))
       exchange_abort(c->exchange); /* in the list it has its exchange: exchange_completed comes after */
   }
   pthread_mutex_unlock(&gateway->mutex);
@@ -313,7 +341,7 @@ static bool is_busy(struct gateway *gateway) {
   bool busy = false;
   pthread_mutex_lock(&gateway->mutex);
   for (struct connection *c = gateway->connections; c != NULL; c = c->next)
-    busy = busy || c->phase != CONNECTION_IDLE;
+    busy = busy || (c->phase != CONNECTION_IDLE && c->phase != CONNECTION_ENDED);
   pthread_mutex_unlock(&gateway->mutex);
   return busy;
 }

@@ -12,9 +12,10 @@
  *
  * Limits: the head of a request (header_bytes_max, head_timeout_ms), its body (body_bytes_max, and not slower
  * than GATEWAY_BODY_BYTES_PER_SECOND), the time between requests (idle_timeout_ms), bodies and answers of all
- * connections together (memory_bytes_max). What could be read in two ways (two lengths, a length and chunks)
- * is refused with 400 and the connection is closed. Requests whose client has gone are cancelled, within
- * about a second; one that only says that it sends no more counts as gone. */
+ * connections together (half of memory_bytes_max), and connections: as many as have room in the other half,
+ * past which the one that has rested longest gives way. What could be read in two ways (two lengths, a length
+ * and chunks) is refused with 400 and the connection is closed. Requests whose client has gone are cancelled,
+ * within about a second; one that only says that it sends no more counts as gone. */
 #ifndef SKERRY_SERVER_GATEWAY_GATEWAY_H
 #define SKERRY_SERVER_GATEWAY_GATEWAY_H
 
@@ -64,6 +65,7 @@ str gateway_request_variable(const struct gateway_request *request, const char *
 str gateway_request_body(const struct gateway_request *request);
 /* The Authorization header; empty if there is none. */
 str gateway_request_authorization(const struct gateway_request *request);
+const struct rpc_peer *gateway_request_peer(const struct gateway_request *request);
 /* Ends the request; do not touch it afterwards. */
 void gateway_answer(struct gateway_request *request, unsigned http_status, const char *content_type,
                     str body);

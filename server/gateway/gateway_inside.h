@@ -9,7 +9,13 @@
 
 struct MHD_Daemon;
 
-enum connection_phase { CONNECTION_IDLE, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WORKING };
+enum connection_phase {
+  CONNECTION_IDLE,
+  CONNECTION_HEAD,
+  CONNECTION_BODY,
+  CONNECTION_WORKING,
+  CONNECTION_ENDED /* shut down; libmicrohttpd will notice */
+};
 
 /* With the gateway's mutex. */
 struct connection {
@@ -42,6 +48,7 @@ struct gateway_request {
   const struct route *route;
   str values[URL_VARIABLES_MAX];
   str authorization;
+  struct rpc_peer peer;
   struct gateway_request *next;
 };
 
@@ -61,7 +68,9 @@ struct gateway {
   struct connection **by_fd; /* on their way to libmicrohttpd */
   size_t by_fd_count;
   struct connection *connections; /* that it has */
-  uint64_t open;
+  uint64_t open, open_max;
+  uint64_t pending; /* in by_fd */
+  uint64_t ended;   /* of the open ones */
 
   pthread_mutex_t routes_mutex; /* the rest */
   pthread_cond_t routes_changed;

@@ -1,4 +1,5 @@
 /* The gateway over the echo service, with hand-made bytes over socketpairs. */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -68,6 +69,7 @@ static void send_all(int fd, const char *bytes, size_t len) {
   while (len > 0) {
     ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
     if (sent < 0) {
+      assert_int_equal(errno, EAGAIN);
       struct pollfd wait = {.fd = fd, .events = POLLOUT};
       assert_true(poll(&wait, 1, WAIT_MS) == 1);
       continue;
@@ -174,6 +176,29 @@ static void test_limits(void **state) {
   buf_fini(&request);
 }
 
+/* More connections than there is memory for: those that rest give way. */
+static void test_many(void **state) {
+  struct fixture *f = *state;
+  enum { MANY = 400, ROOM = (8 << 20) / 2 / (24 * 1024) + 1 };
+  static int fds[MANY];
+  for (int i = 0; i < MANY; i++) {
+    fds[i] = connect_to(f);
+    if (i % 50 == 49)
+      runtime_sleep_ms(20);
+  }
+  struct gateway_stats stats;
+  for (int i = 0; i < 1000; i++) {
+    gateway_stats(f->gateway, &stats);
+    if (stats.open == ROOM)
+      break;
+    runtime_sleep_ms(5);
+  }
+  assert_int_equal(stats.open, ROOM);
+  ANSWERS(f, "GET /healthz" HEAD "\r\n", "HTTP/1.1 200 ", "ok");
+  for (int i = 0; i < MANY; i++)
+    close(fds[i]);
+}
+
 /* Clients that go at any moment: nothing is left. */
 static void test_leaving(void **state) {
   struct fixture *f = *state;
@@ -254,6 +279,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_web, start, stop),
       cmocka_unit_test_setup_teardown(test_routes, start, stop),
       cmocka_unit_test_setup_teardown(test_limits, start, stop),
+      cmocka_unit_test_setup_teardown(test_many, start, stop),
       cmocka_unit_test_setup_teardown(test_leaving, start, stop),
       cmocka_unit_test_setup_teardown(test_gone, start, stop),
       cmocka_unit_test_setup_teardown(test_crowd, start, stop),

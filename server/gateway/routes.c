@@ -77,6 +77,7 @@ bool routes_dispatch(struct exchange *ex, const struct url_path *path) {
     request->exchange = ex;
     request->route = found;
     memcpy(request->values, values, sizeof values);
+    request->peer = ex->connection->peer;
     request->authorization = arena_str_copy(&ex->arena, str_from_cstr(exchange_header(ex, "authorization")));
     exchange_ref(ex);
     has_begun = post(gateway, request);
@@ -100,6 +101,10 @@ str gateway_request_variable(const struct gateway_request *request, const char *
 
 str gateway_request_authorization(const struct gateway_request *request) {
   return request->authorization;
+}
+
+const struct rpc_peer *gateway_request_peer(const struct gateway_request *request) {
+  return &request->peer;
 }
 
 str gateway_request_body(const struct gateway_request *request) {
