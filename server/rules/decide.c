@@ -13,7 +13,7 @@ struct walk {
   struct rules_evaluation e;
   const struct target_segment *target;
   size_t target_count;
-  struct rules_value captures[RULES_CAPTURES_MAX];
+  struct rules_value *captures; /* RULES_CAPTURES_MAX */
   uint8_t method;
   struct rules_decision decision;
   bool has_failure; /* decision has the position and reason of one */
@@ -259,18 +259,17 @@ struct rules_decision rules_decide(const struct rules *rules, const struct rules
   if (service == NULL)
     return (struct rules_decision){.outcome = RULES_DENY,
                                    .reason = STR("There are no rules for this service.")};
-  struct walk w;
-  w.e = (struct rules_evaluation){
-      .rules = rules, .request = request, .arena = arena, .reads_left = RULES_READS_SINGLE};
-  w.method = (uint8_t)(1U << request->operation);
+  struct rules_value captures[RULES_CAPTURES_MAX]; /* each is set before it is read */
+  struct walk w = {
+      .e = {.rules = rules, .request = request, .arena = arena, .reads_left = RULES_READS_SINGLE},
+      .captures = captures,
+      .method = (uint8_t)(1U << request->operation)};
   if (request->operation != RULES_LIST || request->query == NULL || request->query->conjunction_count == 0) {
-    // cppcheck-suppress ctuuninitvar ; it sets what it reads
     decide_one(&w, service, NULL);
     return w.decision;
   }
   w.decision = (struct rules_decision){.outcome = RULES_ALLOW, .reason = STR("")};
   for (size_t i = 0; i < request->query->conjunction_count; i++) {
-    // cppcheck-suppress ctuuninitvar
     decide_one(&w, service, &request->query->conjunctions[i]);
     if (w.decision.outcome != RULES_ALLOW)
       break;

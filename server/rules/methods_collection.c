@@ -31,7 +31,9 @@ static struct text_index make_index(struct rules_evaluation *e, size_t count) {
  */
 static str *find_slot(struct rules_evaluation *e, const struct text_index *index, str text) {
   uint64_t hash = 0xCBF29CE484222325;
-  for (size_t i = 0; text.ptr != NULL && i < text.len; i++)
+  if (text.ptr == NULL)
+    text = STR("");
+  for (size_t i = 0; i < text.len; i++)
     hash = (hash ^ (unsigned char)text.ptr[i]) * 0x100000001B3;
   hash ^= hash >> 32;
   rules_work(e, text.len / 64);

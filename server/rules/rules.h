@@ -17,7 +17,7 @@
  *
  * Bounds, for any file and any request: RULES_EVALUATIONS_MAX expressions (a query: for each of its
  *   conjunctions), RULES_WORK_MAX, memory from the arena and its cap, and RULES_DEPTH_MAX levels of
- * recursion, each of some 300 bytes of stack. Past a bound the request is refused with an error. */
+ * recursion, each of some 700 bytes of stack. Past a bound the request is refused with an error. */
 #ifndef SKERRY_SERVER_RULES_RULES_H
 #define SKERRY_SERVER_RULES_RULES_H
 
@@ -43,7 +43,7 @@ enum {
       20, /* for all documents of one request together; for each still RULES_READS_SINGLE */
   /* Limits of this implementation. */
   RULES_EXPRESSION_DEPTH_MAX = 100, /* operators and calls in each other, as written */
-  RULES_DEPTH_MAX = 400,            /* the same while functions call each other: protects the stack */
+  RULES_DEPTH_MAX = 256,            /* the same while functions call each other: protects the stack */
   RULES_CAPTURES_MAX = 100, /* wildcards of match blocks in each other: as many as a path has collections */
   RULES_WORK_MAX =
       4 * 1024 * 1024,     /* elements compared, 64 bytes looked through, ...: a few hundredths of a second */

@@ -284,6 +284,30 @@ static void expressions_are_counted(void **state) {
   assert_outcome(more.ptr, NOTHING, RULES_DENY);
 }
 
+/* Functions that each are as deep as an expression may be, and call the next one there. */
+static enum rules_outcome call_deep(unsigned first) {
+  struct buf body = {0};
+  str deep = nested("!", "", "", 60);
+  buf_append_str(&body, STR("match /t/{id} { "));
+  for (unsigned i = first; i < RULES_CALL_DEPTH_MAX; i++)
+    buf_printf(&body, "function f%u() { return %s f%u(); } ", i, deep.ptr, i + 1);
+  buf_printf(&body, "function f%d() { return id == 'a'; } allow get: if f%u(); }", RULES_CALL_DEPTH_MAX,
+             first);
+  buf_append_byte(&body, 0);
+  struct rules *rules = fixture_rules((const char *)body.data);
+  buf_fini(&body);
+  struct rules_request request = fixture_request(RULES_GET, "t/a");
+  struct rules_decision decision = rules_decide(rules, &request, &fixture_arena);
+  rules_unref(rules);
+  return decision.outcome;
+}
+
+static void recursion_is_bounded(void **state) {
+  (void)state;
+  assert_int_equal(call_deep(RULES_CALL_DEPTH_MAX - 3), RULES_ALLOW);
+  assert_int_equal(call_deep(1), RULES_DENY);
+}
+
 /* Recursion, comparisons of large lists, and patterns: each within its bound. */
 static void work_is_bounded(void **state) {
   (void)state;
@@ -678,6 +702,7 @@ int main(int argc, char **argv) {
       TEST(values_of_every_type_are_read),
       TEST(damaged_bytes_are_no_verdict),
       TEST(expressions_are_counted),
+      TEST(recursion_is_bounded),
       TEST(work_is_bounded),
       TEST(patterns_are_re2),
       TEST(reads_have_a_budget),
