@@ -13,9 +13,9 @@ struct emulator {
 };
 
 /* DELETE /emulator/v1/projects/{project}/databases/{database}/documents empties a database.
- * PUT /emulator/v1/projects/{project}:securityRules takes {"rules": {"files": [{"content": "..."}]}} and makes
- * them the rules until the server ends: of all projects, there is one set.
- * `emulator` outlives the gateway. */
+ * PUT /emulator/v1/projects/{project}:securityRules takes {"rules": {"files": [{"content": "..."}]}} and
+ * makes them the rules until the server ends: of all projects, there is one set. `emulator` outlives the
+ * gateway. */
 STATUS_MUST_USE status emulator_register(struct gateway *gateway, struct emulator *emulator);
 
 #endif

@@ -10,20 +10,17 @@
 
 /* ---- GetDocument ---- */
 
-/* At which version to read; what is read goes into the transaction, if there is one. */
+/* At which version to read, and the transaction, if there is one: the caller's to release. */
 static status get_snapshot(const struct firestore_service *service,
                            const Google__Firestore__V1__GetDocumentRequest *request,
-                           const struct doc_path *path, str key, kv_snapshot *ret) {
+                           const struct doc_path *path, struct transaction **ret_transaction,
+                           kv_snapshot *ret) {
   switch (request->consistency_selector_case) {
-  case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION: {
-    struct transaction *transaction;
+  case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
     STATUS_TRY(
-        request_use_transaction(service, request->transaction, request_database_name(path), &transaction));
-    status result = transaction_read_document(transaction, key);
-    *ret = transaction_snapshot(transaction);
-    transaction_release(transaction);
-    return result;
-  }
+        request_use_transaction(service, request->transaction, request_database_name(path), ret_transaction));
+    *ret = transaction_snapshot(*ret_transaction);
+    return status_ok();
   case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:
     return request_snapshot(service, request->read_time, ret);
   case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR__NOT_SET:
@@ -40,6 +37,15 @@ static status judge_found(struct access_reading *reading, const struct doc_path 
   return access_judge_document(reading, path, value->found ? &ret->fields : NULL);
 }
 
+/* What the caller gets belongs to the transaction; what it does not get must not, or the commit would tell
+ * whether that changed. */
+static status read_document(struct access_reading *reading, const struct doc_path *path, str key,
+                            struct transaction *transaction, struct kv_value *value, struct doc_record *ret) {
+  STATUS_TRY(kv_get(reading->snapshot, KV_DOCUMENTS, key, value));
+  STATUS_TRY(judge_found(reading, path, value, ret));
+  return transaction == NULL ? status_ok() : transaction_read_document(transaction, key);
+}
+
 static status get_document(struct rpc_call *call, const Google__Firestore__V1__GetDocumentRequest *request,
                            struct kv_value *value, struct doc_path *ret_path, struct doc_record *ret) {
   const struct firestore_service *service = request_service(call);
@@ -51,12 +57,14 @@ static status get_document(struct rpc_call *call, const Google__Firestore__V1__G
   STATUS_TRY(request_read_mask(request->mask, arena, &mask));
   str key;
   STATUS_TRY(doc_key_from_path(ret_path, arena, &key));
+  struct transaction *transaction = NULL;
   kv_snapshot snapshot;
-  STATUS_TRY(get_snapshot(service, request, ret_path, key, &snapshot));
-  STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, value));
+  STATUS_TRY(get_snapshot(service, request, ret_path, &transaction, &snapshot));
   struct access_reading reading;
   access_reading_init(caller, ret_path, snapshot, false, arena, &reading);
-  STATUS_TRY(judge_found(&reading, ret_path, value, ret));
+  status result = read_document(&reading, ret_path, key, transaction, value, ret);
+  transaction_release(transaction);
+  STATUS_TRY(result);
   if (!value->found)
     return status_make(STATUS_NOT_FOUND, "Document \"" STR_FMT "\" not found.", STR_ARG(ret_path->name));
   return request_project(ret, mask, arena);
@@ -104,13 +112,16 @@ static status send_time_too_large(void) {
   return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory for the response.");
 }
 
-/* The response for one document, found or missing. */
-static status batch_get_message(struct batch_get *get, struct arena *arena, str name,
+/* The response for one document, found or missing. It belongs to the transaction before the client knows it,
+ * and not at all if the client may not know it (read_document). */
+static status batch_get_message(struct batch_get *get, struct arena *arena, str name, str key,
                                 const struct kv_value *value, rpc_message *ret) {
   struct doc_path path;
   struct doc_record record;
   STATUS_TRY(doc_path_parse_document(name, &path));
   STATUS_TRY(judge_found(&get->reading, &path, value, &record));
+  if (get->transaction != NULL)
+    STATUS_TRY(transaction_read_document(get->transaction, key));
   int64_t time = get->snapshot.version;
   size_t time_size = wire_timestamp_field_size(READ_TIME_FIELD, time);
   if (!value->found) {
@@ -171,36 +182,27 @@ static status next_message(struct batch_get *get, size_t *decoded_bytes, rpc_mes
   /* A masked document takes memory for the time of its encoding only. */
   struct arena scratch;
   arena_init(&scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
-  status result = batch_get_message(get, &scratch, get->names[get->next], value, ret);
+  status result = batch_get_message(get, &scratch, get->names[get->next], get->keys[get->next], value, ret);
   arena_fini(&scratch);
   *decoded_bytes += get->mask == NULL ? 0 : value->bytes.len;
   return result;
 }
 
-/* What is to be read belongs to the transaction before the client knows it. */
-static status begin_reading(struct batch_get *get) {
+static void begin_reading(struct batch_get *get) {
   if (get->transaction != NULL) {
     if (get->stage == BATCH_GET_WAITING)
       transaction_turn_came(get->transaction);
-    for (size_t i = 0; i < get->count; i++)
-      STATUS_TRY(transaction_read_document(get->transaction, get->keys[i]));
     get->snapshot = transaction_snapshot(get->transaction);
   }
   get->reading.snapshot = get->snapshot;
   get->stage = BATCH_GET_READING;
-  return status_ok();
 }
 
 /* Sends until everything is sent, the reader is behind, or it has been long enough. */
 static void batch_get_pump(struct rpc_call *call, void *state) {
   struct batch_get *get = state;
-  if (get->stage != BATCH_GET_READING) {
-    status result = begin_reading(get);
-    if (!status_is_ok(&result)) {
-      batch_get_end(call, get, result);
-      return;
-    }
-  }
+  if (get->stage != BATCH_GET_READING)
+    begin_reading(get);
   size_t decoded_bytes = 0;
   for (size_t turn = 0;; turn++) {
     if (get->next == get->count && !get->owes_id) {

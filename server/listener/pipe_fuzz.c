@@ -318,13 +318,13 @@ static void finish(struct script *s) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   log_configure(LOG_LEVEL_OFF, LOG_FORMAT_LOGFMT, 2);
   struct script s = {.at = data, .left = size, .client = -1, .grpc = -1};
-  const struct pump_options options = {.guard = {.streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000},
-                                       .reader_timeout_ms =
-                                           UINT32_MAX, /* its time would cut off what should arrive */
-                                       .open_grpc = open_grpc,
-                                       .close_grpc = close_grpc,
-                                       .ended = ended,
-                                       .argument = &s};
+  const struct pump_options options = {
+      .guard = {.streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000},
+      .reader_timeout_ms = UINT32_MAX, /* its time would cut off what should arrive */
+      .open_grpc = open_grpc,
+      .close_grpc = close_grpc,
+      .ended = ended,
+      .argument = &s};
   up.len = down.len = up_arrived.len = down_arrived.len = 0;
   int lowest = fcntl(2, F_DUPFD, 0);
   close(lowest);

@@ -24,6 +24,7 @@ struct doc_write_state {
   str existed_fields;       /* canonical, as they were before the commit; pinned with `stored` */
   struct doc_record before; /* as it was then, unless it was deleted since: zeroed */
   struct kv_value stored;   /* what was read for the first write of a chain; pinned until resolve ends */
+  size_t failed;            /* the first write of the chain so far that fails, or NO_WRITE */
 };
 
 static status out_of_memory(void) {
@@ -99,14 +100,12 @@ static status check_precondition(const struct doc_write *write, const struct doc
       return status_make(STATUS_NOT_FOUND, "No document to update: " STR_FMT, STR_ARG(name));
     if (!wanted->exists && state->exists)
       return status_make(STATUS_ALREADY_EXISTS, "Document already exists: " STR_FMT, STR_ARG(name));
-  } else if (wanted->kind == DOC_PRECONDITION_UPDATE_TIME) {
-    if (!state->exists)
-      return status_make(STATUS_FAILED_PRECONDITION,
-                         "The document has no update time, since it does not exist: " STR_FMT, STR_ARG(name));
-    if (state->update_us != wanted->update_time_us)
-      return status_make(STATUS_FAILED_PRECONDITION,
-                         "The document was changed since: its update time is not the required one: " STR_FMT,
-                         STR_ARG(name));
+  } else if (wanted->kind == DOC_PRECONDITION_UPDATE_TIME &&
+             (!state->exists || state->update_us != wanted->update_time_us)) {
+    /* The same words for a document that is gone: they are also for those who may not know (review). */
+    return status_make(STATUS_FAILED_PRECONDITION,
+                       "The document was changed since: its update time is not the required one: " STR_FMT,
+                       STR_ARG(name));
   }
   return status_ok();
 }
@@ -154,7 +153,6 @@ static status new_fields(struct doc_commit *commit, const struct doc_write *writ
 
 static status apply_write(struct doc_commit *commit, const struct doc_write *write, kv_version version,
                           struct doc_write_state *state, struct doc_write_result *result) {
-  STATUS_TRY(check_precondition(write, state));
   if (write->kind == DOC_WRITE_VERIFY) {
     result->update_time_us = state->exists ? state->update_us : 0;
     return status_ok();
@@ -223,18 +221,42 @@ static status finish_chain(struct doc_commit *commit, size_t index, struct kv_ba
   return status_ok();
 }
 
+/* What is wrong with the commit, rather than with the server. */
+static bool is_verdict(const status *result) {
+  return result->code == STATUS_NOT_FOUND || result->code == STATUS_ALREADY_EXISTS ||
+         result->code == STATUS_FAILED_PRECONDITION || result->code == STATUS_INVALID_ARGUMENT;
+}
+
+/* Applies a write; for a review as if its precondition held. */
+static status attempt_write(struct doc_commit *commit, size_t index, kv_version version) {
+  const struct doc_write *write = &commit->writes[index];
+  struct doc_write_state *state = &commit->states[index];
+  status precondition = check_precondition(write, state);
+  status result = precondition;
+  if (status_is_ok(&precondition) || commit->review != NULL)
+    result = apply_write(commit, write, version, state, &commit->results[index]);
+  if (!status_is_ok(&precondition) && (status_is_ok(&result) || is_verdict(&result)))
+    result = precondition;
+  if (!status_is_ok(&result) && state->failed == NO_WRITE)
+    state->failed = index;
+  return result;
+}
+
+/* `batch` is NULL once the commit has failed. */
 static status resolve_write(struct doc_commit *commit, size_t index, struct kv_reader *reader,
                             kv_version version, struct kv_batch *batch) {
   const struct doc_write *write = &commit->writes[index];
   struct doc_write_state *state = &commit->states[index];
+  commit->results[index] = (struct doc_write_result){0};
+  *state = (struct doc_write_state){.failed = NO_WRITE};
   if (write->previous != NO_WRITE) {
     *state = commit->states[write->previous];
     state->stored = (struct kv_value){0}; /* the first of the chain holds the pin */
   } else {
     STATUS_TRY(load_state(reader, write, state));
   }
-  STATUS_TRY(apply_write(commit, write, version, state, &commit->results[index]));
-  return write->next == NO_WRITE ? finish_chain(commit, index, batch) : status_ok();
+  STATUS_TRY(attempt_write(commit, index, version));
+  return write->next == NO_WRITE && batch != NULL ? finish_chain(commit, index, batch) : status_ok();
 }
 
 /* ---- Reviews ---- */
@@ -243,9 +265,7 @@ struct doc_view {
   struct doc_commit *commit;
   struct kv_reader *reader;
   kv_version version;
-  size_t next;     /* write to look at */
-  bool is_failure; /* of writes[next], which stands alone */
-  struct doc_found would_be;
+  size_t next; /* write to look at */
 };
 
 static struct doc_found before_commit(const struct doc_write_state *state) {
@@ -269,33 +289,31 @@ static enum doc_wants wants(const struct doc_reviewed *document) {
   return document->before.exists ? DOC_WANTS_TO_UPDATE : DOC_WANTS_TO_CREATE;
 }
 
-/* By what the write demands, which is not so. */
-static enum doc_wants wants_in_vain(const struct doc_write *write) {
+/* Of a write that fails: by what it demands, which may not be so. */
+static enum doc_wants wants_in_vain(const struct doc_write *write, bool existed) {
   if (write->kind == DOC_WRITE_VERIFY)
     return DOC_WANTS_TO_READ;
   if (write->kind == DOC_WRITE_DELETE)
     return DOC_WANTS_TO_DELETE;
-  bool creates = write->precondition.kind == DOC_PRECONDITION_EXISTS && !write->precondition.exists;
-  return creates ? DOC_WANTS_TO_CREATE : DOC_WANTS_TO_UPDATE;
+  if (write->precondition.kind == DOC_PRECONDITION_EXISTS)
+    return write->precondition.exists ? DOC_WANTS_TO_UPDATE : DOC_WANTS_TO_CREATE;
+  return existed ? DOC_WANTS_TO_UPDATE : DOC_WANTS_TO_CREATE;
 }
 
 bool doc_view_next(struct doc_view *view, struct doc_reviewed *ret) {
   const struct doc_commit *commit = view->commit;
-  if (!view->is_failure)
-    while (view->next < commit->write_count && commit->writes[view->next].next != NO_WRITE)
-      view->next++;
+  while (view->next < commit->write_count && commit->writes[view->next].next != NO_WRITE)
+    view->next++;
   if (view->next >= commit->write_count)
     return false;
   size_t at = view->next++;
   const struct doc_write_state *state = &commit->states[at];
-  *ret = (struct doc_reviewed){.path = &commit->writes[at].path, .before = before_commit(state)};
-  ret->after = view->is_failure ? view->would_be : after_commit(state);
-  if (view->is_failure) {
-    ret->wants = wants_in_vain(&commit->writes[at]);
-    view->next = commit->write_count;
-  } else {
+  *ret = (struct doc_reviewed){
+      .path = &commit->writes[at].path, .before = before_commit(state), .after = after_commit(state)};
+  if (state->failed != NO_WRITE)
+    ret->wants = wants_in_vain(&commit->writes[state->failed], state->existed);
+  else
     ret->wants = only_verifies(commit, at) ? DOC_WANTS_TO_READ : wants(ret);
-  }
   return true;
 }
 
@@ -306,7 +324,7 @@ kv_version doc_view_version(const struct doc_view *view) {
 /* The state after the last write to the key, or NULL. */
 static const struct doc_write_state *find_state(const struct doc_view *view, str key) {
   const struct doc_commit *commit = view->commit;
-  for (size_t i = 0; i < commit->write_count && !view->is_failure; i++)
+  for (size_t i = 0; i < commit->write_count; i++)
     if (commit->writes[i].next == NO_WRITE && str_eq(commit->writes[i].key, key))
       return &commit->states[i];
   return NULL;
@@ -336,30 +354,17 @@ status doc_view_read(struct doc_view *view, const struct doc_path *path, bool af
   return result;
 }
 
-/* What the write would leave if its precondition held: of what it does not say, nothing is there. */
-static struct doc_found would_be(struct doc_commit *commit, size_t at, kv_version version) {
-  const struct doc_write *write = &commit->writes[at];
-  struct doc_write_result ignored = {0};
-  str fields;
-  if (write->kind != DOC_WRITE_SET && write->kind != DOC_WRITE_TRANSFORM)
-    return (struct doc_found){0};
-  status result = new_fields(commit, write, &commit->states[at], version, &ignored, &fields);
-  return status_is_ok(&result) ? (struct doc_found){true, fields} : (struct doc_found){0};
-}
-
-/* `result` is that of the writes; the last one that was looked at is `last`. */
-static status review(struct doc_commit *commit, struct kv_reader *reader, kv_version version, size_t last,
-                     status result) {
-  bool is_verdict = result.code == STATUS_NOT_FOUND || result.code == STATUS_ALREADY_EXISTS ||
-                    result.code == STATUS_FAILED_PRECONDITION || result.code == STATUS_INVALID_ARGUMENT;
-  if (commit->review == NULL || (!is_verdict && !status_is_ok(&result)))
+/* Who may not write must not learn what is there: neither by a precondition of the document, nor by hearing
+ * of another write that fails. So the whole commit is reviewed as if all preconditions held, and only then
+ * its failure is told.
+ *
+ * But for an update time that is another, which comes first and is told to everybody: rules would judge what
+ * somebody made of an older state by the newer one, and refuse for good what is only to be tried again. It
+ * says nothing to those who do not know the microsecond. */
+static status review(struct doc_commit *commit, struct kv_reader *reader, kv_version version, status result) {
+  if (commit->review == NULL || result.code == STATUS_FAILED_PRECONDITION)
     return result;
   struct doc_view view = {.commit = commit, .reader = reader, .version = version};
-  if (is_verdict) {
-    view.is_failure = true;
-    view.next = last;
-    view.would_be = would_be(commit, last, version);
-  }
   // cppcheck-suppress returnDanglingLifetime ; a status holds no pointers
   STATUS_TRY(commit->review->review(commit->review->argument, &view));
   return result;
@@ -367,16 +372,19 @@ static status review(struct doc_commit *commit, struct kv_reader *reader, kv_ver
 
 static status resolve(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
   struct doc_commit *commit = argument;
-  status result = status_ok();
+  status result = status_ok(), one = status_ok();
   size_t started = 0;
+  bool goes_on = true;
   commit->comparisons_left = LIMIT_COMMIT_COMPARISONS;
-  for (; started < commit->write_count && status_is_ok(&result); started++) {
-    commit->states[started] = (struct doc_write_state){0};
-    commit->results[started] = (struct doc_write_result){0};
-    result = resolve_write(commit, started, reader, version, batch);
+  for (; started < commit->write_count && goes_on; started++) {
+    one = resolve_write(commit, started, reader, version, status_is_ok(&result) ? batch : NULL);
+    goes_on = status_is_ok(&one) || (commit->review != NULL && is_verdict(&one));
+    bool comes_first = !goes_on || (one.code == STATUS_FAILED_PRECONDITION && result.code != one.code);
+    if (status_is_ok(&result) || comes_first)
+      result = one;
   }
-  if (started > 0)
-    result = review(commit, reader, version, started - 1, result);
+  if (started > 0 && goes_on)
+    result = review(commit, reader, version, result);
   for (size_t i = 0; i < started; i++)
     kv_value_release(&commit->states[i].stored);
   return result;

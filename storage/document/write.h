@@ -90,8 +90,9 @@ struct doc_view;
 
 /* The documents of the commit, one after the other, each once; false: there are no more.
  *
- * If a precondition does not hold, the only one is its document, as it would be without that: who may not
- * write it must not learn what is there. */
+ * Of a commit that fails too, as if its preconditions held: who may not write a document must not learn what
+ * is there, by this or another write. `wants` is then what the write that fails demanded. A write that cannot
+ * be carried out (the document would become too large) leaves its document as it was. */
 bool doc_view_next(struct doc_view *view, struct doc_reviewed *ret);
 kv_version doc_view_version(const struct doc_view *view); /* the commit's */
 /* Any document, as it is before the commit or after it. Without a read of the store for those of the commit.
@@ -100,7 +101,9 @@ STATUS_MUST_USE status doc_view_read(struct doc_view *view, const struct doc_pat
                                      struct doc_found *ret);
 
 /* Called in `resolve` when all writes were applied and nothing is stored yet; perhaps again, as resolve. A
- * failure refuses the commit, with that status. Works in the commit's arena. */
+ * failure refuses the commit, with that status, and comes before NOT_FOUND, ALREADY_EXISTS and
+ * INVALID_ARGUMENT. Not called when an update time is another: that comes first. Works in the commit's arena.
+ */
 struct doc_review {
   status (*review)(void *argument, struct doc_view *view);
   void *argument;

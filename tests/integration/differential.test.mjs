@@ -45,7 +45,7 @@ const KNOWN = [
   },
   {
     why: 'an update_time for a document that was deleted: FAILED_PRECONDITION, as for one that never was (clients try such a transaction again); the emulator says NOT_FOUND',
-    is: (operation, ours, theirs) => ours.code === 'FAILED_PRECONDITION' && /no update time/.test(ours.details) && theirs.code === 'NOT_FOUND',
+    is: (operation, ours, theirs) => ours.code === 'FAILED_PRECONDITION' && /update time is not the required one/.test(ours.details) && theirs.code === 'NOT_FOUND',
     nothingChanged: true,
   },
   {
