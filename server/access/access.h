@@ -89,6 +89,7 @@ struct access_reading {
   kv_snapshot snapshot;  /* that rules read at */
   struct arena *arena;   /* outlives it; a few KiB for each decision */
   struct rules_reads reads;
+  struct rules_reader reader; /* private */
 };
 
 /* `several`: documents are judged, not one document or query. */

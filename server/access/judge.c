@@ -17,6 +17,8 @@ struct rules_request judge_request(const struct access_caller *caller, const str
 }
 
 status judge(const struct access_caller *caller, const struct rules_request *request, struct arena *arena) {
+  if (caller->rules == NULL)
+    return status_default(STATUS_PERMISSION_DENIED);
   struct rules_decision decision = rules_decide(caller->rules, request, arena);
   if (decision.outcome == RULES_ALLOW)
     return status_ok();
@@ -58,7 +60,7 @@ static enum rules_read read_document(struct access_reading *reading, const struc
                                      struct rules_document *ret) {
   str key;
   struct kv_value value = {0};
-  struct doc_record record;
+  struct doc_record record = {0};
   status result = doc_key_from_path(path, reading->arena, &key);
   if (status_is_ok(&result))
     result = kv_get(reading->snapshot, KV_DOCUMENTS, key, &value);
@@ -85,13 +87,13 @@ static enum rules_read read_for_rules(void *argument, str relative, bool after, 
 }
 
 static bool is_free(const struct access_reading *reading) {
-  return reading->caller->may_read || reading->caller->rules == NULL;
+  return reading->caller->may_read;
 }
 
 static status judge_reading(struct access_reading *reading, struct rules_request *request) {
-  const struct rules_reader reader = {read_for_rules, reading};
+  reading->reader = (struct rules_reader){read_for_rules, reading};
   request->time_us = access_now_us(reading->caller);
-  request->reader = &reader;
+  request->reader = &reading->reader;
   request->reads = &reading->reads;
   return judge(reading->caller, request, reading->arena);
 }
