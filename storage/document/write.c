@@ -162,7 +162,7 @@ static status apply_write(struct doc_commit *commit, const struct doc_write *wri
     state->before = (struct doc_record){0}; /* what comes after is another document, equal or not */
     return status_ok();
   }
-  str fields;
+  str fields = {NULL, 0};
   STATUS_TRY(new_fields(commit, write, state, version, result, &fields));
   if (!state->exists || !str_eq(fields, state->fields)) {
     if (!state->exists)
