@@ -31,8 +31,9 @@ status judge(const struct access_caller *caller, const struct rules_request *req
     return status_make(STATUS_PERMISSION_DENIED,
                        "Missing or insufficient permissions. No rule for " STR_FMT " allows this.",
                        STR_ARG(request->path));
+  str reason = decision.reason.len > 0 ? decision.reason : STR("not true");
   return status_make(STATUS_PERMISSION_DENIED, "Missing or insufficient permissions. Rules, %u:%u: " STR_FMT,
-                     decision.line, decision.column, STR_ARG(decision.reason));
+                     decision.line, decision.column, STR_ARG(reason));
 }
 
 bool judge_path(const struct doc_path *where, str relative, struct arena *arena, struct doc_path *ret) {

@@ -20,7 +20,7 @@ static uint32_t smaller(size_t a, size_t b) {
 static uint32_t take_preface(struct guard *guard, const uint8_t *bytes, uint32_t len,
                              struct guard_output *output) {
   uint32_t taken = smaller(HTTP2_PREFACE_BYTES - guard->header_len, len);
-  if (memcmp(bytes, HTTP2_PREFACE + guard->header_len, taken) != 0) {
+  if (memcmp(bytes, &HTTP2_PREFACE[guard->header_len], taken) != 0) {
     guard_state_offend(guard, GUARD_PREFACE, "not HTTP/2");
     return 0;
   }
