@@ -106,6 +106,9 @@ STATUS_MUST_USE status access_judge_query(struct access_reading *reading, const 
 STATUS_MUST_USE status access_judge_collection(struct access_reading *reading, const struct doc_path *parent,
                                                str collection_id);
 
+/* Whether rules have read documents for it: then their word is of that state only. */
+bool access_reading_read(const struct access_reading *reading);
+
 /* ---- Judging commits ---- */
 
 /* Has the rules judge a commit, when it happens (storage/document/write.h): what they see is what it meets

@@ -132,3 +132,7 @@ status access_judge_collection(struct access_reading *reading, const struct doc_
   STATUS_TRY(query_prepare(&query, reading->arena));
   return access_judge_query(reading, &query);
 }
+
+bool access_reading_read(const struct access_reading *reading) {
+  return reading->reads.entries != NULL;
+}

@@ -45,7 +45,7 @@ static status reading_now(const struct access_caller *caller, const struct fires
   return status_ok();
 }
 
-static status judge_query(const struct listen_target *target, const struct access_caller *caller,
+static status judge_query(struct listen_target *target, const struct access_caller *caller,
                           const struct firestore_service *service, const struct doc_path *database) {
   struct arena arena;
   struct access_reading reading;
@@ -53,6 +53,8 @@ static status judge_query(const struct listen_target *target, const struct acces
   status result = reading_now(caller, service, database, &arena, &reading);
   if (status_is_ok(&result))
     result = access_judge_query(&reading, target->watch.query);
+  if (status_is_ok(&result))
+    target->judged_version = access_reading_read(&reading) ? reading.snapshot.version : KV_LATEST;
   arena_fini(&arena);
   return result;
 }
@@ -71,9 +73,10 @@ static status judge_stored(const struct access_caller *caller, const struct fire
   return result;
 }
 
-status listen_target_judge(const struct listen_target *target, const struct access_caller *caller,
+status listen_target_judge(struct listen_target *target, const struct access_caller *caller,
                            const struct firestore_service *service, const struct doc_path *database) {
   STATUS_TRY(access_may_enter(caller, ACCESS_READ, database));
+  target->judged_version = KV_LATEST;
   if (caller->may_read)
     return status_ok();
   if (target->watch.query != NULL)
