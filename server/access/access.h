@@ -35,7 +35,8 @@ struct access_options {
   enum access_mode mode;
   bool dev;              /* without rules everybody is the owner; refusals say why */
   struct port *port;     /* NULL: port_linux() */
-  struct kv_store *store; /* the time is never before its newest commit; NULL: none */
+  struct kv_store *store; /* that rules read; the time is never before its newest commit. Not needed with
+                              ACCESS_OPEN */
   struct tokens *tokens; /* outlives it; NULL: nobody signs in */
 };
 
@@ -82,7 +83,10 @@ STATUS_MUST_USE status access_may_enter(const struct access_caller *caller, enum
 
 /* ---- Judging reads ---- */
 
-/* What one request reads; also the budget and cache of what its rules read. One thread at a time. */
+/* What one request reads; also the budget and cache of what its rules read. One thread at a time.
+ *
+ * Rules read as it is now, whatever the request reads: with a read_time before its role was taken away, or in
+ * a transaction that began then, nobody has it again. */
 struct access_reading {
   const struct access_caller *caller;
   struct doc_path where; /* a path in the database */
@@ -91,9 +95,9 @@ struct access_reading {
   struct rules_reads reads;
 };
 
-/* `several`: documents are judged, not one document or query. */
-void access_reading_init(const struct access_caller *caller, const struct doc_path *where,
-                         kv_snapshot snapshot, bool several, struct arena *arena, struct access_reading *ret);
+/* `several`: documents are judged, not one document or query. What kv_snapshot_at says. */
+STATUS_MUST_USE status access_reading_init(const struct access_caller *caller, const struct doc_path *where,
+                                           bool several, struct arena *arena, struct access_reading *ret);
 
 /* A document as the client would get it, fields in canonical bytes; NULL: it is missing. OK if rules do not
  * decide. */

@@ -46,11 +46,16 @@ bool judge_path(const struct doc_path *where, str relative, struct arena *arena,
 
 /* ---- Reads ---- */
 
-void access_reading_init(const struct access_caller *caller, const struct doc_path *where,
-                         kv_snapshot snapshot, bool several, struct arena *arena, struct access_reading *ret) {
-  *ret = (struct access_reading){.caller = caller, .where = *where, .snapshot = snapshot, .arena = arena};
+static bool is_free(const struct access_reading *reading) {
+  return reading->caller->may_read || reading->caller->rules == NULL;
+}
+
+status access_reading_init(const struct access_caller *caller, const struct doc_path *where, bool several,
+                           struct arena *arena, struct access_reading *ret) {
+  *ret = (struct access_reading){.caller = caller, .where = *where, .arena = arena};
   ret->reads.budget = several ? RULES_READS_MULTIPLE : RULES_READS_SINGLE;
   ret->reads.arena = arena;
+  return is_free(ret) ? status_ok() : kv_snapshot_at(access_store(caller), KV_LATEST, &ret->snapshot);
 }
 
 static enum rules_read read_document(struct access_reading *reading, const struct doc_path *path,
@@ -81,10 +86,6 @@ static enum rules_read read_for_rules(void *argument, str relative, bool after, 
     return RULES_READ_FAILED;
   ret->path = relative;
   return path.name.len == 0 ? RULES_READ_MISSING : read_document(reading, &path, ret);
-}
-
-static bool is_free(const struct access_reading *reading) {
-  return reading->caller->may_read || reading->caller->rules == NULL;
 }
 
 static status judge_reading(struct access_reading *reading, struct rules_request *request) {

@@ -48,7 +48,7 @@ static status step_documents(struct listen_evaluation *e, bool *ret_made, rpc_me
     STATUS_TRY(kv_get(e->snapshot, KV_DOCUMENTS, target->watch.keys[at], &value));
     status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
     if (status_is_ok(&result))
-      result = listen_target_judge_document(e->caller, e->service, target->names[at],
+      result = listen_target_judge_document(e->caller, target->names[at],
                                             value.found ? &record.fields : NULL);
     if (status_is_ok(&result)) {
       if (!value.found)
@@ -332,7 +332,7 @@ static status judge_gone(struct listen_evaluation *e, const struct listen_change
   *ret = is_known ? GONE_TELL : GONE_KEEP_QUIET;
   if (is_known || e->has_known)
     return status_ok();
-  status allowed = listen_target_judge_document(e->caller, e->service, path->name, fields);
+  status allowed = listen_target_judge_document(e->caller, path->name, fields);
   if (!status_is_ok(&allowed) && allowed.code != STATUS_PERMISSION_DENIED)
     return allowed;
   if (status_is_ok(&allowed))

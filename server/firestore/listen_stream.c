@@ -228,7 +228,7 @@ static status judge_event(struct listen_stream *stream, const struct change_even
   struct listen_target *target = target_of(event);
   if (target->watch.query != NULL || target->refused)
     return judge_news(stream, target, event->version);
-  return listen_target_judge_document(stream->caller, stream->all->service, document->name,
+  return listen_target_judge_document(stream->caller, document->name,
                                       document->exists ? &document->record.fields : NULL);
 }
 

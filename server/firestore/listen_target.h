@@ -58,8 +58,7 @@ STATUS_MUST_USE status listen_target_judge(struct listen_target *target,
                                            const struct firestore_service *service,
                                            const struct doc_path *database);
 /* A document of a target of documents, as it is now; fields NULL: it is missing. */
-STATUS_MUST_USE status listen_target_judge_document(const struct access_caller *caller,
-                                                    const struct firestore_service *service, str name,
+STATUS_MUST_USE status listen_target_judge_document(const struct access_caller *caller, str name,
                                                     const str *fields);
 
 /* Takes the members over (NULL: none). */

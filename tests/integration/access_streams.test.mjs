@@ -125,7 +125,7 @@ describe('listeners', { skip }, () => {
     await first.current(1);
     await first.until(() => first.token, 'a token');
     const from = { docs: first.targets.get(1).docs, token: first.token };
-    const { readTime } = { readTime: first.log.find((one) => one.target_change?.read_time).target_change.read_time };
+    const readTime = first.log.find((one) => one.target_change?.read_time).target_change.read_time;
     await first.close();
     await commit(owner, put('notes/of_bob', note('bob')), put('notes/b', note('bob', { n: v.int(1) })), put('notes/given', note('alice')));
     await commit(owner, put('notes/given', note('bob')), put('notes/a', note('bob')), put('notes/new', note('alice')), { delete: db.doc('notes/of_bob') });

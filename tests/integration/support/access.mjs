@@ -1,6 +1,7 @@
 // A server in production: TLS, rules from a file, an OpenID issuer that the test runs; and who comes: users with tokens
 // (raw, or with the firebase package), people without, services with keys of `skerry key create`.
 import { directory, trust } from './roots.mjs'; // first
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Authority, opensslMissing, tlsFlags } from './certificates.mjs';
@@ -124,6 +125,13 @@ export class Box {
       await this.issuer.stop();
       await this.server.close();
     }
+    this.assertNothingTold();
+  }
+  /** Nothing of tokens and private keys is in what the server said. */
+  assertNothingTold() {
+    const { log } = this.server;
+    assert.deepEqual(log.match(/^.*(PRIVATE KEY|eyJ|Bearer (?!TOKEN)).*$/gm), null, 'the log looks as if there were a secret in it');
+    for (const secret of this.secrets) if (secret) assert.ok(!log.includes(secret), 'a secret is in the log');
   }
 }
 
