@@ -58,7 +58,7 @@ static uint64_t generation(const struct access *access) {
 static int64_t now_us(const struct access *access) {
   struct port *port = access->options.port;
   int64_t wall_us = port->wall_us(port);
-  int64_t newest_us = access->options.store == NULL ? 0 : kv_newest_version(access->options.store);
+  int64_t newest_us = kv_newest_version(access->options.store);
   return wall_us > newest_us ? wall_us : newest_us;
 }
 
@@ -70,12 +70,28 @@ static struct identity *find_by_certificate(struct access *access, const struct 
   return tokens_of_certificate(tokens, str_from_cstr(peer->certificate_name), peer->certificate_sha256);
 }
 
+/* Of two headers each reader might take another one, so there must be one. */
+static status find_authorization(const struct rpc_call *call, str *ret) {
+  str name, value;
+  *ret = (str){NULL, 0};
+  bool found = false;
+  for (size_t i = 0; rpc_call_metadata_at(call, i, &name, &value); i++) {
+    if (!str_eq(name, STR("authorization")))
+      continue;
+    if (found)
+      return status_make(STATUS_UNAUTHENTICATED, "The call has two authorization headers.");
+    found = true;
+    *ret = value;
+  }
+  return status_ok();
+}
+
 static status find_by_token(struct access *access, const struct rpc_call *call, struct identity **ret) {
   struct tokens *tokens = access->options.tokens;
   if (tokens == NULL)
     return status_ok();
-  str authorization = {NULL, 0};
-  rpc_call_metadata(call, "authorization", &authorization);
+  str authorization;
+  STATUS_TRY(find_authorization(call, &authorization));
   return tokens_verify(tokens, authorization, now_us(access), ret);
 }
 
@@ -201,6 +217,10 @@ status access_enter(struct access *access, struct rpc_call *call, enum access_ne
 
 int64_t access_now_us(const struct access_caller *caller) {
   return now_us(caller->access);
+}
+
+struct kv_store *access_store(const struct access_caller *caller) {
+  return caller->access->options.store;
 }
 
 bool access_explains(const struct access_caller *caller) {

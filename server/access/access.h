@@ -35,7 +35,8 @@ struct access_options {
   enum access_mode mode;
   bool dev;               /* without rules everybody is the owner; refusals say why */
   struct port *port;      /* NULL: port_linux() */
-  struct kv_store *store; /* the time is never before its newest commit; NULL: none */
+  struct kv_store *store; /* that rules read; the time is never before its newest commit. Not needed with
+                              ACCESS_OPEN */
   struct tokens *tokens;  /* outlives it; NULL: nobody signs in */
 };
 
@@ -82,7 +83,10 @@ STATUS_MUST_USE status access_may_enter(const struct access_caller *caller, enum
 
 /* ---- Judging reads ---- */
 
-/* What one request reads; also the budget and cache of what its rules read. One thread at a time. */
+/* What one request reads; also the budget and cache of what its rules read. One thread at a time.
+ *
+ * Rules read as it is now, whatever the request reads: with a read_time before its role was taken away, or in
+ * a transaction that began then, nobody has it again. */
 struct access_reading {
   const struct access_caller *caller;
   struct doc_path where; /* a path in the database */
@@ -92,9 +96,9 @@ struct access_reading {
   struct rules_reader reader; /* private */
 };
 
-/* `several`: documents are judged, not one document or query. */
-void access_reading_init(const struct access_caller *caller, const struct doc_path *where,
-                         kv_snapshot snapshot, bool several, struct arena *arena, struct access_reading *ret);
+/* `several`: documents are judged, not one document or query. What kv_snapshot_at says. */
+STATUS_MUST_USE status access_reading_init(const struct access_caller *caller, const struct doc_path *where,
+                                           bool several, struct arena *arena, struct access_reading *ret);
 
 /* A document as the client would get it, fields in canonical bytes; NULL: it is missing. OK if rules do not
  * decide. */
@@ -106,6 +110,9 @@ STATUS_MUST_USE status access_judge_query(struct access_reading *reading, const 
 /* All documents of a collection under `parent`; with an empty id of all collections there. */
 STATUS_MUST_USE status access_judge_collection(struct access_reading *reading, const struct doc_path *parent,
                                                str collection_id);
+
+/* Whether rules have read documents for it: then their word is of that state only. */
+bool access_reading_read(const struct access_reading *reading);
 
 /* ---- Judging commits ---- */
 

@@ -49,12 +49,16 @@ bool judge_path(const struct doc_path *where, str relative, struct arena *arena,
 
 /* ---- Reads ---- */
 
-void access_reading_init(const struct access_caller *caller, const struct doc_path *where,
-                         kv_snapshot snapshot, bool several, struct arena *arena,
-                         struct access_reading *ret) {
-  *ret = (struct access_reading){.caller = caller, .where = *where, .snapshot = snapshot, .arena = arena};
+static bool is_free(const struct access_reading *reading) {
+  return reading->caller->may_read;
+}
+
+status access_reading_init(const struct access_caller *caller, const struct doc_path *where, bool several,
+                           struct arena *arena, struct access_reading *ret) {
+  *ret = (struct access_reading){.caller = caller, .where = *where, .arena = arena};
   ret->reads.budget = several ? RULES_READS_MULTIPLE : RULES_READS_SINGLE;
   ret->reads.arena = arena;
+  return is_free(ret) ? status_ok() : kv_snapshot_at(access_store(caller), KV_LATEST, &ret->snapshot);
 }
 
 static enum rules_read read_document(struct access_reading *reading, const struct doc_path *path,
@@ -85,10 +89,6 @@ static enum rules_read read_for_rules(void *argument, str relative, bool after, 
     return RULES_READ_FAILED;
   ret->path = relative;
   return path.name.len == 0 ? RULES_READ_MISSING : read_document(reading, &path, ret);
-}
-
-static bool is_free(const struct access_reading *reading) {
-  return reading->caller->may_read;
 }
 
 static status judge_reading(struct access_reading *reading, struct rules_request *request) {
@@ -135,4 +135,8 @@ status access_judge_collection(struct access_reading *reading, const struct doc_
   struct query query = {.parent = *parent, .collection_id = collection_id};
   STATUS_TRY(query_prepare(&query, reading->arena));
   return access_judge_query(reading, &query);
+}
+
+bool access_reading_read(const struct access_reading *reading) {
+  return reading->reads.entries != NULL;
 }

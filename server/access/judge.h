@@ -6,6 +6,7 @@
 
 /* The time of a request that reads. */
 int64_t access_now_us(const struct access_caller *caller);
+struct kv_store *access_store(const struct access_caller *caller);
 /* Whether refusals say why. */
 bool access_explains(const struct access_caller *caller);
 

@@ -199,12 +199,9 @@ static status list_order(const Google__Firestore__V1__ListDocumentsRequest *requ
   return status_ok();
 }
 
-/* Rules look at what else they need as it is now, whatever the page is of. */
 static status judge_list(const struct listing *l, str collection) {
-  kv_snapshot now;
   struct access_reading reading;
-  STATUS_TRY(request_snapshot(l->page.service, NULL, &now));
-  access_reading_init(l->caller, &l->parent, now, false, l->page.arena, &reading);
+  STATUS_TRY(access_reading_init(l->caller, &l->parent, false, l->page.arena, &reading));
   return access_judge_collection(&reading, &l->parent, collection);
 }
 

@@ -48,8 +48,8 @@ static status step_documents(struct listen_evaluation *e, bool *ret_made, rpc_me
     STATUS_TRY(kv_get(e->snapshot, KV_DOCUMENTS, target->watch.keys[at], &value));
     status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
     if (status_is_ok(&result))
-      result = listen_target_judge_document(e->caller, e->service, target->names[at],
-                                            value.found ? &record.fields : NULL);
+      result =
+          listen_target_judge_document(e->caller, target->names[at], value.found ? &record.fields : NULL);
     if (status_is_ok(&result)) {
       if (!value.found)
         result = message_gone(e, target->names[at], false, ret);
@@ -213,40 +213,74 @@ static void all_again(struct listen_evaluation *e) {
     kv_changes_close(e->changes);
   e->changes = NULL;
   e->target->has_expected = false;
-  e->at = 0;
+  e->at = e->key_count = 0;
   e->phase = LISTEN_RESET_FIRST;
 }
 
-static status note_key(struct listen_evaluation *e, str key) {
+/* Whether it is in the query's answer in that state. */
+static status is_in_at(struct listen_evaluation *e, kv_snapshot snapshot, const struct doc_path *path,
+                       str key, bool *ret) {
+  const struct query *query = &e->target->request.query;
+  struct kv_value value = {0};
+  struct doc_record record;
+  struct doc_map fields;
+  *ret = false;
+  STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, &value));
+  status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
+  if (status_is_ok(&result) && value.found)
+    result = doc_decode_fields(record.fields, &e->scratch, &fields);
+  if (status_is_ok(&result) && value.found)
+    *ret = query_matches(query, path, fields) && query_within_cursors(query, path, fields);
+  kv_value_release(&value);
+  return result;
+}
+
+/* What a slow client got after `known` it may still have. */
+static status find_was_in(struct listen_evaluation *e, const struct kv_change *change,
+                          const struct doc_path *path, bool *ret) {
+  kv_snapshot then;
+  *ret = false;
+  if (e->caller->may_read || !e->target->evaluated)
+    return status_ok();
+  STATUS_TRY(kv_snapshot_at(e->service->options.store, change->version, &then));
+  return is_in_at(e, then, path, change->key, ret);
+}
+
+static status note_change(struct listen_evaluation *e, const struct kv_change *change) {
   struct doc_path path;
-  STATUS_TRY(doc_key_to_path(key, &e->scratch, &path));
+  bool was_in = false;
+  STATUS_TRY(doc_key_to_path(change->key, &e->scratch, &path));
   bool covers = query_covers(&e->target->request.query, &path);
+  status result = covers ? find_was_in(e, change, &path, &was_in) : status_ok();
   arena_reset(&e->scratch);
+  STATUS_TRY(result);
   if (!covers)
     return status_ok();
   if (e->key_count == e->key_capacity) {
     size_t capacity = e->key_capacity == 0 ? 64 : e->key_capacity * 2;
-    str *keys = realloc(e->keys, capacity * sizeof *keys);
-    if (keys == NULL)
+    struct listen_changed *changed = realloc(e->changed, capacity * sizeof *changed);
+    if (changed == NULL)
       return no_memory();
-    e->keys = keys;
+    e->changed = changed;
     e->key_capacity = capacity;
   }
-  e->keys[e->key_count] = arena_str_copy(&e->arena, key);
-  return e->keys[e->key_count++].ptr == NULL ? no_memory() : status_ok();
+  e->changed[e->key_count] = (struct listen_changed){arena_str_copy(&e->arena, change->key), was_in};
+  return e->changed[e->key_count++].key.ptr == NULL ? no_memory() : status_ok();
 }
 
-static int compare_strs(const void *a, const void *b) {
-  return str_cmp(*(const str *)a, *(const str *)b);
+static int compare_changed(const void *a, const void *b) {
+  return str_cmp(((const struct listen_changed *)a)->key, ((const struct listen_changed *)b)->key);
 }
 
 static void unite_keys(struct listen_evaluation *e) {
   size_t kept = 0;
   if (e->key_count > 1)
-    qsort(e->keys, e->key_count, sizeof *e->keys, compare_strs);
+    qsort(e->changed, e->key_count, sizeof *e->changed, compare_changed);
   for (size_t i = 0; i < e->key_count; i++)
-    if (kept == 0 || !str_eq(e->keys[kept - 1], e->keys[i]))
-      e->keys[kept++] = e->keys[i];
+    if (kept == 0 || !str_eq(e->changed[kept - 1].key, e->changed[i].key))
+      e->changed[kept++] = e->changed[i];
+    else
+      e->changed[kept - 1].was_in = e->changed[kept - 1].was_in || e->changed[i].was_in;
   e->key_count = kept;
 }
 
@@ -263,7 +297,7 @@ static status step_log(struct listen_evaluation *e) {
       return status_ok();
     }
     if (change.space == KV_DOCUMENTS)
-      STATUS_TRY(note_key(e, change.key));
+      STATUS_TRY(note_change(e, &change));
     if (++e->at > LOG_ENTRIES_MAX || e->key_count > LOG_KEYS_MAX) {
       all_again(e);
       return status_ok();
@@ -287,23 +321,61 @@ static status changed_document(struct listen_evaluation *e, str key, bool *ret_i
   return status_ok();
 }
 
-static status step_changed(struct listen_evaluation *e, bool *ret_made, rpc_message *ret) {
-  if (e->at == e->key_count) {
-    e->phase = e->target->has_expected ? LISTEN_COUNT : LISTEN_DONE;
-    e->key_count = 0;
+enum gone { GONE_TELL, GONE_KEEP_QUIET, GONE_UNKNOWN };
+
+/* Whether the client is told that a document which changed is not in the answer. */
+static status judge_gone(struct listen_evaluation *e, const struct listen_changed *changed,
+                         const struct doc_path *path, const str *fields, enum gone *ret) {
+  bool is_known = changed->was_in || e->caller->may_read;
+  if (!is_known && e->has_known)
+    STATUS_TRY(is_in_at(e, e->known, path, changed->key, &is_known));
+  *ret = is_known ? GONE_TELL : GONE_KEEP_QUIET;
+  if (is_known || e->has_known)
     return status_ok();
-  }
-  struct kv_value value = {0};
+  status allowed = listen_target_judge_document(e->caller, path->name, fields);
+  if (!status_is_ok(&allowed) && allowed.code != STATUS_PERMISSION_DENIED)
+    return allowed;
+  if (status_is_ok(&allowed))
+    *ret = GONE_TELL;
+  else if (!e->target->has_expected)
+    *ret = GONE_UNKNOWN;
+  return status_ok();
+}
+
+static status changed_message(struct listen_evaluation *e, const struct listen_changed *changed,
+                              struct kv_value *value, bool *ret_made, rpc_message *ret) {
   struct doc_path path;
   struct doc_record record;
   bool is_in;
-  status result = changed_document(e, e->keys[e->at++], &is_in, &value, &path, &record);
-  if (status_is_ok(&result))
-    result = is_in ? message_change(e, path.name, record, ret) : message_gone(e, path.name, value.found, ret);
-  kv_value_release(&value);
-  arena_reset(&e->scratch);
-  *ret_made = status_is_ok(&result);
-  return result;
+  enum gone gone = GONE_TELL;
+  STATUS_TRY(changed_document(e, changed->key, &is_in, value, &path, &record));
+  *ret_made = true;
+  if (is_in)
+    return message_change(e, path.name, record, ret);
+  STATUS_TRY(judge_gone(e, changed, &path, value->found ? &record.fields : NULL, &gone));
+  if (gone == GONE_UNKNOWN)
+    all_again(e);
+  *ret_made = gone == GONE_TELL;
+  return gone == GONE_TELL ? message_gone(e, path.name, value->found, ret) : status_ok();
+}
+
+static status step_changed(struct listen_evaluation *e, bool *ret_made, rpc_message *ret) {
+  for (size_t looked = 0; looked < TURN_ENTRIES && e->phase == LISTEN_CHANGED; looked++) {
+    if (e->at == e->key_count) {
+      e->phase = e->target->has_expected ? LISTEN_COUNT : LISTEN_DONE;
+      e->key_count = 0;
+      return status_ok();
+    }
+    struct kv_value value = {0};
+    status result = changed_message(e, &e->changed[e->at++], &value, ret_made, ret);
+    kv_value_release(&value);
+    arena_reset(&e->scratch);
+    if (!status_is_ok(&result))
+      *ret_made = false;
+    if (*ret_made || !status_is_ok(&result))
+      return result;
+  }
+  return status_ok();
 }
 
 /* ---- The existence filter ---- */
@@ -372,8 +444,11 @@ static enum listen_phase first_phase(struct listen_evaluation *e, status *ret) {
   if (is_ahead)
     return LISTEN_RESET_FIRST;
   *ret = kv_changes_open(e->service->options.store, target->known, e->version, &e->changes);
-  if (ret->code != STATUS_OUT_OF_RANGE)
+  if (ret->code != STATUS_OUT_OF_RANGE) {
+    status reaches = kv_snapshot_at(e->service->options.store, target->known, &e->known);
+    e->has_known = status_is_ok(&reaches);
     return LISTEN_LOG;
+  }
   *ret = status_ok();
   return LISTEN_RESET_FIRST;
 }
@@ -447,7 +522,7 @@ void listen_evaluation_end(struct listen_evaluation *e) {
   query_run_close(e->run);
   if (e->changes != NULL)
     kv_changes_close(e->changes);
-  free(e->keys);
+  free(e->changed);
   free(e->members);
   buf_fini(&e->digests);
   arena_fini(&e->arena);

@@ -7,7 +7,11 @@
  * the whole answer again; what it had already is left out, what fell out is gone. After a new connection the
  * members are not known: RESET, and all that matches
  *
- * and with an expected count, an existence filter with the names of all that match. One thread at a time. */
+ * A document that changed and is not in the answer is told as gone; to users, whom rules keep from others'
+ * documents, only if they may have it: it was in the answer before. Where the history does not say, the
+ * filter tells, or RESET and everything.
+ *
+ * And with an expected count, an existence filter with the names of all that match. One thread at a time. */
 #ifndef SKERRY_SERVER_FIRESTORE_LISTEN_EVALUATE_H
 #define SKERRY_SERVER_FIRESTORE_LISTEN_EVALUATE_H
 
@@ -40,7 +44,12 @@ struct listen_evaluation {
   struct query counted; /* the query, for names only */
   struct query_run *run;
   struct kv_changes *changes;
-  str *keys;
+  kv_snapshot known; /* what the client has is as of here, if has_known: the history reaches back so far */
+  bool has_known;
+  struct listen_changed {
+    str key;
+    bool was_in; /* the answer, in between: the client may have heard of it */
+  } * changed;
   size_t key_count, key_capacity, at;
   struct buf digests;
   struct listen_member *members; /* of a window, as found */

@@ -207,10 +207,32 @@ static status judge_again(struct listen_stream *stream, enum step *ret) {
   struct listen_target *target = stream->targets[--stream->to_judge];
   *ret = STEP_AGAIN;
   target->judged_generation = stream->caller->generation;
-  status result = listen_target_judge(target, stream->caller, stream->all->service, &stream->database);
+  status result = target->refused
+                      ? status_default(STATUS_PERMISSION_DENIED)
+                      : listen_target_judge(target, stream->caller, stream->all->service, &stream->database);
   if (status_is_ok(&result) || !is_verdict(&result))
     return result;
   return remove_with_cause(stream, target->id, &result, ret);
+}
+
+/* Before a target is sent what happened up to `version`: the documents that rules have read may have changed
+ * (a role was taken away). */
+static status judge_news(struct listen_stream *stream, struct listen_target *target, kv_version version) {
+  if (target->refused)
+    return status_default(STATUS_PERMISSION_DENIED);
+  if (target->watch.query == NULL || target->judged_version == KV_LATEST || target->judged_version >= version)
+    return status_ok();
+  return listen_target_judge(target, stream->caller, stream->all->service, &stream->database);
+}
+
+/* The same of a document's news; of a target that names it, what it is now decides. */
+static status judge_event(struct listen_stream *stream, const struct change_event *event) {
+  const struct change_document *document = event->document;
+  struct listen_target *target = target_of(event);
+  if (target->watch.query != NULL || target->refused)
+    return judge_news(stream, target, event->version);
+  return listen_target_judge_document(stream->caller, document->name,
+                                      document->exists ? &document->record.fields : NULL);
 }
 
 /* ---- Evaluations ---- */
@@ -218,6 +240,9 @@ static status judge_again(struct listen_stream *stream, enum step *ret) {
 static status begin_evaluation(struct listen_stream *stream, struct listen_target *target, kv_version version,
                                bool is_added, enum step *ret) {
   stream->evaluates_added = is_added;
+  status judged = judge_news(stream, target, version);
+  if (!status_is_ok(&judged))
+    return is_verdict(&judged) ? remove_with_cause(stream, target->id, &judged, ret) : judged;
   status result = listen_evaluation_begin(&stream->evaluation, stream->all->service, &stream->all->budget,
                                           target, version);
   if (result.code == STATUS_FAILED_PRECONDITION)
@@ -285,47 +310,65 @@ static status lost(struct listen_stream *stream, enum step *ret) {
 
 /* ---- Events ---- */
 
-/* Of a document that a target of documents names: what it is now decides whether the client may have it. */
-static status judge_news(struct listen_stream *stream, const struct change_event *event) {
-  const struct change_document *document = event->document;
-  if (target_of(event)->watch.query != NULL)
-    return status_ok();
-  return listen_target_judge_document(stream->caller, stream->all->service, document->name,
-                                      document->exists ? &document->record.fields : NULL);
+/* The targets of one message about a document. */
+struct addressees {
+  int32_t in[MERGED_MAX], out[MERGED_MAX];
+  size_t in_count, out_count;
+};
+
+/* A target that may not have the news ends after the message. */
+static status address(struct listen_stream *stream, const struct change_event *event,
+                      struct addressees *addressees) {
+  struct listen_target *target = target_of(event);
+  status judged = judge_event(stream, event);
+  if (!status_is_ok(&judged) && !is_verdict(&judged))
+    return judged;
+  if (!status_is_ok(&judged)) {
+    target->refused = true;
+    stream->to_judge = stream->target_count;
+  } else if (event->kind == CHANGE_MATCHED) {
+    addressees->in[addressees->in_count++] = target->id;
+  } else {
+    addressees->out[addressees->out_count++] = target->id;
+  }
+  return status_ok();
+}
+
+static status document_message(const struct change_document *document, const struct doc_mask *mask,
+                               const struct addressees *addressees, kv_version version, rpc_message *ret) {
+  struct listen_ids in = {addressees->in, addressees->in_count};
+  struct listen_ids out = {addressees->out, addressees->out_count};
+  struct doc_record record = document->record;
+  struct arena arena;
+  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = in.count > 0 ? request_project(&record, mask, &arena) : status_ok();
+  bool made = false;
+  if (status_is_ok(&result))
+    made = in.count > 0 ? listen_message_change(document->name, &record, in, out, ret)
+                        : listen_message_gone(document->name, document->exists, out, version, ret);
+  arena_fini(&arena);
+  STATUS_TRY(result);
+  return made ? status_ok() : no_memory();
 }
 
 /* One document's news for all targets of the stream: the matcher puts them next to each other. Takes the
  * event. */
 static status send_document(struct listen_stream *stream, struct change_event *event, enum step *ret) {
-  int32_t in[MERGED_MAX], out[MERGED_MAX];
-  struct listen_ids ids = {in, 0}, removed = {out, 0};
+  struct addressees addressees = {.in_count = 0};
   struct change_document *document = event->document;
-  const struct listen_target *first = target_of(event);
-  const struct doc_mask *mask = first->request.mask;
-  kv_version version = event->version;
-  do {
-    const struct listen_target *target = target_of(event);
-    if (event->kind == CHANGE_MATCHED)
-      in[ids.count++] = target->id;
-    else
-      out[removed.count++] = target->id;
-  } while (mask == NULL && ids.count + removed.count < MERGED_MAX &&
-           change_listener_take_same(&stream->listener, document, event));
-  struct doc_record record = document->record;
-  struct arena arena;
-  arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
-  status result = ids.count > 0 ? request_project(&record, mask, &arena) : status_ok();
+  const struct doc_mask *mask = target_of(event)->request.mask;
+  status result = status_ok();
+  do
+    result = address(stream, event, &addressees);
+  while (status_is_ok(&result) && mask == NULL && addressees.in_count + addressees.out_count < MERGED_MAX &&
+         change_listener_take_same(&stream->listener, document, event));
+  bool has_addressees = addressees.in_count + addressees.out_count > 0;
   rpc_message message;
-  bool made = false;
-  if (status_is_ok(&result))
-    made = ids.count > 0 ? listen_message_change(document->name, &record, ids, removed, &message)
-                         : listen_message_gone(document->name, document->exists, removed, version, &message);
-  arena_fini(&arena);
+  if (status_is_ok(&result) && has_addressees)
+    result = document_message(document, mask, &addressees, event->version, &message);
   change_document_release(document);
   STATUS_TRY(result);
-  if (!made)
-    return no_memory();
-  *ret = send_message(stream, &message);
+  *ret = has_addressees ? send_message(stream, &message) : STEP_AGAIN;
   return status_ok();
 }
 
@@ -366,12 +409,7 @@ static status step_event(struct listen_stream *stream, enum step *ret) {
     break;
   case CHANGE_MATCHED:
   case CHANGE_LEFT:
-    result = judge_news(stream, &event);
-    if (status_is_ok(&result))
-      return send_document(stream, &event, ret);
-    change_document_release(event.document);
-    if (is_verdict(&result))
-      result = remove_with_cause(stream, target->id, &result, ret);
+    result = send_document(stream, &event, ret);
     break;
   case CHANGE_SNAPSHOT:
     result = snapshot(stream, event.version, ret);

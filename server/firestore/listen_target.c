@@ -37,22 +37,16 @@ copy_query(const Google__Firestore__V1__StructuredQuery *wire, struct arena *are
 
 /* ---- Judging ---- */
 
-static status reading_now(const struct access_caller *caller, const struct firestore_service *service,
-                          const struct doc_path *where, struct arena *arena, struct access_reading *ret) {
-  kv_snapshot now;
-  STATUS_TRY(request_snapshot(service, NULL, &now));
-  access_reading_init(caller, where, now, false, arena, ret);
-  return status_ok();
-}
-
-static status judge_query(const struct listen_target *target, const struct access_caller *caller,
-                          const struct firestore_service *service, const struct doc_path *database) {
+static status judge_query(struct listen_target *target, const struct access_caller *caller,
+                          const struct doc_path *database) {
   struct arena arena;
   struct access_reading reading;
   arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
-  status result = reading_now(caller, service, database, &arena, &reading);
+  status result = access_reading_init(caller, database, false, &arena, &reading);
   if (status_is_ok(&result))
     result = access_judge_query(&reading, target->watch.query);
+  if (status_is_ok(&result))
+    target->judged_version = access_reading_read(&reading) ? reading.snapshot.version : KV_LATEST;
   arena_fini(&arena);
   return result;
 }
@@ -66,25 +60,25 @@ static status judge_stored(const struct access_caller *caller, const struct fire
   STATUS_TRY(kv_get(now, KV_DOCUMENTS, key, &value));
   status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
   if (status_is_ok(&result))
-    result = listen_target_judge_document(caller, service, name, value.found ? &record.fields : NULL);
+    result = listen_target_judge_document(caller, name, value.found ? &record.fields : NULL);
   kv_value_release(&value);
   return result;
 }
 
-status listen_target_judge(const struct listen_target *target, const struct access_caller *caller,
+status listen_target_judge(struct listen_target *target, const struct access_caller *caller,
                            const struct firestore_service *service, const struct doc_path *database) {
   STATUS_TRY(access_may_enter(caller, ACCESS_READ, database));
+  target->judged_version = KV_LATEST;
   if (caller->may_read)
     return status_ok();
   if (target->watch.query != NULL)
-    return judge_query(target, caller, service, database);
+    return judge_query(target, caller, database);
   for (size_t i = 0; i < target->watch.key_count; i++)
     STATUS_TRY(judge_stored(caller, service, target->names[i], target->watch.keys[i]));
   return status_ok();
 }
 
-status listen_target_judge_document(const struct access_caller *caller,
-                                    const struct firestore_service *service, str name, const str *fields) {
+status listen_target_judge_document(const struct access_caller *caller, str name, const str *fields) {
   if (caller->may_read)
     return status_ok();
   struct doc_path path;
@@ -92,7 +86,7 @@ status listen_target_judge_document(const struct access_caller *caller,
   struct access_reading reading;
   STATUS_TRY(doc_path_parse_document(name, &path));
   arena_init(&arena, NULL, 0, LIMIT_CALL_ARENA_BYTES);
-  status result = reading_now(caller, service, &path, &arena, &reading);
+  status result = access_reading_init(caller, &path, false, &arena, &reading);
   if (status_is_ok(&result))
     result = access_judge_document(&reading, &path, fields);
   arena_fini(&arena);

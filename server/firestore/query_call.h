@@ -33,9 +33,8 @@ struct query_call {
 STATUS_MUST_USE status query_call_begin(struct rpc_call *call, const struct doc_path *parent,
                                         const struct query_selector *selector, struct query_call *ret);
 /* Whether the caller may have what the prepared query finds. */
-STATUS_MUST_USE status query_call_judge(struct rpc_call *call, const struct query_call *reading,
-                                        const struct access_caller *caller, const struct doc_path *parent,
-                                        const struct query *query);
+STATUS_MUST_USE status query_call_judge(struct rpc_call *call, const struct access_caller *caller,
+                                        const struct doc_path *parent, const struct query *query);
 /* Once the run is closed, and before the client hears of the end: a transaction must have all that was read
  * before its client can commit. A new one whose id the client did not get ends too. Gives what went wrong
  * with the transaction meanwhile. Again: does nothing. */

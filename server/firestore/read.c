@@ -39,9 +39,10 @@ static status judge_found(struct access_reading *reading, const struct doc_path 
 
 /* What the caller gets belongs to the transaction; what it does not get must not, or the commit would tell
  * whether that changed. */
-static status read_document(struct access_reading *reading, const struct doc_path *path, str key,
-                            struct transaction *transaction, struct kv_value *value, struct doc_record *ret) {
-  STATUS_TRY(kv_get(reading->snapshot, KV_DOCUMENTS, key, value));
+static status read_document(struct access_reading *reading, const struct doc_path *path, kv_snapshot snapshot,
+                            str key, struct transaction *transaction, struct kv_value *value,
+                            struct doc_record *ret) {
+  STATUS_TRY(kv_get(snapshot, KV_DOCUMENTS, key, value));
   STATUS_TRY(judge_found(reading, path, value, ret));
   return transaction == NULL ? status_ok() : transaction_read_document(transaction, key);
 }
@@ -61,8 +62,9 @@ static status get_document(struct rpc_call *call, const Google__Firestore__V1__G
   kv_snapshot snapshot;
   STATUS_TRY(get_snapshot(service, request, ret_path, &transaction, &snapshot));
   struct access_reading reading;
-  access_reading_init(caller, ret_path, snapshot, false, arena, &reading);
-  status result = read_document(&reading, ret_path, key, transaction, value, ret);
+  status result = access_reading_init(caller, ret_path, false, arena, &reading);
+  if (status_is_ok(&result))
+    result = read_document(&reading, ret_path, snapshot, key, transaction, value, ret);
   transaction_release(transaction);
   STATUS_TRY(result);
   if (!value->found)
@@ -100,7 +102,7 @@ struct batch_get {
   struct transaction *transaction; /* or NULL */
   bool owes_id;                    /* the transaction is new, and the client has not got its id yet */
   kv_snapshot snapshot;
-  struct access_reading reading; /* once the snapshot is known */
+  struct access_reading reading;
   const struct doc_mask *mask;
   size_t count, next; /* of names; next: not yet sent */
   str *names, *keys;  /* without duplicates, in the order of the request */
@@ -194,7 +196,6 @@ static void begin_reading(struct batch_get *get) {
       transaction_turn_came(get->transaction);
     get->snapshot = transaction_snapshot(get->transaction);
   }
-  get->reading.snapshot = get->snapshot;
   get->stage = BATCH_GET_READING;
 }
 
@@ -331,7 +332,7 @@ static status batch_get_open(struct rpc_call *call,
     get->names[i] = path.name;
   }
   STATUS_TRY(drop_duplicates(get, arena));
-  access_reading_init(caller, &database, get->snapshot, get->count > 1, arena, &get->reading);
+  STATUS_TRY(access_reading_init(caller, &database, get->count > 1, arena, &get->reading));
   STATUS_TRY(request_read_mask(request->mask, arena, &get->mask));
   *ret = get;
   return batch_get_selector(service, request, request_database_name(&database), get);

@@ -180,7 +180,7 @@ void firestore_run_aggregation_query(struct rpc_call *call,
   if (status_is_ok(&result))
     result = query_call_begin(call, &parent, &selector, &a->reading);
   if (status_is_ok(&result))
-    result = query_call_judge(call, &a->reading, a->caller, &parent, &a->request.query);
+    result = query_call_judge(call, a->caller, &parent, &a->request.query);
   if (status_is_ok(&result))
     result = query_aggregation_open(&a->request.query, a->aggregates, a->count, &a->reading.run_options,
                                     rpc_call_arena(call), &a->work);

@@ -333,7 +333,7 @@ void firestore_run_query(struct rpc_call *call, const Google__Firestore__V1__Run
   if (status_is_ok(&result))
     result = query_call_begin(call, &parent, &selector, &q->reading);
   if (status_is_ok(&result))
-    result = query_call_judge(call, &q->reading, q->caller, &parent, &q->request.query);
+    result = query_call_judge(call, q->caller, &parent, &q->request.query);
   if (status_is_ok(&result))
     result = query_run_open(&q->request.query, &q->reading.run_options, rpc_call_arena(call), &q->run);
   if (!status_is_ok(&result)) {

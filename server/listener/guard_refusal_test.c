@@ -95,11 +95,20 @@ static uint32_t below(struct world *w, uint32_t n) {
   return (uint32_t)(w->random >> 33) % n;
 }
 
+/* The number at the end of a path or field, which ends somewhere. */
+static int number_at(str text) {
+  int number = 0;
+  for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
+    number = number * 10 + (text.ptr[i] - '0');
+  assert_true(number < CALLS_MAX);
+  return number;
+}
+
 static bool turns_away(void *argument, str path, int64_t now_us, uint32_t *ret_retry_ms) {
   struct world *w = argument;
   assert_int_equal(now_us, 5);
   assert_true(str_has_prefix(path, STR("/a.B/")));
-  int number = atoi(path.ptr + 5);
+  int number = number_at(str_from(path, 5));
   w->asked++;
   bool is = w->turns_all_away || below(w, 2) == 0;
   w->fates[number] = is ? TURNED_AWAY : LET_IN;
@@ -205,9 +214,9 @@ static void server_answers(struct world *w, uint32_t id, int number) {
 static void server_reads_block(struct world *w, struct guard_frame frame, str payload) {
   struct buf fields = {0};
   assert_true(wire_fields(w->inflater, payload, &fields));
-  const char *text = strstr((const char *)fields.data, ":path: /a.B/");
-  assert_non_null(text);
-  int number = atoi(text + 12);
+  const char *path = memmem(fields.data, fields.len, ":path: /a.B/", 12);
+  assert_non_null(path);
+  int number = number_at(str_from(buf_str(&fields), (size_t)(path + 12 - (const char *)fields.data)));
   bool has_id = memmem(fields.data, fields.len, "skerry-connection: ", 19) != NULL;
   char wanted[64]; /* the field that this call has alone */
   snprintf(wanted, sizeof wanted, "\nx-number: number %d\n", number);

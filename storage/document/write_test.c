@@ -423,6 +423,210 @@ static void test_derived(void **state) {
   buf_fini(&calls);
 }
 
+/* ---- Reviews ---- */
+
+/* What a review sees, and what it says. */
+struct reviewer {
+  struct buf seen;       /* "u d/a 1>2;" for each document: what it wants, n before and after, -1 without it */
+  const char *look_at;   /* a document that it reads before and after, or NULL */
+  enum status_code says;
+  int64_t met; /* count_up: n before the commit */
+};
+
+static int64_t found_n(const struct doc_found *found) {
+  return n_of(found->exists ? &found->fields : NULL);
+}
+
+static status look(void *argument, struct doc_view *view) {
+  static const char letters[] = {[DOC_WANTS_TO_READ] = 'r',
+                                 [DOC_WANTS_TO_CREATE] = 'c',
+                                 [DOC_WANTS_TO_UPDATE] = 'u',
+                                 [DOC_WANTS_TO_DELETE] = 'd'};
+  struct reviewer *reviewer = argument;
+  struct doc_reviewed document;
+  char text[128];
+  assert_true(doc_view_version(view) > 0);
+  while (doc_view_next(view, &document)) {
+    snprintf(text, sizeof text, "%c " STR_FMT " %lld>%lld;", letters[document.wants],
+             STR_ARG(document.path->relative), (long long)found_n(&document.before),
+             (long long)found_n(&document.after));
+    buf_append_str(&reviewer->seen, str_from_cstr(text));
+  }
+  if (reviewer->look_at != NULL) {
+    struct doc_path path = path_of(reviewer->look_at);
+    struct doc_found before, after;
+    STATUS_TRY(doc_view_read(view, &path, false, &before));
+    STATUS_TRY(doc_view_read(view, &path, true, &after));
+    snprintf(text, sizeof text, "%lld>%lld", (long long)found_n(&before), (long long)found_n(&after));
+    buf_append_str(&reviewer->seen, str_from_cstr(text));
+  }
+  return reviewer->says == STATUS_OK ? status_ok() : status_default(reviewer->says);
+}
+
+/* Keeps what it met; decodes in an arena of its own, since it runs while the test does. */
+static status count_up(void *argument, struct doc_view *view) {
+  struct reviewer *reviewer = argument;
+  struct doc_reviewed document;
+  struct arena scratch;
+  struct doc_map map;
+  arena_init(&scratch, NULL, 0, LIMIT_CALL_ARENA_BYTES);
+  status result = doc_view_next(view, &document) ? status_ok() : status_default(STATUS_INTERNAL);
+  if (status_is_ok(&result))
+    result = doc_decode_fields(document.before.fields, &scratch, &map);
+  if (status_is_ok(&result))
+    reviewer->met = doc_map_get(map, STR("n"))->as.integer;
+  arena_fini(&scratch);
+  STATUS_TRY(result);
+  return reviewer->says == STATUS_OK ? status_ok() : status_default(reviewer->says);
+}
+
+static status reviewed_commit(struct doc_write *writes, size_t count, struct reviewer *reviewer) {
+  kv_version version;
+  struct doc_review review = {look, reviewer};
+  struct doc_commit commit = {.writes = writes, .write_count = count, .review = &review};
+  buf_clear(&reviewer->seen);
+  return run(&commit, &version);
+}
+
+#define REVIEWED(code, wanted, ...)                                                                          \
+  do {                                                                                                       \
+    struct doc_write writes[] = {__VA_ARGS__};                                                               \
+    assert_code(reviewed_commit(writes, sizeof writes / sizeof *writes, &reviewer), (code));                 \
+    buf_append_byte(&reviewer.seen, 0);                                                                      \
+    assert_string_equal((const char *)reviewer.seen.data, (wanted));                                         \
+  } while (0)
+
+static struct doc_write demand(struct doc_write write, struct doc_precondition precondition) {
+  write.precondition = precondition;
+  return write;
+}
+
+static void test_review(void **state) {
+  (void)state;
+  struct reviewer reviewer = {.says = STATUS_OK};
+  REVIEWED(STATUS_OK, "c w/a -1>1;", set("w/a", 1));
+  REVIEWED(STATUS_OK, "u w/a 1>1;", set("w/a", 1)); /* although nothing changes */
+  REVIEWED(STATUS_OK, "c w/b -1>5;u w/a 1>3;", set("w/a", 2), set("w/b", 5), increment("w/a", 1));
+  REVIEWED(STATUS_OK, "d w/b 5>-1;", set("w/b", 6), delete ("w/b"));
+  REVIEWED(STATUS_OK, "d w/b -1>-1;", delete ("w/b"));
+  REVIEWED(STATUS_OK, "u w/a 3>7;", delete ("w/a"), set("w/a", 7));
+  REVIEWED(STATUS_OK, "r w/a 7>7;", verify("w/a", exists(true)));
+  REVIEWED(STATUS_OK, "u w/a 7>8;", verify("w/a", exists(true)), set("w/a", 8));
+  reviewer.says = STATUS_PERMISSION_DENIED;
+  REVIEWED(STATUS_PERMISSION_DENIED, "u w/a 8>9;c w/c -1>1;", set("w/a", 9), set("w/c", 1));
+  assert_int_equal(read_n("w/a", NULL), 8);
+  assert_int_equal(read_n("w/c", NULL), -1);
+  buf_fini(&reviewer.seen);
+}
+
+static void test_review_reads(void **state) {
+  (void)state;
+  struct reviewer reviewer = {.look_at = "v/b", .says = STATUS_OK};
+  REVIEWED(STATUS_OK, "c v/a -1>1;-1>-1", set("v/a", 1));
+  REVIEWED(STATUS_OK, "c v/b -1>3;-1>3", set("v/b", 2), increment("v/b", 1));
+  REVIEWED(STATUS_OK, "u v/a 1>2;3>3", set("v/a", 2)); /* it is not of the commit */
+  REVIEWED(STATUS_OK, "u v/a 2>4;d v/b 3>-1;3>-1", set("v/a", 4), delete ("v/b"));
+  buf_fini(&reviewer.seen);
+}
+
+/* Whoever may write hears what is wrong, others hear the same whatever is there. */
+static void test_review_of_failures(void **state) {
+  (void)state;
+  kv_version first, ignored;
+  assert_code(COMMIT(&first, set("f/a", 1)), STATUS_OK);
+  assert_code(COMMIT(&ignored, set("f/z", 1)), STATUS_OK);
+  struct reviewer reviewer = {.says = STATUS_OK};
+  for (int denied = 0; denied < 2; denied++) {
+    reviewer.says = denied ? STATUS_PERMISSION_DENIED : STATUS_OK;
+#define OR_DENIED(code) (denied ? STATUS_PERMISSION_DENIED : (code))
+    REVIEWED(OR_DENIED(STATUS_NOT_FOUND), "u f/b -1>2;", demand(set("f/b", 2), exists(true)));
+    REVIEWED(OR_DENIED(STATUS_ALREADY_EXISTS), "c f/a 1>2;", demand(set("f/a", 2), exists(false)));
+    REVIEWED(OR_DENIED(STATUS_NOT_FOUND), "d f/b -1>-1;", demand(delete ("f/b"), exists(true)));
+    REVIEWED(OR_DENIED(STATUS_NOT_FOUND), "r f/b -1>-1;", verify("f/b", exists(true)));
+    /* All of the commit, in whatever order, and the first failure. */
+    REVIEWED(OR_DENIED(STATUS_NOT_FOUND), "u f/a 1>3;u f/b -1>2;c f/z 1>4;", set("f/a", 3),
+             demand(set("f/b", 2), exists(true)), demand(set("f/z", 4), exists(false)));
+    /* An update time that is another comes before everything, also for those who are not asked. */
+    REVIEWED(STATUS_FAILED_PRECONDITION, "", demand(set("f/b", 2), exists(true)),
+             demand(set("f/a", 2), updated_at(first - 1)));
+    REVIEWED(STATUS_FAILED_PRECONDITION, "", demand(set("f/b", 2), updated_at(first)));
+    REVIEWED(OR_DENIED(STATUS_OK), "u f/a 1>1;", demand(set("f/a", 1), updated_at(first)));
+  }
+  assert_int_equal(read_n("f/a", NULL), 1);
+  assert_int_equal(read_n("f/b", NULL), -1);
+  buf_fini(&reviewer.seen);
+}
+
+/* What cannot be carried out leaves its document as it was. */
+static void test_review_of_what_is_too_large(void **state) {
+  (void)state;
+  kv_version ignored;
+  static const str name = {"n", 1};
+  const struct doc_field_path path = {&name, 1};
+  const struct doc_mask mask = {.paths = &path, .count = 1};
+  const struct doc_field text = {STR("n"), {.type = DOC_STRING, .as.text = STR(ROOT ROOT)}};
+  struct reviewer reviewer = {.says = STATUS_OK};
+  struct doc_review review = {look, &reviewer};
+  assert_code(COMMIT(&ignored, set("l/a", 1)), STATUS_OK);
+  for (int denied = 0; denied < 2; denied++) {
+    struct doc_write writes[] = {set("l/a", 1), demand(set("l/b", 2), exists(true))};
+    writes[0].fields = (struct doc_map){&text, 1};
+    writes[0].mask = &mask;
+    struct doc_commit commit = {
+        .writes = writes, .write_count = 2, .review = &review, .limits = DOC_LIMITS_DEFAULT};
+    commit.limits.document_bytes = 80;
+    reviewer.says = denied ? STATUS_PERMISSION_DENIED : STATUS_OK;
+    buf_clear(&reviewer.seen);
+    assert_code(run(&commit, &ignored), denied ? STATUS_PERMISSION_DENIED : STATUS_INVALID_ARGUMENT);
+    assert_true(str_eq(buf_str(&reviewer.seen), STR("u l/a 1>1;u l/b -1>2;")));
+  }
+  buf_fini(&reviewer.seen);
+}
+
+/* Many at once: each review sees what the commit meets, in the group that is written together too. */
+static void test_review_sees_what_the_commit_meets(void **state) {
+  (void)state;
+  enum { COUNT = 64 };
+  static struct waiter waiters[COUNT];
+  static struct doc_commit commits[COUNT];
+  static struct doc_write writes[COUNT];
+  static struct reviewer reviewers[COUNT];
+  static struct doc_review reviews[COUNT];
+  static struct arena arenas[COUNT]; /* handed over with the commits, which run on another thread */
+  kv_version ignored;
+  assert_code(COMMIT(&ignored, set("m/n", 0)), STATUS_OK);
+  for (size_t i = 0; i < COUNT; i++) {
+    waiters[i] = (struct waiter){.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    writes[i] = increment("m/n", 1);
+    reviewers[i] = (struct reviewer){.says = i % 4 == 3 ? STATUS_PERMISSION_DENIED : STATUS_OK};
+    reviews[i] = (struct doc_review){count_up, &reviewers[i]};
+    arena_init(&arenas[i], NULL, 0, LIMIT_CALL_ARENA_BYTES);
+    commits[i] = (struct doc_commit){.writes = &writes[i],
+                                     .write_count = 1,
+                                     .limits = DOC_LIMITS_DEFAULT,
+                                     .arena = &arenas[i],
+                                     .done = wake,
+                                     .user = &waiters[i],
+                                     .review = &reviews[i]};
+    status result = doc_commit_prepare(&commits[i]);
+    assert_true(status_is_ok(&result));
+  }
+  for (size_t i = 0; i < COUNT; i++)
+    doc_commit_start(store, &commits[i]);
+  int64_t met = 0;
+  for (size_t i = 0; i < COUNT; i++) {
+    pthread_mutex_lock(&waiters[i].mutex);
+    while (!waiters[i].done)
+      pthread_cond_wait(&waiters[i].changed, &waiters[i].mutex);
+    pthread_mutex_unlock(&waiters[i].mutex);
+    assert_code(waiters[i].result, reviewers[i].says);
+    assert_int_equal(reviewers[i].met, met);
+    met += reviewers[i].says == STATUS_OK;
+    arena_fini(&arenas[i]);
+  }
+  assert_int_equal(read_n("m/n", NULL), met);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_set_and_times),  cmocka_unit_test(test_preconditions),
@@ -430,6 +634,9 @@ int main(void) {
       cmocka_unit_test(test_results),        cmocka_unit_test(test_mask),
       cmocka_unit_test(test_limits),         cmocka_unit_test(test_empty_document_and_commit),
       cmocka_unit_test(test_derived),        cmocka_unit_test(test_verify),
+      cmocka_unit_test(test_review),         cmocka_unit_test(test_review_reads),
+      cmocka_unit_test(test_review_of_failures), cmocka_unit_test(test_review_of_what_is_too_large),
+      cmocka_unit_test(test_review_sees_what_the_commit_meets),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -1,6 +1,7 @@
 // A server in production: TLS, rules from a file, an OpenID issuer that the test runs; and who comes: users with tokens
 // (raw, or with the firebase package), people without, services with keys of `skerry key create`.
 import { directory, trust } from './roots.mjs'; // first
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Authority, opensslMissing, tlsFlags } from './certificates.mjs';
@@ -18,13 +19,18 @@ delete process.env.FIRESTORE_EMULATOR_HOST;
 sdk.setLogLevel(process.env.SKERRY_SDK_LOG ?? 'silent');
 
 let boxes = 0;
+let authority;
+function trusted() { // one a process: grpc-js reads whom it trusts once
+  const made = new Authority(directory);
+  trust(made);
+  return made;
+}
 
 export class Box {
   /** @param rules the text; undefined: no setting says where rules are */
   static async open(rules, { args = [], audience = 'app' } = {}) {
     const box = new Box();
-    box.authority = new Authority(directory);
-    trust(box.authority);
+    box.authority = authority ??= trusted();
     box.issuer = await new Issuer(box.authority.server('issuer')).start();
     box.rulesFile = rules === undefined ? undefined : path.join(directory, `firestore${++boxes}.rules`);
     box.clients = [];
@@ -35,8 +41,14 @@ export class Box {
         '--issuer', `${box.issuer.url} audience=${audience} project=shop`, '--issuer-ca', box.authority.certFile,
         ...(box.rulesFile ? ['--rules', box.rulesFile] : []), ...args],
     });
-    await box.server.start();
-    await until(() => box.status().includes(`${box.issuer.url}: 1 keys`), 'the keys of the issuer');
+    try {
+      await box.server.start();
+      await until(() => box.status().includes(`${box.issuer.url}: 1 keys`), 'the keys of the issuer');
+    } catch (error) {
+      await box.issuer.stop();
+      box.server.discard();
+      throw error;
+    }
     return box;
   }
 
@@ -108,11 +120,18 @@ export class Box {
 
   async close() {
     try {
-      await Promise.all(this.clients.map((end) => end()));
-      await this.issuer.stop();
+      for (const { status, reason } of await Promise.allSettled(this.clients.map((end) => end()))) if (status === 'rejected') throw reason;
     } finally {
+      await this.issuer.stop();
       await this.server.close();
     }
+    this.assertNothingTold();
+  }
+  /** Nothing of tokens and private keys is in what the server said. */
+  assertNothingTold() {
+    const { log } = this.server;
+    assert.deepEqual(log.match(/^.*(PRIVATE KEY|eyJ|Bearer (?!TOKEN)).*$/gm), null, 'the log looks as if there were a secret in it');
+    for (const secret of this.secrets) if (secret) assert.ok(!log.includes(secret), 'a secret is in the log');
   }
 }
 
