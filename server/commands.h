@@ -11,6 +11,7 @@ int command_list(int argc, char **argv);
 int command_index(int argc, char **argv);
 int command_key(int argc, char **argv);
 int command_rules(int argc, char **argv);
+int command_rules_test(int argc, char **argv); /* after `rules test` */
 int command_cert(int argc, char **argv);
 int command_verify(int argc, char **argv);
 

@@ -1,70 +1,21 @@
 #include "server/rules_source.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "server/rules_file.h"
 #include "server/tokens/file.h"
-#include "server/tokens/json.h"
 
-enum { JSON_DEPTH_MAX = 32, JSON_BYTES_MAX = 1024 * 1024, PROBLEM_BYTES = 256 * 1024 };
+enum { PROBLEM_BYTES = 256 * 1024 };
 
 struct rules_source {
   struct rules_source_options options;
   char *deployed;        /* path of what was deployed */
   pthread_mutex_t mutex; /* one change at a time */
 };
-
-/* ---- Files ---- */
-
-static bool is_json(const char *path) {
-  return str_has_suffix(str_from_cstr(path), STR(".json"));
-}
-
-/* firestore.rules of a firebase.json: for the default database, if there are several. */
-static bool find_rules_name(const json_t *json, str *ret) {
-  json_t *firestore = json_object_get(json, "firestore");
-  if (!json_is_array(firestore))
-    return json_object_get_str(firestore, "rules", ret);
-  size_t index;
-  json_t *one;
-  json_array_foreach(firestore, index, one) {
-    str database;
-    bool is_default = !json_object_get_str(one, "database", &database) || str_eq(database, STR("(default)"));
-    if (is_default && json_object_get_str(one, "rules", ret))
-      return true;
-  }
-  return false;
-}
-
-/* Beside the file that names it. */
-static status read_named(const char *path, str name, struct buf *ret) {
-  const char *slash = strrchr(path, '/');
-  size_t directory = slash == NULL || (name.len > 0 && name.ptr[0] == '/') ? 0 : (size_t)(slash - path) + 1;
-  struct buf other = {0};
-  buf_append(&other, path, directory);
-  buf_append_str(&other, name);
-  buf_append_byte(&other, 0);
-  status result = !other.failed ? file_read((const char *)other.data, RULES_SOURCE_BYTES_MAX, ret)
-                                : status_default(STATUS_RESOURCE_EXHAUSTED);
-  buf_fini(&other);
-  return result;
-}
-
-static status read_json(const char *path, struct buf *ret) {
-  struct buf text = {0};
-  str name = {NULL, 0};
-  status result = file_read(path, JSON_BYTES_MAX, &text);
-  json_t *json = status_is_ok(&result) ? json_object_parse(buf_str(&text), JSON_DEPTH_MAX) : NULL;
-  if (status_is_ok(&result) && (json == NULL || !find_rules_name(json, &name)))
-    result = status_make(STATUS_INVALID_ARGUMENT, "%s names no firestore.rules.", path);
-  if (status_is_ok(&result))
-    result = read_named(path, name, ret);
-  json_decref(json);
-  buf_fini(&text);
-  return result;
-}
 
 /* ---- Compiling ---- */
 
@@ -93,12 +44,13 @@ static status compile(str text, const char *origin, struct rules **ret) {
 }
 
 static status load(struct rules_source *source, const char *path) {
-  struct buf text = {0};
+  struct buf text = {0}, name = {0};
   struct rules *rules = NULL;
-  status result = is_json(path) ? read_json(path, &text) : file_read(path, RULES_SOURCE_BYTES_MAX, &text);
+  status result = rules_file_read(path, &text, &name);
   if (status_is_ok(&result))
-    result = compile(buf_str(&text), path, &rules);
+    result = compile(buf_str(&text), (const char *)name.data, &rules);
   buf_fini(&text);
+  buf_fini(&name);
   if (status_is_ok(&result))
     access_set_rules(source->options.access, rules);
   return result;

@@ -1,5 +1,6 @@
 #include "server/access/judge.h"
 
+#include "server/rules/commit.h"
 #include "server/rules/query.h"
 #include "storage/document/key.h"
 #include "storage/query/query.h"
@@ -34,17 +35,6 @@ status judge(const struct access_caller *caller, const struct rules_request *req
   str reason = decision.reason.len > 0 ? decision.reason : STR("not true");
   return status_make(STATUS_PERMISSION_DENIED, "Missing or insufficient permissions. Rules, %u:%u: " STR_FMT,
                      decision.line, decision.column, STR_ARG(reason));
-}
-
-bool judge_path(const struct doc_path *where, str relative, struct arena *arena, struct doc_path *ret) {
-  str name = arena_printf(arena, "projects/" STR_FMT "/databases/" STR_FMT "/documents/" STR_FMT,
-                          STR_ARG(where->project), STR_ARG(where->database), STR_ARG(relative));
-  if (name.ptr == NULL)
-    return false;
-  status result = doc_path_parse_document(name, ret);
-  if (!status_is_ok(&result))
-    ret->name.len = 0; /* no document can have that name */
-  return true;
 }
 
 /* ---- Reads ---- */
@@ -85,7 +75,7 @@ static enum rules_read read_for_rules(void *argument, str relative, bool after, 
   (void)after;
   struct access_reading *reading = argument;
   struct doc_path path;
-  if (!judge_path(&reading->where, relative, reading->arena, &path))
+  if (!rules_read_path(&reading->where, relative, reading->arena, &path))
     return RULES_READ_FAILED;
   ret->path = relative;
   return path.name.len == 0 ? RULES_READ_MISSING : read_document(reading, &path, ret);

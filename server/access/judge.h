@@ -16,7 +16,4 @@ struct rules_request judge_request(const struct access_caller *caller, const str
 /* The rules' word as a status. */
 STATUS_MUST_USE status judge(const struct access_caller *caller, const struct rules_request *request,
                              struct arena *arena);
-/* The document that a rule asks for, by its relative path, in the database of `where`. False: no memory. */
-bool judge_path(const struct doc_path *where, str relative, struct arena *arena, struct doc_path *ret);
-
 #endif

@@ -23,15 +23,32 @@ static bool depth_is_within(str text, unsigned depth_max) {
   return true;
 }
 
-json_t *json_object_parse(str text, unsigned depth_max) {
-  if (text.len == 0 || !depth_is_within(text, depth_max))
-    return NULL;
+status json_object_read(str text, unsigned depth_max, json_t **ret) {
+  if (text.len == 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "it is empty");
+  if (!depth_is_within(text, depth_max))
+    return status_make(STATUS_INVALID_ARGUMENT, "it has more than %u objects and arrays in each other",
+                       depth_max);
   json_error_t error;
   json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
-  if (json_is_object(json))
-    return json;
-  json_decref(json);
-  return NULL;
+  if (json_is_object(json)) {
+    *ret = json;
+    return status_ok();
+  }
+  if (json != NULL) {
+    json_decref(json);
+    return status_make(STATUS_INVALID_ARGUMENT, "it is no JSON object, {...}");
+  }
+  return json_error_code(&error) == json_error_out_of_memory
+             ? status_default(STATUS_RESOURCE_EXHAUSTED)
+             : status_make(STATUS_INVALID_ARGUMENT, "line %d, column %d: %s", error.line, error.column,
+                           error.text);
+}
+
+json_t *json_object_parse(str text, unsigned depth_max) {
+  json_t *json = NULL;
+  status result = json_object_read(text, depth_max, &json);
+  return status_is_ok(&result) ? json : NULL;
 }
 
 bool json_object_get_str(const json_t *object, const char *name, str *ret) {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "server/firestore/query_request.h"
 #include "server/rules/query.h"
 #include "server/rules/rules.h"
@@ -37,23 +38,12 @@ static str text_of(const json_t *object, const char *name) {
 }
 
 static str from_base64(str text) {
-  uint8_t *out = arena_alloc(&arena, text.len);
-  size_t len = 0;
-  uint32_t bits = 0;
-  unsigned count = 0;
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (size_t i = 0; out != NULL && i < text.len && text.ptr[i] != '='; i++) {
-    const char *digit = strchr(digits, text.ptr[i]);
-    if (digit == NULL)
-      die("this is no base64");
-    bits = bits << 6 | (uint32_t)(digit - digits);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out[len++] = (uint8_t)(bits >> count);
-    }
-  }
-  return str_make(out, len);
+  struct buf bytes = {0};
+  if (!base64_decode(text, &bytes))
+    die("this is no base64");
+  str copy = arena_str_copy(&arena, buf_str(&bytes));
+  buf_fini(&bytes);
+  return copy;
 }
 
 /* The canonical fields of a Document message. */
