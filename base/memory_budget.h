@@ -38,8 +38,11 @@ static inline void memory_budget_give(struct memory_budget *budget, size_t bytes
   (void)before;
 }
 
+static inline size_t memory_budget_used(const struct memory_budget *budget) {
+  return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+}
 static inline bool memory_budget_is_spent(const struct memory_budget *budget) {
-  return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >= budget->max_bytes;
+  return memory_budget_used(budget) >= budget->max_bytes;
 }
 
 #endif

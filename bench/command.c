@@ -115,7 +115,7 @@ static bool parse_mode(const char *text, enum load_mode *ret) {
 static void print_result(const struct load_options *load, const char *label,
                          const struct load_result *result) {
   double calls = (double)result->latency.total, per_s = result->seconds > 0 ? calls / result->seconds : 0;
-  double p50 = histogram_quantile(&result->latency, 0.5), p99 = histogram_quantile(&result->latency, 0.99);
+  double p50 = durations_quantile(&result->latency, 0.5), p99 = durations_quantile(&result->latency, 0.99);
   printf("{\"label\":\"%s\",\"mode\":\"%s\",\"connections\":%u,\"in_flight\":%u,\"bytes\":%u,\"writes\":%u,"
          "\"seconds\":%.3f,\"ok\":%.0f,\"per_s\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%lld,"
          "\"client_cpu_s\":%.3f,\"bytes_in\":%llu,\"failed\":%llu,\"unsent\":%llu,\"next\":%llu,\"errors\":{",

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "base/wire.h"
-#include "bench/histogram.h"
+#include "bench/durations.h"
 #include "bench/requests.h"
 #include "google/firestore/v1/firestore.skerry.h"
 #include "storage/document/codec.h"
@@ -34,7 +34,7 @@ struct client {
   struct bench *bench;
   struct rpc_client *connection;
   uint64_t random;
-  struct histogram latency; /* of whole transactions, with their attempts */
+  struct durations latency; /* of whole transactions, with their attempts */
   pthread_t thread;
 };
 
@@ -160,7 +160,7 @@ static void *client_main(void *argument) {
     double start = now_s();
     status result = increment(c, (int)(random_next(&c->random) % (uint64_t)c->bench->documents));
     if (status_is_ok(&result)) {
-      histogram_add(&c->latency, (int64_t)((now_s() - start) * 1e6));
+      durations_add(&c->latency, (int64_t)((now_s() - start) * 1e6));
       atomic_fetch_add(&c->bench->committed, 1);
     } else if (result.code != STATUS_ABORTED && atomic_fetch_add(&c->bench->failed, 1) == 0) {
       fprintf(stderr, "the first failure: %s: %s\n", status_code_name((int)result.code), result.message);
@@ -195,10 +195,10 @@ static int measure(struct bench *bench, struct client *clients, int count, doubl
   for (int i = 0; i < count && status_is_ok(&result); i++)
     if (pthread_create(&clients[i].thread, NULL, client_main, &clients[i]) != 0)
       abort();
-  struct histogram latency = {0};
+  struct durations latency = {0};
   for (int i = 0; i < count && status_is_ok(&result); i++) {
     pthread_join(clients[i].thread, NULL);
-    histogram_merge(&latency, &clients[i].latency);
+    durations_merge(&latency, &clients[i].latency);
   }
   double took = now_s() - start;
   if (status_is_ok(&result))
@@ -214,7 +214,7 @@ static int measure(struct bench *bench, struct client *clients, int count, doubl
          "%.1f, "
          "\"p50_us\": %.0f, \"p99_us\": %.0f}\n",
          committed, failed, attempts, (long long)sum, took, (double)committed / took,
-         histogram_quantile(&latency, 0.5), histogram_quantile(&latency, 0.99));
+         durations_quantile(&latency, 0.5), durations_quantile(&latency, 0.99));
   if (lost)
     fprintf(stderr, "updates were lost: %lu committed, %lld counted\n", committed, (long long)sum);
   return lost || failed > 0 ? 1 : 0;

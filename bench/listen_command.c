@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "bench/histogram.h"
+#include "bench/durations.h"
 #include "bench/listeners.h"
 
 static const char usage[] =
@@ -67,7 +67,7 @@ static bool do_open(struct listeners *all, bool resumes, double seconds) {
 }
 
 static bool do_rounds(struct listeners *all, double seconds, uint32_t bytes) {
-  struct histogram last = {0}, answered = {0};
+  struct durations last = {0}, answered = {0};
   uint64_t each = listeners_target_count(all);
   double cpu = cpu_seconds();
   int64_t begin = listeners_now_us();
@@ -83,15 +83,15 @@ static bool do_rounds(struct listeners *all, double seconds, uint32_t bytes) {
     }
     if (all->is_writing || !status_is_ok(&all->written) || all->changes != until)
       return say_failed("a change did not reach all listeners exactly once");
-    histogram_add(&last, all->last_change_us - round);
-    histogram_add(&answered, answer - round);
+    durations_add(&last, all->last_change_us - round);
+    durations_add(&answered, answer - round);
   }
   double taken = seconds_since(begin);
   printf("{\"calls\":%llu,\"per_s\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%lld,"
          "\"answered_p50_us\":%.0f,\"client_cpu_s\":%.3f}\n",
          (unsigned long long)last.total * each, (double)last.total * (double)each / taken,
-         histogram_quantile(&last, 0.5), histogram_quantile(&last, 0.99), (long long)last.max_us,
-         histogram_quantile(&answered, 0.5), cpu_seconds() - cpu);
+         durations_quantile(&last, 0.5), durations_quantile(&last, 0.99), (long long)last.max_us,
+         durations_quantile(&answered, 0.5), cpu_seconds() - cpu);
   return true;
 }
 
@@ -122,7 +122,7 @@ static bool do_rate(struct listeners *all, double seconds, uint32_t bytes) {
 }
 
 static bool do_touch(struct listeners *all, unsigned count, uint32_t bytes) {
-  struct histogram latency = {0};
+  struct durations latency = {0};
   uint64_t before = all->changes, astray = 0;
   for (unsigned i = 0; i < count; i++) {
     uint64_t target = (uint64_t)i * UINT64_C(2654435761) % listeners_target_count(all);
@@ -133,13 +133,13 @@ static bool do_touch(struct listeners *all, unsigned count, uint32_t bytes) {
     while ((all->is_writing || all->changes < until) && seconds_since(begin) < LATE_S)
       listeners_turn(all, 100);
     astray += all->last_target != target;
-    histogram_add(&latency, all->last_change_us - begin);
+    durations_add(&latency, all->last_change_us - begin);
   }
   for (int64_t last = listeners_now_us(); seconds_since(last) * 1000 < QUIET_MS;)
     listeners_turn(all, QUIET_MS);
   printf("{\"written\":%u,\"came\":%llu,\"astray\":%llu,\"p50_us\":%.0f,\"p99_us\":%.0f}\n", count,
          (unsigned long long)(all->changes - before), (unsigned long long)astray,
-         histogram_quantile(&latency, 0.5), histogram_quantile(&latency, 0.99));
+         durations_quantile(&latency, 0.5), durations_quantile(&latency, 0.99));
   return true;
 }
 

@@ -111,7 +111,7 @@ static void ended(void *argument, struct channel_call *call, const status *resul
     int64_t now = now_us();
     slot->failures_in_a_row = 0;
     if (now >= load->measure_from_us && now <= load->end_us) {
-      histogram_add(&load->result->latency, now - slot->started_us);
+      durations_add(&load->result->latency, now - slot->started_us);
       load->result->bytes_in += call->bytes_in;
       load->last_us = now;
     }

@@ -5,7 +5,7 @@
 #define SKERRY_BENCH_LOAD_H
 
 #include "base/status.h"
-#include "bench/histogram.h"
+#include "bench/durations.h"
 #include "bench/requests.h"
 
 struct load_options {
@@ -19,7 +19,7 @@ struct load_options {
 };
 
 struct load_result {
-  struct histogram
+  struct durations
       latency; /* of calls that were OK within the time measured; with a rate, from when they were due */
   double seconds;
   uint64_t failed;

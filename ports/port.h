@@ -45,6 +45,16 @@ void port_memory_trim(void);
 /* What is free in the heap, given back or not. Takes up to some milliseconds. */
 uint64_t port_memory_free_bytes(void);
 
+/* This process, as the system counts it; what it does not say is 0. Reads two directories of /proc, so its
+ * time grows with the descriptors: some milliseconds with ten thousand. */
+struct port_process {
+  uint64_t cpu_us; /* of all threads, since the start */
+  uint64_t resident_bytes_max;
+  uint64_t page_faults; /* that needed the disk */
+  uint64_t descriptors, threads;
+};
+void port_process_read(struct port_process *ret);
+
 /* Tells a service manager (systemd's NOTIFY_SOCKET) about a change, e.g. "READY=1"; nothing without one. */
 void port_notify(const char *state);
 

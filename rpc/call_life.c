@@ -209,7 +209,7 @@ void rpc_call_ask_close(struct rpc_call *call) {
 static void final_done(struct rpc_tag *tag, bool ok) {
   struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, final_tag);
   if (ok && call->final_has_message)
-    rpc_counter_add(&rpc_call_counters(call)->messages_out, 1);
+    counter_add(&rpc_call_counters(call)->messages_out, 1);
   rpc_call_unref(call);
 }
 
@@ -341,7 +341,7 @@ static void on_request(struct rpc_call *call) {
                          : status_make(STATUS_INVALID_ARGUMENT, "The request has no message."));
     return;
   }
-  rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
+  counter_add(&rpc_call_counters(call)->messages_in, 1);
   rpc_call_charge(call, call->payload->data.raw.slice_buffer.length);
   const void *message;
   status decoded = rpc_call_decode(call, &call->arena, &message);
@@ -437,7 +437,7 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   atomic_store_explicit(&call->flags, 0, memory_order_relaxed);
   uint64_t active = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
   atomic_store_explicit(&queue->calls_active, active + 1, memory_order_relaxed);
-  rpc_counter_add(&rpc_call_counters(call)->started, 1);
+  counter_add(&rpc_call_counters(call)->started, 1);
   if (rpc_call_admit(call))
     dispatch(call, slot);
 }

@@ -477,6 +477,8 @@ void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret) {
   ret->calls_active = calls_active(server);
   ret->turned_away = 0;
   ret->is_shedding = false;
+  ret->calls_memory_bytes = memory_budget_used(&server->calls_memory);
+  ret->calls_memory_bytes_max = server->calls_memory.max_bytes;
   int64_t now_us = server->options.port->monotonic_us(server->options.port);
   for (size_t i = 0; i < server->gate_count; i++)
     ret->turned_away += rpc_gate_refused(&server->gates[i]);

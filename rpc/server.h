@@ -11,6 +11,7 @@
 #ifndef SKERRY_RPC_SERVER_H
 #define SKERRY_RPC_SERVER_H
 
+#include "base/histogram.h"
 #include "base/status.h"
 #include "rpc/call.h"
 #include "rpc/connection.h"
@@ -107,6 +108,7 @@ struct rpc_method_stats {
   uint64_t started, ok, failed, messages_in, messages_out;
   uint64_t by_code[STATUS_CODE_MAX + 1];
   uint64_t latency_us_p50, latency_us_p99; /* from arrival to finish, of finished calls, to about 10% */
+  struct histogram_summary latency_us;     /* likewise, exact */
 };
 
 struct rpc_server_stats {
@@ -114,6 +116,7 @@ struct rpc_server_stats {
   uint64_t shed;        /* calls refused because they had waited for too long, or would have */
   uint64_t turned_away; /* of these, before gRPC core saw them */
   bool is_shedding;     /* now */
+  size_t calls_memory_bytes, calls_memory_bytes_max; /* what calls hold, and may hold */
 };
 
 void rpc_server_stats(struct rpc_server *server, struct rpc_server_stats *ret);

@@ -102,7 +102,7 @@ bool rpc_shedding_refuses(struct rpc_shedding *shedding, int64_t waited_us) {
   if (shedding->refusing_us > shedding->answering_us / 2)
     return false;
   shedding->refused_last = true;
-  rpc_counter_add(&shedding->refused, 1);
+  counter_add(&shedding->refused, 1);
   return true;
 }
 

@@ -141,7 +141,7 @@ static void send_done(struct rpc_tag *tag, bool ok) {
   struct rpc_call *call = RPC_OWNER(tag, struct rpc_call, send_tag);
   const struct rpc_call_events *tell = NULL;
   if (ok)
-    rpc_counter_add(&rpc_call_counters(call)->messages_out, 1);
+    counter_add(&rpc_call_counters(call)->messages_out, 1);
   /* What gRPC did not take (the call failed) must not go out with the next message. */
   grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
   if (call->sending.in_flight_bytes >= RPC_CHARGED_BYTES_MIN) /* nobody else's while a batch is under way */
@@ -371,7 +371,7 @@ static void refuse_message(struct rpc_call *call, const status *why) {
 
 static void on_message(struct rpc_call *call) {
   const struct rpc_method *method = call->entry->method;
-  rpc_counter_add(&rpc_call_counters(call)->messages_in, 1);
+  counter_add(&rpc_call_counters(call)->messages_in, 1);
   arena_reset(&call->message_arena);
   const void *message;
   status decoded = rpc_call_decode(call, &call->message_arena, &message);

@@ -211,6 +211,11 @@ void kv_info(struct kv_store *store, struct kv_info *ret) {
   store->driver->info(store, ret);
 }
 
+void kv_figures(struct kv_store *store, void (*visit)(void *argument, const struct kv_figure *figure),
+                void *argument) {
+  store->driver->figures(store, visit, argument);
+}
+
 kv_version kv_newest_version(struct kv_store *store) {
   return store->driver->newest_version(store);
 }

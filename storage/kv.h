@@ -33,6 +33,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "base/status.h"
 #include "base/str.h"
 
@@ -188,8 +189,22 @@ struct kv_info {
   uint64_t disk_free_bytes, disk_total_bytes, data_bytes;
   uint64_t keys_estimate, cache_bytes, write_buffer_bytes, commit_queue_len;
   uint64_t commits, groups, syncs, written_bytes; /* since the store was opened */
+  struct histogram_summary group_size;            /* transactions that one group committed */
+  struct histogram_summary group_write_us;        /* its write, with the sync where each write is synced */
 };
 void kv_info(struct kv_store *store, struct kv_info *ret);
+
+/* What a driver tells about itself, for those who watch it. Text is static or valid during the visit. */
+struct kv_figure {
+  const char *name; /* "rocksdb_files" */
+  const char *help;
+  bool is_counter;
+  const char *label_name; /* NULL: none. Figures that differ in the label alone follow each other */
+  const char *label;      /* needs no escapes */
+  uint64_t value;
+};
+void kv_figures(struct kv_store *store, void (*visit)(void *argument, const struct kv_figure *figure),
+                void *argument);
 kv_version kv_newest_version(struct kv_store *store);
 kv_version kv_oldest_version(struct kv_store *store);
 

@@ -33,6 +33,8 @@ struct kv_driver {
   void (*subscribe)(struct kv_store *store, void (*published)(void *argument, kv_version version),
                     void *argument);
   void (*info)(struct kv_store *store, struct kv_info *ret);
+  void (*figures)(struct kv_store *store, void (*visit)(void *argument, const struct kv_figure *figure),
+                  void *argument);
   kv_version (*newest_version)(struct kv_store *store);
   kv_version (*oldest_version)(struct kv_store *store);
   void (*clock_trust)(struct kv_store *store);

@@ -21,6 +21,24 @@ static void clocks_go(void **state) {
   (void)port->clock_is_synchronised(port); /* either is right here; it must answer */
 }
 
+static void the_process_is_told(void **state) {
+  (void)state;
+  struct port_process before, after;
+  port_process_read(&before);
+  assert_int_equal(before.threads, 1);
+  assert_true(before.descriptors >= 3 && before.resident_bytes_max > 100 * 1024);
+  int fds[2];
+  assert_int_equal(pipe(fds), 0);
+  int64_t until = port_linux()->monotonic_us(port_linux()) + 20000;
+  while (port_linux()->monotonic_us(port_linux()) < until)
+    continue;
+  port_process_read(&after);
+  assert_int_equal(after.descriptors, before.descriptors + 2);
+  assert_true(after.cpu_us > before.cpu_us);
+  close(fds[0]);
+  close(fds[1]);
+}
+
 static void disk_is_told_or_unavailable(void **state) {
   (void)state;
   struct port *port = port_linux();
@@ -147,6 +165,7 @@ static void memory_goes_back_after_a_burst(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(clocks_go),
+      cmocka_unit_test(the_process_is_told),
       cmocka_unit_test(disk_is_told_or_unavailable),
       cmocka_unit_test(resources_are_plausible),
       cmocka_unit_test(descriptors_are_raised_to_the_hard_limit),

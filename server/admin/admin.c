@@ -148,7 +148,9 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   response.memory = &memory;
   response.clock = &clock;
   response.connections_open = (int64_t)stats.connections_open;
-  response.transactions_open = (int64_t)firestore_service_transactions_open(admin->firestore);
+  struct firestore_stats documents;
+  firestore_service_stats(admin->firestore, &documents);
+  response.transactions_open = (int64_t)documents.transactions;
   Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;

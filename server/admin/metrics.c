@@ -2,26 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
+#include <string.h>
 
+#include "server/admin/metrics_text.h"
 #include "server/listener/tls.h"
-
-static void head(struct buf *out, const char *name, const char *type, const char *help) {
-  buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void number(struct buf *out, const char *name, const char *type, const char *help, uint64_t value) {
-  head(out, name, type, help);
-  buf_printf(out, "%s %" PRIu64 "\n", name, value);
-}
-
-static void counter(struct buf *out, const char *name, const char *help, uint64_t value) {
-  number(out, name, "counter", help, value);
-}
-
-static void gauge(struct buf *out, const char *name, const char *help, uint64_t value) {
-  number(out, name, "gauge", help, value);
-}
 
 /* ---- Calls; each metric is a walk of its own, because its lines stand together ---- */
 
@@ -51,32 +35,34 @@ static void put_sent(void *argument, const struct rpc_method_stats *stats) {
                stats->messages_out);
 }
 
-static void put_latency(void *argument, const struct rpc_method_stats *stats) {
-  const uint64_t us[] = {stats->latency_us_p50, stats->latency_us_p99};
-  static const char *const quantiles[] = {"0.5", "0.99"};
-  for (int i = 0; i < 2 && stats->ok + stats->failed > 0; i++)
-    buf_printf(argument,
-               "skerry_call_latency_seconds{method=\"%s\",quantile=\"%s\"} %" PRIu64 ".%06" PRIu64 "\n",
-               stats->method->path, quantiles[i], us[i] / 1000000, us[i] % 1000000);
+static void put_duration(void *argument, const struct rpc_method_stats *stats) {
+  char label[256];
+  int length = snprintf(label, sizeof label, "method=\"%s\"", stats->method->path);
+  if (stats->latency_us.total > 0 && length > 0 && (size_t)length < sizeof label)
+    metrics_histogram_us(argument, "skerry_call_duration_seconds", label, &stats->latency_us);
 }
 
 static void put_calls(struct rpc_server *server, struct buf *out) {
   struct rpc_server_stats stats;
   rpc_server_stats(server, &stats);
-  gauge(out, "skerry_calls_active", "Calls under way.", stats.calls_active);
-  counter(out, "skerry_calls_shed_total", "Calls refused because they had waited for too long.", stats.shed);
-  gauge(out, "skerry_overloaded", "1 while calls are refused so.", stats.is_shedding);
-  head(out, "skerry_calls_started_total", "counter", "Calls that began.");
+  metrics_gauge(out, "skerry_calls_active", "Calls under way.", stats.calls_active);
+  metrics_counter(out, "skerry_calls_shed_total", "Calls refused because they had waited for too long.",
+                  stats.shed);
+  metrics_counter(out, "skerry_calls_turned_away_total", "Of these, at the door, before they were read.",
+                  stats.turned_away);
+  metrics_gauge(out, "skerry_overloaded", "1 while calls are refused so.", stats.is_shedding);
+  metrics_head(out, "skerry_calls_started_total", "counter", "Calls that began.");
   rpc_server_visit_methods(server, put_started, out);
-  head(out, "skerry_calls_finished_total", "counter", "Calls that ended, by the code that they ended with.");
+  metrics_head(out, "skerry_calls_finished_total", "counter",
+               "Calls that ended, by the code that they ended with.");
   rpc_server_visit_methods(server, put_codes, out);
-  head(out, "skerry_messages_received_total", "counter", "Messages of requests.");
+  metrics_head(out, "skerry_messages_received_total", "counter", "Messages of requests.");
   rpc_server_visit_methods(server, put_received, out);
-  head(out, "skerry_messages_sent_total", "counter", "Messages of responses.");
+  metrics_head(out, "skerry_messages_sent_total", "counter", "Messages of responses.");
   rpc_server_visit_methods(server, put_sent, out);
-  head(out, "skerry_call_latency_seconds", "summary",
-       "From arrival to finish, to about 10%, since the start.");
-  rpc_server_visit_methods(server, put_latency, out);
+  metrics_head(out, "skerry_call_duration_seconds", "histogram",
+               "From arrival to the end, of calls that ended; of streams that is how long they lasted.");
+  rpc_server_visit_methods(server, put_duration, out);
 }
 
 /* ---- The rest ---- */
@@ -84,21 +70,24 @@ static void put_calls(struct rpc_server *server, struct buf *out) {
 static void put_connections(struct front *front, struct buf *out) {
   struct front_stats stats;
   front_stats(front, &stats);
-  gauge(out, "skerry_connections", "Connections that are open.", stats.listener.open);
-  counter(out, "skerry_connections_accepted_total", "Connections that came.", stats.listener.accepted);
-  counter(out, "skerry_connections_refused_total", "For a limit, silence, or another protocol.",
-          stats.listener.refused);
-  gauge(out, "skerry_http_connections", "Connections of HTTP/1.1.", stats.gateway.open);
-  counter(out, "skerry_http_requests_total", "Requests over HTTP/1.1.", stats.gateway.requests);
-  counter(out, "skerry_http_refused_total", "Requests over HTTP/1.1 that reached no method.",
-          stats.gateway.refused);
-  counter(out, "skerry_http_offences_total", "Connections of HTTP/1.1 ended for what they sent.",
-          stats.pumps.http_offences);
-  counter(out, "skerry_tls_handshakes_total", "TLS handshakes that succeeded.", stats.pumps.handshakes);
-  counter(out, "skerry_tls_resumed_total", "Of these, by a ticket.", stats.pumps.resumed);
-  counter(out, "skerry_tls_handshakes_failed_total", "TLS handshakes that failed.",
-          stats.pumps.handshakes_failed);
-  head(out, "skerry_guard_offences_total", "counter", "Connections of HTTP/2 ended for what they sent.");
+  metrics_gauge(out, "skerry_connections", "Connections that are open.", stats.listener.open);
+  metrics_counter(out, "skerry_connections_accepted_total", "Connections that came.",
+                  stats.listener.accepted);
+  metrics_counter(out, "skerry_connections_refused_total", "For a limit, silence, or another protocol.",
+                  stats.listener.refused);
+  metrics_gauge(out, "skerry_http_connections", "Connections of HTTP/1.1.", stats.gateway.open);
+  metrics_counter(out, "skerry_http_requests_total", "Requests over HTTP/1.1.", stats.gateway.requests);
+  metrics_counter(out, "skerry_http_refused_total", "Requests over HTTP/1.1 that reached no method.",
+                  stats.gateway.refused);
+  metrics_counter(out, "skerry_http_offences_total", "Connections of HTTP/1.1 ended for what they sent.",
+                  stats.pumps.http_offences);
+  metrics_counter(out, "skerry_tls_handshakes_total", "TLS handshakes that succeeded.",
+                  stats.pumps.handshakes);
+  metrics_counter(out, "skerry_tls_resumed_total", "Of these, by a ticket.", stats.pumps.resumed);
+  metrics_counter(out, "skerry_tls_handshakes_failed_total", "TLS handshakes that failed.",
+                  stats.pumps.handshakes_failed);
+  metrics_head(out, "skerry_guard_offences_total", "counter",
+               "Connections of HTTP/2 ended for what they sent.");
   for (int i = 0; i < GUARD_OFFENCE_COUNT; i++)
     if (i != GUARD_NO_OFFENCE)
       buf_printf(out, "skerry_guard_offences_total{offence=\"%s\"} %" PRIu64 "\n",
@@ -109,42 +98,152 @@ static void put_certificates(struct tls *tls, struct buf *out) {
   struct tls_certificate_info info;
   if (tls == NULL)
     return;
-  head(out, "skerry_certificate_not_after_seconds", "gauge", "When the certificate expires, since 1970.");
+  metrics_head(out, "skerry_certificate_not_after_seconds", "gauge",
+               "When the certificate expires, since 1970.");
   for (size_t i = 0; i < SETTINGS_LISTEN_MAX && tls_certificate(tls, i, &info); i++)
     buf_printf(out, "skerry_certificate_not_after_seconds{index=\"%zu\"} %" PRId64 "\n", i,
                (int64_t)info.not_after_s);
 }
 
-static void put_store(struct kv_store *store, struct buf *out) {
-  struct kv_info info;
-  kv_info(store, &info);
-  gauge(out, "skerry_store_healthy", "1: reads and writes work.", info.health == KV_HEALTHY);
-  counter(out, "skerry_commits_total", "Transactions that were committed.", info.commits);
-  counter(out, "skerry_commit_groups_total", "Groups of them that were written at once.", info.groups);
-  counter(out, "skerry_syncs_total", "Writes of the log to the medium.", info.syncs);
-  counter(out, "skerry_written_bytes_total", "Bytes that commits wrote.", info.written_bytes);
-  gauge(out, "skerry_commit_queue", "Transactions that wait for the commit thread.", info.commit_queue_len);
-  gauge(out, "skerry_store_cache_bytes", "The block cache.", info.cache_bytes);
-  gauge(out, "skerry_store_write_buffer_bytes", "Memory of what was written last.", info.write_buffer_bytes);
-  gauge(out, "skerry_store_data_bytes", "The store on disk.", info.data_bytes);
-  gauge(out, "skerry_disk_free_bytes", "Free on the store's disk.", info.disk_free_bytes);
-  gauge(out, "skerry_clock_trusted", "1: commit times follow the wall clock.", info.clock_trusted);
+/* Figures of one name follow each other. */
+struct figures {
+  struct buf *out;
+  const char *last;
+};
+
+static void put_figure(void *argument, const struct kv_figure *figure) {
+  struct figures *figures = argument;
+  char name[96];
+  snprintf(name, sizeof name, "skerry_%s", figure->name);
+  if (figures->last == NULL || strcmp(figures->last, figure->name) != 0)
+    metrics_head(figures->out, name, figure->is_counter ? "counter" : "gauge", figure->help);
+  figures->last = figure->name;
+  if (figure->label_name != NULL)
+    buf_printf(figures->out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, figure->label_name, figure->label,
+               figure->value);
+  else
+    buf_printf(figures->out, "%s %" PRIu64 "\n", name, figure->value);
+}
+
+static void put_store(struct kv_store *store, const struct kv_info *info, struct buf *out) {
+  metrics_gauge(out, "skerry_store_healthy", "1: reads and writes work.", info->health == KV_HEALTHY);
+  metrics_counter(out, "skerry_commits_total", "Transactions that were committed.", info->commits);
+  metrics_counter(out, "skerry_commit_groups_total", "Groups of them that were written at once.",
+                  info->groups);
+  metrics_head(out, "skerry_commit_group_size", "histogram", "Transactions in a group.");
+  metrics_histogram_count(out, "skerry_commit_group_size", "", &info->group_size);
+  metrics_head(out, "skerry_commit_write_seconds", "histogram",
+               "Writing a group to the log, with the sync where each write is synced.");
+  metrics_histogram_us(out, "skerry_commit_write_seconds", "", &info->group_write_us);
+  metrics_counter(out, "skerry_syncs_total", "Writes of the log to the medium.", info->syncs);
+  metrics_counter(out, "skerry_written_bytes_total", "Bytes that commits wrote.", info->written_bytes);
+  metrics_gauge(out, "skerry_commit_queue", "Transactions that wait for the commit thread.",
+                info->commit_queue_len);
+  metrics_gauge(out, "skerry_store_keys", "Keys of the store, estimated.", info->keys_estimate);
+  metrics_gauge(out, "skerry_store_data_bytes", "The store on disk.", info->data_bytes);
+  metrics_gauge(out, "skerry_disk_free_bytes", "Free on the disk of the store.", info->disk_free_bytes);
+  metrics_gauge(out, "skerry_disk_size_bytes", "The size of that disk.", info->disk_total_bytes);
+  metrics_gauge(out, "skerry_clock_trusted", "1: commit times follow the wall clock.", info->clock_trusted);
+  struct figures figures = {.out = out};
+  kv_figures(store, put_figure, &figures);
+}
+
+static void put_live(const struct firestore_stats *stats, struct buf *out) {
+  metrics_gauge(out, "skerry_transactions_open", "Transactions of clients.", stats->transactions);
+  metrics_gauge(out, "skerry_listen_streams", "Listen streams that are open.", stats->listen_streams);
+  metrics_gauge(out, "skerry_listen_targets", "Targets that they watch.", stats->listen_targets);
+  metrics_gauge(out, "skerry_listen_queue", "Streams with news that wait for a thread.",
+                stats->listen_queued);
+  metrics_gauge(out, "skerry_listen_evaluating", "Streams whose targets are being read.",
+                stats->listen_evaluating);
+  metrics_gauge(out, "skerry_listen_evaluation_queue", "Streams that wait for that.", stats->listen_waiting);
+  metrics_counter(out, "skerry_listeners_lost_total",
+                  "Times that a client read too slowly and had to catch up.", stats->listeners_lost);
+}
+
+static void put_tokens(struct tokens *tokens, struct buf *out) {
+  struct identity_cache_stats stats;
+  tokens_cache_stats(tokens, &stats);
+  metrics_counter(out, "skerry_tokens_cache_hits_total", "Tokens that were known.", stats.hits);
+  metrics_counter(out, "skerry_tokens_cache_misses_total", "Tokens that were checked.", stats.misses);
+  metrics_gauge(out, "skerry_tokens_cache_entries", "Tokens that are known.", stats.entries);
+  metrics_gauge(out, "skerry_tokens_cache_bytes", "Their memory.", stats.bytes);
+  size_t count = tokens_issuer_count(tokens);
+  if (count > 0)
+    metrics_head(out, "skerry_issuer_failures", "gauge",
+                 "Requests for the keys of an issuer that failed in a row; the last ones are kept.");
+  for (size_t i = 0; i < count; i++) {
+    struct issuers_info info;
+    tokens_issuer_info(tokens, i, &info);
+    buf_printf(out, "skerry_issuer_failures{index=\"%zu\"} %u\n", i, info.failures);
+  }
+}
+
+/* ---- Memory and the process ---- */
+
+struct share {
+  const char *name;
+  uint64_t bytes, bytes_max;
+};
+
+static void put_shares(const struct admin *admin, const struct kv_info *store,
+                       const struct firestore_stats *documents, struct buf *out) {
+  struct rpc_server_stats calls;
+  rpc_server_stats(admin->server, &calls);
+  struct front_stats front;
+  front_stats(admin->front, &front);
+  const struct share shares[] = {
+      {"calls", calls.calls_memory_bytes, calls.calls_memory_bytes_max},
+      {"http", front.gateway.memory_bytes, front.gateway.memory_bytes_max},
+      {"listen", documents->listen_memory_bytes, documents->listen_memory_bytes_max},
+      {"transactions", documents->transactions_memory_bytes, documents->transactions_memory_bytes_max},
+      {"store_cache", store->cache_bytes, 0},
+      {"store_write_buffers", store->write_buffer_bytes, 0},
+  };
+  const size_t count = sizeof shares / sizeof *shares;
+  metrics_head(out, "skerry_memory_bytes", "gauge", "What each part holds.");
+  for (size_t i = 0; i < count; i++)
+    buf_printf(out, "skerry_memory_bytes{share=\"%s\"} %" PRIu64 "\n", shares[i].name, shares[i].bytes);
+  metrics_head(out, "skerry_memory_share_limit_bytes", "gauge", "What it may hold; past it, it refuses.");
+  for (size_t i = 0; i < count; i++)
+    if (shares[i].bytes_max > 0)
+      buf_printf(out, "skerry_memory_share_limit_bytes{share=\"%s\"} %" PRIu64 "\n", shares[i].name,
+                 shares[i].bytes_max);
+}
+
+static void put_process(const struct admin *admin, struct buf *out) {
+  struct port_process process;
+  port_process_read(&process);
+  metrics_seconds(out, "process_start_time_seconds", "gauge", "When it was started, since 1970.",
+                  (uint64_t)admin->started_wall_us);
+  metrics_seconds(out, "process_cpu_seconds_total", "counter", "Time that its threads ran.", process.cpu_us);
+  metrics_gauge(out, "process_resident_memory_bytes", "Resident memory.",
+                admin->port->memory(admin->port).resident_bytes);
+  metrics_gauge(out, "process_resident_memory_max_bytes", "The most that it ever was.",
+                process.resident_bytes_max);
+  metrics_counter(out, "process_major_page_faults_total", "Page faults that needed the disk.",
+                  process.page_faults);
+  metrics_gauge(out, "process_threads", "Threads.", process.threads);
+  metrics_gauge(out, "process_open_fds", "Open descriptors.", process.descriptors);
+  metrics_gauge(out, "process_max_fds", "How many there may be.", admin->port->descriptors_max(admin->port));
+  metrics_gauge(out, "skerry_memory_limit_bytes", "The setting memory_limit.", admin->memory_limit_bytes);
 }
 
 void admin_metrics(const struct admin *admin, struct buf *out) {
-  head(out, "skerry_build_info", "gauge", "1, with the version.");
+  struct kv_info store;
+  kv_info(admin->store, &store);
+  struct firestore_stats documents;
+  firestore_service_stats(admin->firestore, &documents);
+  metrics_head(out, "skerry_build_info", "gauge", "1, with the version.");
   buf_printf(out, "skerry_build_info{version=\"%s\"} 1\n", SKERRY_VERSION);
-  int64_t up_us = admin->port->monotonic_us(admin->port) - admin->started_monotonic_us;
-  gauge(out, "skerry_uptime_seconds", "Since the start.", (uint64_t)(up_us / 1000000));
-  gauge(out, "skerry_resident_bytes", "Memory of the process.",
-        admin->port->memory(admin->port).resident_bytes);
-  gauge(out, "skerry_memory_limit_bytes", "The setting memory_limit.", admin->memory_limit_bytes);
-  gauge(out, "skerry_transactions_open", "Transactions of clients.",
-        firestore_service_transactions_open(admin->firestore));
+  put_process(admin, out);
+  put_shares(admin, &store, &documents, out);
   put_calls(admin->server, out);
   put_connections(admin->front, out);
   put_certificates(front_tls(admin->front), out);
-  put_store(admin->store, out);
+  put_tokens(admin->tokens, out);
+  put_live(&documents, out);
+  put_store(admin->store, &store, out);
 }
 
 /* ---- GET /metrics ---- */

@@ -169,6 +169,7 @@ void firestore_listen_open(struct rpc_call *call) {
     if (stream->next != NULL)
       stream->next->link = &stream->next;
     all->streams = stream;
+    all->stream_count++;
   }
   pthread_mutex_unlock(&all->mutex);
   if (stopping) {

@@ -41,8 +41,9 @@ struct listen_service {
   struct listen_stream *wait_first, *wait_last; /* for a place to evaluate */
   struct listen_stream *streams;
   unsigned evaluating;
-  bool stopping; /* streams end, and new ones are refused */
-  bool ending;   /* threads end */
+  size_t stream_count, run_count, wait_count; /* of the lists above */
+  bool stopping;                              /* streams end, and new ones are refused */
+  bool ending;                                /* threads end */
 };
 
 /* One message of the client's, checked. */
@@ -101,6 +102,8 @@ STATUS_MUST_USE status listen_service_new(struct firestore_service *service, siz
                                           struct listen_service **ret);
 /* Streams whose caller is stale look again. About once a second. */
 void listen_service_tick(struct listen_service *all);
+struct firestore_stats;
+void listen_service_stats(struct listen_service *all, struct firestore_stats *ret); /* its part */
 /* Ends all streams with UNAVAILABLE, and those that are still to come. */
 void listen_service_stop(struct listen_service *all);
 void listen_service_free(struct listen_service *all); /* when all calls are over; NULL is allowed */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "server/firestore/listen.h"
+#include "server/firestore/service.h"
 
 /* ---- With the mutex held ---- */
 
@@ -15,6 +16,7 @@ static void enqueue(struct listen_stream *stream) {
   else
     all->run_first = stream;
   all->run_last = stream;
+  all->run_count++;
   pthread_cond_signal(&all->work);
 }
 
@@ -25,6 +27,7 @@ static struct listen_stream *dequeue(struct listen_service *all) {
   all->run_first = stream->next_task;
   if (all->run_first == NULL)
     all->run_last = NULL;
+  all->run_count--;
   stream->task = LISTEN_RUNNING;
   return stream;
 }
@@ -49,6 +52,7 @@ static void leave_line(struct listen_stream *stream) {
     all->wait_first = stream->next_waiting;
   if (all->wait_last == stream)
     all->wait_last = before;
+  all->wait_count--;
   stream->is_waiting = false;
 }
 
@@ -90,6 +94,7 @@ bool listen_may_evaluate(struct listen_stream *stream) {
     else
       all->wait_first = stream;
     all->wait_last = stream;
+    all->wait_count++;
   }
   bool may = stream->may_evaluate;
   pthread_mutex_unlock(&all->mutex);
@@ -114,6 +119,7 @@ static void finish(struct listen_stream *stream, status result) {
   *stream->link = stream->next;
   if (stream->next != NULL)
     stream->next->link = stream->link;
+  all->stream_count--;
   pthread_mutex_unlock(&all->mutex);
   rpc_call_finish(stream->call, result); /* the stream may be gone now */
 }
@@ -231,4 +237,19 @@ void listen_service_free(struct listen_service *all) {
   pthread_cond_destroy(&all->work);
   pthread_mutex_destroy(&all->mutex);
   free(all);
+}
+
+void listen_service_stats(struct listen_service *all, struct firestore_stats *ret) {
+  struct change_stats changes;
+  change_matcher_stats(all->matcher, &changes);
+  ret->listen_targets = changes.targets;
+  ret->listeners_lost = changes.lost;
+  pthread_mutex_lock(&all->mutex);
+  ret->listen_streams = all->stream_count;
+  ret->listen_queued = all->run_count;
+  ret->listen_waiting = all->wait_count;
+  ret->listen_evaluating = all->evaluating;
+  pthread_mutex_unlock(&all->mutex);
+  ret->listen_memory_bytes = memory_budget_used(&all->budget);
+  ret->listen_memory_bytes_max = all->budget.max_bytes;
 }

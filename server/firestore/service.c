@@ -117,8 +117,10 @@ void firestore_service_tick(struct firestore_service *service) {
   listen_service_tick(service->listen);
 }
 
-size_t firestore_service_transactions_open(struct firestore_service *service) {
-  return transactions_open(service->transactions);
+void firestore_service_stats(struct firestore_service *service, struct firestore_stats *ret) {
+  *ret = (struct firestore_stats){0};
+  transactions_stats(service->transactions, ret);
+  listen_service_stats(service->listen, ret);
 }
 
 void firestore_service_free(struct firestore_service *service) {

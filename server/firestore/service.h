@@ -48,7 +48,18 @@ STATUS_MUST_USE status firestore_service_register(struct firestore_service *serv
 void firestore_service_tick(struct firestore_service *service);
 /* The server begins to stop: streams that would stay open end with UNAVAILABLE. Any thread. */
 void firestore_service_stop(struct firestore_service *service);
-size_t firestore_service_transactions_open(struct firestore_service *service);
+struct firestore_stats {
+  size_t transactions;                                             /* that are open */
+  size_t transactions_memory_bytes, transactions_memory_bytes_max; /* what they have read */
+  size_t listen_streams, listen_targets;
+  size_t listen_queued;     /* streams that have something to do and wait for a thread */
+  size_t listen_evaluating; /* streams whose targets are being evaluated */
+  size_t listen_waiting;    /* streams that wait for that */
+  size_t listen_memory_bytes, listen_memory_bytes_max;
+  uint64_t listeners_lost; /* ever: how often a listener did not keep up and had to catch up */
+};
+/* Any thread. */
+void firestore_service_stats(struct firestore_service *service, struct firestore_stats *ret);
 void firestore_service_free(
     struct firestore_service *service); /* after the server is drained; NULL allowed */
 

@@ -14,6 +14,7 @@
 #include "base/crypto.h"
 #include "base/limits.h"
 #include "ports/port.h"
+#include "server/firestore/service.h"
 #include "server/firestore/turns.h"
 #include "storage/index/catalog.h"
 
@@ -230,6 +231,12 @@ size_t transactions_open(struct transactions *all) {
   size_t count = all->count;
   pthread_mutex_unlock(&all->lock);
   return count;
+}
+
+void transactions_stats(struct transactions *all, struct firestore_stats *ret) {
+  ret->transactions = transactions_open(all);
+  ret->transactions_memory_bytes = memory_budget_used(&all->budget);
+  ret->transactions_memory_bytes_max = all->budget.max_bytes;
 }
 
 /* ---- Begin, use, release ---- */

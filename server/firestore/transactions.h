@@ -92,5 +92,7 @@ STATUS_MUST_USE status transactions_rollback(struct transactions *all, str id, s
 
 /* Open ones, for the status page. */
 size_t transactions_open(struct transactions *all);
+struct firestore_stats;
+void transactions_stats(struct transactions *all, struct firestore_stats *ret); /* its part */
 
 #endif

@@ -333,6 +333,8 @@ void gateway_stats(struct gateway *gateway, struct gateway_stats *ret) {
   pthread_mutex_unlock(&gateway->mutex);
   ret->requests = atomic_load_explicit(&gateway->requests, memory_order_relaxed);
   ret->refused = atomic_load_explicit(&gateway->refused, memory_order_relaxed);
+  ret->memory_bytes = memory_budget_used(&gateway->memory);
+  ret->memory_bytes_max = gateway->memory.max_bytes;
 }
 
 /* ---- The end ---- */

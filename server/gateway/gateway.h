@@ -75,9 +75,10 @@ void gateway_answer_status(struct gateway_request *request, status result);
 /* ---- Counts and the end ---- */
 
 struct gateway_stats {
-  uint64_t open;     /* connections */
-  uint64_t requests; /* ever */
-  uint64_t refused;  /* answered 400 to 499 by the gateway itself */
+  uint64_t open;                         /* connections */
+  uint64_t requests;                     /* ever */
+  uint64_t refused;                      /* answered 400 to 499 by the gateway itself */
+  size_t memory_bytes, memory_bytes_max; /* bodies and answers */
 };
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret);
 void gateway_tick(struct gateway *gateway); /* about once a second: times, and clients that have gone */

@@ -85,6 +85,7 @@ void change_lose(struct change_listener *listener) {
   empty(listener);
   untouch(listener);
   listener->lost = true;
+  listener->matcher->stats.lost++;
   if (was_empty)
     listener->wake(listener);
 }
@@ -183,6 +184,7 @@ static void detach(struct change_listener *listener, struct change_target *targe
   if (target->next != NULL)
     target->next->link = target->link;
   target->listener = NULL;
+  listener->matcher->stats.targets--;
 }
 
 void change_listener_fini(struct change_listener *listener) {
@@ -272,6 +274,7 @@ status change_target_add(struct change_listener *listener, struct change_target 
     change_watch(matcher, true);
   if (added) {
     change_claim(matcher);
+    matcher->stats.targets++;
     target->listener = listener;
     target->since = matcher->claimed;
     target->next = listener->targets;

@@ -376,3 +376,9 @@ void change_matcher_free(struct change_matcher *matcher) {
   pthread_mutex_destroy(&matcher->mutex);
   free(matcher);
 }
+
+void change_matcher_stats(struct change_matcher *matcher, struct change_stats *ret) {
+  pthread_mutex_lock(&matcher->mutex);
+  *ret = matcher->stats;
+  pthread_mutex_unlock(&matcher->mutex);
+}

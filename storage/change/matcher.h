@@ -44,6 +44,12 @@ STATUS_MUST_USE status change_matcher_new(const struct change_matcher_options *o
 /* After all listeners are gone; the store may still be open but commits no more. NULL is allowed. */
 void change_matcher_free(struct change_matcher *matcher);
 
+struct change_stats {
+  size_t targets;
+  uint64_t lost; /* ever: how often a listener got CHANGE_LOST */
+};
+void change_matcher_stats(struct change_matcher *matcher, struct change_stats *ret); /* any thread */
+
 /* A document as of a batch's version; shared, and never changed. */
 struct change_document {
   _Atomic size_t references;

@@ -23,6 +23,7 @@ struct change_matcher {
   kv_version done;    /* M: all up to here is in the queues */
   kv_version claimed; /* V of the batch under way; else M */
   struct change_listener *listeners, *touched;
+  struct change_stats stats;
 };
 
 /* One changed document in a batch. Trees and the old fields live in the batch's arena or in `old_value`. */

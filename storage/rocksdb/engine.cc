@@ -771,3 +771,28 @@ void engine_stats_read(engine *e, engine_stats *ret) {
   ret->written_bytes = e->counters.written_bytes.load(std::memory_order_relaxed);
   ret->log_syncs = e->counters.syncs.load(std::memory_order_relaxed);
 }
+
+void engine_figures_read(engine *e, engine_figures *ret) {
+  *ret = {};
+  auto number = [e](ColumnFamilyHandle *family, const rocksdb::Slice &property) {
+    uint64_t n = 0;
+    return e->db->GetIntProperty(family, property, &n) ? n : 0;
+  };
+  for (ColumnFamilyHandle *family : e->families) {
+    for (int level = 0; level < ENGINE_LEVELS; level++) {
+      std::string text;
+      std::string name = rocksdb::DB::Properties::kNumFilesAtLevelPrefix + std::to_string(level);
+      if (e->db->GetProperty(family, name, &text))
+        ret->files[level] += std::strtoull(text.c_str(), nullptr, 10);
+    }
+    ret->compaction_pending_bytes +=
+        number(family, rocksdb::DB::Properties::kEstimatePendingCompactionBytes);
+    ret->table_readers_bytes += number(family, rocksdb::DB::Properties::kEstimateTableReadersMem);
+  }
+  ColumnFamilyHandle *any = e->families.front(); /* these are of the whole database */
+  ret->compactions_running = number(any, rocksdb::DB::Properties::kNumRunningCompactions);
+  ret->flushes_running = number(any, rocksdb::DB::Properties::kNumRunningFlushes);
+  ret->delayed_write_bytes_per_second = number(any, rocksdb::DB::Properties::kActualDelayedWriteRate);
+  ret->writes_stopped = number(any, rocksdb::DB::Properties::kIsWriteStopped) != 0;
+  ret->cache_capacity_bytes = e->cache->GetCapacity();
+}

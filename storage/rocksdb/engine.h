@@ -131,6 +131,17 @@ struct engine_stats {
 };
 void engine_stats_read(struct engine *engine, struct engine_stats *ret);
 
+/* How far its background work is. All families together. */
+enum { ENGINE_LEVELS = 7 };
+struct engine_figures {
+  uint64_t files[ENGINE_LEVELS]; /* of each level */
+  uint64_t compactions_running, flushes_running, compaction_pending_bytes;
+  uint64_t table_readers_bytes, cache_capacity_bytes;
+  uint64_t delayed_write_bytes_per_second; /* 0: writes are not held up */
+  bool writes_stopped;
+};
+void engine_figures_read(struct engine *engine, struct engine_figures *ret);
+
 #ifdef __cplusplus
 }
 #endif

@@ -37,6 +37,7 @@ struct set {
 struct shard {
   _Alignas(64) pthread_mutex_t mutex; /* of its sets, and of what follows */
   size_t bytes;
+  uint64_t hits, misses;
   size_t hand; /* over all ways of its sets, for room */
 };
 
@@ -178,6 +179,9 @@ bool hot_find(struct hot *hot, str key, kv_version snapshot, struct kv_value *re
   if (entry != NULL) {
     atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
     set->used |= (uint8_t)(1U << way);
+    shard_of(hot, set)->hits++;
+  } else {
+    shard_of(hot, set)->misses++;
   }
   set_unlock(hot, set);
   if (entry == NULL)
@@ -249,4 +253,16 @@ void hot_free(struct hot *hot) {
     pthread_mutex_destroy(&hot->shards[i].mutex);
   free(hot->sets);
   free(hot);
+}
+
+void hot_stats(struct hot *hot, struct hot_stats *ret) {
+  *ret = (struct hot_stats){0};
+  for (size_t i = 0; i < SHARDS; i++) {
+    struct shard *shard = &hot->shards[i];
+    pthread_mutex_lock(&shard->mutex);
+    ret->hits += shard->hits;
+    ret->misses += shard->misses;
+    ret->bytes += shard->bytes;
+    pthread_mutex_unlock(&shard->mutex);
+  }
 }

@@ -40,4 +40,10 @@ void hot_offer(struct hot *hot, str key, kv_version snapshot, str value, kv_vers
 /* `key` is written or deleted at `version`. */
 void hot_forget(struct hot *hot, str key, kv_version version);
 
+struct hot_stats {
+  uint64_t hits, misses; /* of hot_find */
+  size_t bytes;          /* of entries */
+};
+void hot_stats(struct hot *hot, struct hot_stats *ret);
+
 #endif

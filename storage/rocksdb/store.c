@@ -686,6 +686,7 @@ const struct kv_driver rocks_driver = {
     .changes_close = rocks_changes_close,
     .subscribe = rocks_subscribe,
     .info = rocks_info,
+    .figures = rocks_figures,
     .newest_version = rocks_newest_version,
     .oldest_version = rocks_oldest_version,
     .clock_trust = rocks_clock_trust,

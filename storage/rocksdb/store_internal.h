@@ -133,6 +133,10 @@ void keeper_stop(struct rocks_store *store);
 /* One round of what the keeper does in the background; tests call it. */
 void keeper_round(struct rocks_store *store);
 
+/* figures.c */
+void rocks_figures(struct kv_store *store, void (*visit)(void *argument, const struct kv_figure *figure),
+                   void *argument);
+
 /* verify.c */
 status rocks_verify(struct kv_store *store, void (*report)(void *argument, str text), void *argument,
                     uint64_t *ret_damages);
