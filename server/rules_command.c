@@ -39,7 +39,7 @@ static status deploy(struct rpc_client *client, const char *file, str source, st
   str copy = arena_str_copy(arena, source);
   if (copy.ptr == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
-  if (source.len > 0 && memchr(source.ptr, 0, source.len) != NULL)
+  if (memchr(copy.ptr, 0, copy.len) != NULL)
     return status_make(STATUS_INVALID_ARGUMENT, "%s is not a text: it has a zero byte", file);
   request.source = (char *)(uintptr_t)copy.ptr;
   STATUS_TRY(skerry_admin_v1_admin_deploy_rules_call(client, &call_options, &request, arena, &response));

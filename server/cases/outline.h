@@ -4,7 +4,7 @@
 
 #include "server/rules/rules.h"
 
-enum { CASES_NO_EXPRESSION = UINT32_MAX };
+#define CASES_NO_EXPRESSION UINT32_MAX
 
 struct cases_expression {
   uint32_t start, end; /* in the source */
