@@ -1,14 +1,14 @@
-#include "server/access/judge.h"
-
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "server/access/judge.h"
+
 struct access {
   struct access_options options;
   pthread_mutex_t mutex;
-  struct rules *rules;          /* with the mutex */
-  _Atomic uint64_t generation;  /* of the rules */
+  struct rules *rules;         /* with the mutex */
+  _Atomic uint64_t generation; /* of the rules */
 };
 
 status access_new(const struct access_options *options, struct access **ret) {

@@ -33,11 +33,11 @@
 
 struct access_options {
   enum access_mode mode;
-  bool dev;              /* without rules everybody is the owner; refusals say why */
-  struct port *port;     /* NULL: port_linux() */
+  bool dev;               /* without rules everybody is the owner; refusals say why */
+  struct port *port;      /* NULL: port_linux() */
   struct kv_store *store; /* that rules read; the time is never before its newest commit. Not needed with
                               ACCESS_OPEN */
-  struct tokens *tokens; /* outlives it; NULL: nobody signs in */
+  struct tokens *tokens;  /* outlives it; NULL: nobody signs in */
 };
 
 struct access;

@@ -1,5 +1,5 @@
-/* Who comes in, what is judged and when a caller is stale: callers made by hand, a real store, real rules. How
- * calls become callers is tested by real clients (tests/integration/access*.test.mjs). */
+/* Who comes in, what is judged and when a caller is stale: callers made by hand, a real store, real rules.
+ * How calls become callers is tested by real clients (tests/integration/access*.test.mjs). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -138,7 +138,8 @@ static void test_mtls_wants_a_certificate(void **state) {
   (void)state;
   struct access *access = new_access(ACCESS_MTLS, false);
   assert_needs(user(access, NULL), WHO, WHO, WHO);
-  assert_needs(user(access, "alice"), DENIED, DENIED, LATER); /* a token is not a certificate, but it is good */
+  assert_needs(user(access, "alice"), DENIED, DENIED,
+               LATER); /* a token is not a certificate, but it is good */
   access_set_rules(access, fixture_rules("match /c/{id} { allow read; }"));
   assert_needs(user(access, NULL), OK, DENIED, OK); /* rules decide */
   access_free(access);
@@ -177,7 +178,8 @@ static str fields_of(const char *name, const char *value) {
   return encoded;
 }
 
-static enum status_code judge_get(const struct access_caller *caller, const char *relative, const str *fields) {
+static enum status_code judge_get(const struct access_caller *caller, const char *relative,
+                                  const str *fields) {
   struct access_reading reading;
   struct doc_path path = path_of(relative);
   status result = access_reading_init(caller, &path, false, &fixture_arena, &reading);

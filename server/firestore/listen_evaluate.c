@@ -48,8 +48,8 @@ static status step_documents(struct listen_evaluation *e, bool *ret_made, rpc_me
     STATUS_TRY(kv_get(e->snapshot, KV_DOCUMENTS, target->watch.keys[at], &value));
     status result = value.found ? doc_record_decode(value.bytes, &record) : status_ok();
     if (status_is_ok(&result))
-      result = listen_target_judge_document(e->caller, target->names[at],
-                                            value.found ? &record.fields : NULL);
+      result =
+          listen_target_judge_document(e->caller, target->names[at], value.found ? &record.fields : NULL);
     if (status_is_ok(&result)) {
       if (!value.found)
         result = message_gone(e, target->names[at], false, ret);

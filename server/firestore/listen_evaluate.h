@@ -8,8 +8,8 @@
  * members are not known: RESET, and all that matches
  *
  * A document that changed and is not in the answer is told as gone; to users, whom rules keep from others'
- * documents, only if they may have it: it was in the answer before. Where the history does not say, the filter
- * tells, or RESET and everything.
+ * documents, only if they may have it: it was in the answer before. Where the history does not say, the
+ * filter tells, or RESET and everything.
  *
  * And with an expected count, an existence filter with the names of all that match. One thread at a time. */
 #ifndef SKERRY_SERVER_FIRESTORE_LISTEN_EVALUATE_H
@@ -49,7 +49,7 @@ struct listen_evaluation {
   struct listen_changed {
     str key;
     bool was_in; /* the answer, in between: the client may have heard of it */
-  } *changed;
+  } * changed;
   size_t key_count, key_capacity, at;
   struct buf digests;
   struct listen_member *members; /* of a window, as found */
@@ -63,11 +63,12 @@ STATUS_MUST_USE status listen_evaluation_begin(struct listen_evaluation *evaluat
                                                kv_version version);
 
 enum listen_step { LISTEN_MESSAGE, LISTEN_TURN, LISTEN_END };
-/* Works for a turn; documents of a target of documents are judged for the caller. LISTEN_MESSAGE: *ret is to be sent. LISTEN_END: the client has the answer at the version.
+/* Works for a turn; documents of a target of documents are judged for the caller. LISTEN_MESSAGE: *ret is to
+ * be sent. LISTEN_END: the client has the answer at the version.
  */
 STATUS_MUST_USE status listen_evaluation_step(struct listen_evaluation *evaluation,
-                                              const struct access_caller *caller,
-                                              enum listen_step *ret_step, rpc_message *ret);
+                                              const struct access_caller *caller, enum listen_step *ret_step,
+                                              rpc_message *ret);
 /* Lets go of what is pinned in the store until the next step. */
 void listen_evaluation_pause(struct listen_evaluation *evaluation);
 void listen_evaluation_end(struct listen_evaluation *evaluation); /* of zeroed memory: nothing */

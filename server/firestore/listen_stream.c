@@ -204,9 +204,9 @@ static status judge_again(struct listen_stream *stream, enum step *ret) {
   struct listen_target *target = stream->targets[--stream->to_judge];
   *ret = STEP_AGAIN;
   target->judged_generation = stream->caller->generation;
-  status result = target->refused ? status_default(STATUS_PERMISSION_DENIED)
-                                  : listen_target_judge(target, stream->caller, stream->all->service,
-                                                        &stream->database);
+  status result = target->refused
+                      ? status_default(STATUS_PERMISSION_DENIED)
+                      : listen_target_judge(target, stream->caller, stream->all->service, &stream->database);
   if (status_is_ok(&result) || !is_verdict(&result))
     return result;
   return remove_with_cause(stream, target->id, &result, ret);

@@ -219,9 +219,9 @@ static struct listen_target *new_target(size_t first_bytes, struct memory_budget
   return target;
 }
 
-status listen_target_new(struct rpc_call *call, const struct access_caller *caller, const struct doc_path *database,
-                         const Google__Firestore__V1__Target *wire, struct memory_budget *budget,
-                         struct listen_target **ret) {
+status listen_target_new(struct rpc_call *call, const struct access_caller *caller,
+                         const struct doc_path *database, const Google__Firestore__V1__Target *wire,
+                         struct memory_budget *budget, struct listen_target **ret) {
   _Alignas(max_align_t) char scratch_block[SCRATCH_BYTES];
   struct listen_target scratch = {0};
   struct arena arena;

@@ -22,15 +22,15 @@ struct listen_target {
   struct change_target watch;
   int32_t id; /* 0 until the stream has chosen one */
   bool once;
-  bool evaluated;    /* the client has, or is just being sent, the answer up to `known` */
-  bool over;         /* `once`, and current: removed with the next snapshot */
-  bool starts_over;  /* the client knows something that cannot be gone on from: RESET first */
-  bool has_expected; /* the client wants an existence filter */
+  bool evaluated;             /* the client has, or is just being sent, the answer up to `known` */
+  bool over;                  /* `once`, and current: removed with the next snapshot */
+  bool starts_over;           /* the client knows something that cannot be gone on from: RESET first */
+  bool has_expected;          /* the client wants an existence filter */
   uint64_t judged_generation; /* of the caller with whom it was judged (server/access) */
   kv_version judged_version;  /* the state that rules saw when it was judged, if they read documents: news of
                                  later versions is judged again. KV_LATEST: they read none */
   bool refused;               /* some news was kept back: it has to end */
-  kv_version known;  /* what the client has is the answer as of here, or a little later; 0: it has nothing */
+  kv_version known; /* what the client has is the answer as of here, or a little later; 0: it has nothing */
   struct resume_target identity;  /* in tokens */
   struct listen_members *members; /* of a windowed query; NULL: none were sent */
   const str *names;               /* of a target of documents: as many as watch.key_count */
@@ -53,8 +53,7 @@ void listen_target_free(struct listen_target *target);
 
 /* Whether the caller may listen to it, by the rules as they are and the data as it is now. PERMISSION_DENIED
  * and others. */
-STATUS_MUST_USE status listen_target_judge(struct listen_target *target,
-                                           const struct access_caller *caller,
+STATUS_MUST_USE status listen_target_judge(struct listen_target *target, const struct access_caller *caller,
                                            const struct firestore_service *service,
                                            const struct doc_path *database);
 /* A document of a target of documents, as it is now; fields NULL: it is missing. */

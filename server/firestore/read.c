@@ -17,8 +17,8 @@ static status get_snapshot(const struct firestore_service *service,
                            kv_snapshot *ret) {
   switch (request->consistency_selector_case) {
   case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_TRANSACTION:
-    STATUS_TRY(request_use_transaction(service, request->transaction, request_database_name(path),
-                                       ret_transaction));
+    STATUS_TRY(
+        request_use_transaction(service, request->transaction, request_database_name(path), ret_transaction));
     *ret = transaction_snapshot(*ret_transaction);
     return status_ok();
   case GOOGLE__FIRESTORE__V1__GET_DOCUMENT_REQUEST__CONSISTENCY_SELECTOR_READ_TIME:

@@ -355,8 +355,8 @@ status doc_view_read(struct doc_view *view, const struct doc_path *path, bool af
 }
 
 /* Who may not write must not learn what is there: neither by a precondition of the document, nor by hearing
- * of another write that fails. So the whole commit is reviewed as if all preconditions held, and only then its
- * failure is told.
+ * of another write that fails. So the whole commit is reviewed as if all preconditions held, and only then
+ * its failure is told.
  *
  * But for an update time that is another, which comes first and is told to everybody: rules would judge what
  * somebody made of an older state by the newer one, and refuse for good what is only to be tried again. It

@@ -72,7 +72,12 @@ struct doc_found {
   str fields; /* canonical, if it exists; for the time of the review */
 };
 
-enum doc_wants { DOC_WANTS_TO_READ /* verify alone */, DOC_WANTS_TO_CREATE, DOC_WANTS_TO_UPDATE, DOC_WANTS_TO_DELETE };
+enum doc_wants {
+  DOC_WANTS_TO_READ /* verify alone */,
+  DOC_WANTS_TO_CREATE,
+  DOC_WANTS_TO_UPDATE,
+  DOC_WANTS_TO_DELETE
+};
 
 struct doc_reviewed {
   const struct doc_path *path;
@@ -97,7 +102,8 @@ STATUS_MUST_USE status doc_view_read(struct doc_view *view, const struct doc_pat
 
 /* Called in `resolve` when all writes were applied and nothing is stored yet; perhaps again, as resolve. A
  * failure refuses the commit, with that status, and comes before NOT_FOUND, ALREADY_EXISTS and
- * INVALID_ARGUMENT. Not called when an update time is another: that comes first. Works in the commit's arena. */
+ * INVALID_ARGUMENT. Not called when an update time is another: that comes first. Works in the commit's arena.
+ */
 struct doc_review {
   status (*review)(void *argument, struct doc_view *view);
   void *argument;
