@@ -35,7 +35,7 @@ status judge(const struct access_caller *caller, const struct rules_request *req
 
 bool judge_path(const struct doc_path *where, str relative, struct arena *arena, struct doc_path *ret) {
   str name = arena_printf(arena, "projects/" STR_FMT "/databases/" STR_FMT "/documents/" STR_FMT,
-                          STR_ARG(where->project), STR_ARG(where->database), STR_ARG(relative));
+                            STR_ARG(where->project), STR_ARG(where->database), STR_ARG(relative));
   if (name.ptr == NULL)
     return false;
   status result = doc_path_parse_document(name, ret);
