@@ -53,8 +53,8 @@ status query_call_begin(struct rpc_call *call, const struct doc_path *parent,
   return status_ok();
 }
 
-status query_call_judge(struct rpc_call *call, const struct access_caller *caller, const struct doc_path *parent,
-                        const struct query *query) {
+status query_call_judge(struct rpc_call *call, const struct access_caller *caller,
+                        const struct doc_path *parent, const struct query *query) {
   struct access_reading judged;
   STATUS_TRY(access_reading_init(caller, parent, false, rpc_call_arena(call), &judged));
   return access_judge_query(&judged, query);

@@ -427,8 +427,8 @@ static void test_derived(void **state) {
 
 /* What a review sees, and what it says. */
 struct reviewer {
-  struct buf seen;       /* "u d/a 1>2;" for each document: what it wants, n before and after, -1 without it */
-  const char *look_at;   /* a document that it reads before and after, or NULL */
+  struct buf seen;     /* "u d/a 1>2;" for each document: what it wants, n before and after, -1 without it */
+  const char *look_at; /* a document that it reads before and after, or NULL */
   enum status_code says;
   int64_t met; /* count_up: n before the commit */
 };
@@ -629,13 +629,20 @@ static void test_review_sees_what_the_commit_meets(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_set_and_times),  cmocka_unit_test(test_preconditions),
-      cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_writes_see_each_other),
-      cmocka_unit_test(test_results),        cmocka_unit_test(test_mask),
-      cmocka_unit_test(test_limits),         cmocka_unit_test(test_empty_document_and_commit),
-      cmocka_unit_test(test_derived),        cmocka_unit_test(test_verify),
-      cmocka_unit_test(test_review),         cmocka_unit_test(test_review_reads),
-      cmocka_unit_test(test_review_of_failures), cmocka_unit_test(test_review_of_what_is_too_large),
+      cmocka_unit_test(test_set_and_times),
+      cmocka_unit_test(test_preconditions),
+      cmocka_unit_test(test_all_or_nothing),
+      cmocka_unit_test(test_writes_see_each_other),
+      cmocka_unit_test(test_results),
+      cmocka_unit_test(test_mask),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_empty_document_and_commit),
+      cmocka_unit_test(test_derived),
+      cmocka_unit_test(test_verify),
+      cmocka_unit_test(test_review),
+      cmocka_unit_test(test_review_reads),
+      cmocka_unit_test(test_review_of_failures),
+      cmocka_unit_test(test_review_of_what_is_too_large),
       cmocka_unit_test(test_review_sees_what_the_commit_meets),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
