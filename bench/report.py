@@ -6,6 +6,7 @@ import statistics
 import time
 
 import front
+import gateway
 import listening
 import queries
 import rules
@@ -74,6 +75,7 @@ MEASURES = [
     *listening.MEASURES,
     *front.MEASURES,
     *rules.MEASURES,
+    *gateway.MEASURES,
 ]
 
 
@@ -124,7 +126,8 @@ def goals(results):
         most(f"start to serving after a kill, {number((results.get('start killed, long log', 'log_bytes') or 0) / 1e6)} MB of "
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
-          for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results)]],
+          for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
+                                                    *gateway.goals(results)]],
     ]
 
 

@@ -58,7 +58,12 @@ bool rpc_call_is_cancelled(const struct rpc_call *call);
  * Once a call; from the thread that owns it. */
 void rpc_call_attach(struct rpc_call *call, void *attached, void (*release)(void *attached));
 void *rpc_call_attached(const struct rpc_call *call); /* NULL: nothing */
-uint64_t rpc_call_id(const struct rpc_call *call);    /* unique in this run of the server; in the log line */
+uint64_t rpc_call_id(const struct rpc_call *call);    /* rpc/request_id.h */
+/* Whether the call has taken so long already that the log will tell of it (rpc_server_options.slow_call_ms).
+ * A handler that knows why says so: one line of what it did, without contents of documents; in the call's
+ * arena, or static. */
+bool rpc_call_is_slow(const struct rpc_call *call);
+void rpc_call_note(struct rpc_call *call, str note);
 
 /* ---- The response ---- */
 

@@ -5,16 +5,13 @@
 #include <grpc/support/time.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "rpc/local_call.h"
 #include "rpc/message_slice.h"
 #include "rpc/runtime.h"
 
 enum {
-  FREE_CALLS_MAX = 64,          /* a queue keeps: 300 KB; more calls at once than that pay malloc */
-  COMPRESS_BYTES_MIN = 1024,    /* smaller responses gain less than a packet */
-  LOG_CLIENT_ERRORS_BURST = 20, /* lines a second for what clients do wrong */
-  LOG_SERVER_ERRORS_BURST = 50,
+  FREE_CALLS_MAX = 64,       /* a queue keeps: 300 KB; more calls at once than that pay malloc */
+  COMPRESS_BYTES_MIN = 1024, /* smaller responses gain less than a packet */
 };
 
 /* ---- Objects ---- */
@@ -56,28 +53,6 @@ void rpc_call_free(struct rpc_call *call) {
   free(call);
 }
 
-static void log_failure(struct rpc_call *call, int64_t duration_us) {
-  static struct log_limiter of_clients, of_server;
-  bool ours = call->code == STATUS_INTERNAL || call->code == STATUS_UNKNOWN ||
-              call->code == STATUS_DATA_LOSS || call->code == STATUS_UNAVAILABLE;
-  enum log_level level = ours ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
-  uint32_t suppressed = 0;
-  if (!log_enabled(level) ||
-      !log_limiter_pass(ours ? &of_server : &of_clients,
-                        ours ? LOG_SERVER_ERRORS_BURST : LOG_CLIENT_ERRORS_BURST, &suppressed))
-    return;
-  /* Last, because not every call has one: whose certificate the connection showed. */
-  struct log_field certificate = {NULL, LOG_FIELD_END, {0, 0}, 0};
-  if (call->peer->has_certificate)
-    certificate = LOG_CSTR("certificate", call->peer->certificate_name);
-  log_event(level, "call failed",
-            LOG_CSTR("method", call->entry->method != NULL ? call->entry->method->path : "unknown"),
-            LOG_CSTR("code", status_code_name((int)call->code)),
-            LOG_CSTR("error", call->text != NULL ? call->text : ""), LOG_INT("request_id", call->id),
-            LOG_CSTR("peer", call->peer->address), LOG_INT("duration_us", duration_us),
-            LOG_INT("suppressed", suppressed), certificate);
-}
-
 /* The last event of the call was dealt with. */
 static void release(struct rpc_call *call) {
   struct rpc_queue *queue = call->queue;
@@ -87,8 +62,8 @@ static void release(struct rpc_call *call) {
   if (call->refused_code != STATUS_OK)
     call->code = call->refused_code;
   rpc_counters_finished(rpc_call_counters(call), call->code, duration_us);
-  if (call->code != STATUS_OK)
-    log_failure(call, duration_us);
+  if (call->code != STATUS_OK || duration_us >= queue->server->logged_from_us)
+    rpc_call_log(call, duration_us);
   if (call->events != NULL && call->events->released != NULL)
     call->events->released(call->state);
   if (call->attached != NULL)
@@ -145,6 +120,7 @@ void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, str
 }
 
 void rpc_call_message_op(struct rpc_call *call, rpc_message *message, uint32_t flags, grpc_op *op) {
+  call->response_bytes += message->len;
   bool compressed = call->encoding != RPC_IDENTITY && message->len >= COMPRESS_BYTES_MIN &&
                     rpc_codec_compress(call->encoding, message);
   /* What gRPC takes from a byte buffer it leaves empty, so one can be filled again; this saves its malloc. */
@@ -157,6 +133,8 @@ void rpc_call_message_op(struct rpc_call *call, rpc_message *message, uint32_t f
 
 grpc_op rpc_call_headers_op(struct rpc_call *call) {
   call->headers_sent = true;
+  if (call->local != NULL)
+    rpc_metadata_add_request_id(call, &call->headers);
   return (grpc_op){
       .op = GRPC_OP_SEND_INITIAL_METADATA,
       .data.send_initial_metadata = {.count = call->headers.count, .metadata = call->headers.items}};
@@ -171,6 +149,10 @@ size_t rpc_call_final_ops(struct rpc_call *call, grpc_op *ops, grpc_slice *detai
     rpc_call_message_op(call, &call->reply, 0, &ops[count++]);
     call->final_has_message = true;
   }
+  /* Where the log may have it: a header more is a fortieth of what a small call costs. With the status, so
+   * that a refusal stays one frame. */
+  if (call->local == NULL && (call->code != STATUS_OK || call->server->logged_from_us != INT64_MAX))
+    rpc_metadata_add_request_id(call, &call->trailers);
   *details = call->text == NULL ? grpc_empty_slice() : grpc_slice_from_copied_string(call->text);
   ops[count++] =
       (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
@@ -342,6 +324,7 @@ static void on_request(struct rpc_call *call) {
     return;
   }
   counter_add(&rpc_call_counters(call)->messages_in, 1);
+  call->request_bytes += call->payload->data.raw.slice_buffer.length;
   rpc_call_charge(call, call->payload->data.raw.slice_buffer.length);
   const void *message;
   status decoded = rpc_call_decode(call, &call->arena, &message);
@@ -415,7 +398,7 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->local = slot->local;
   call->metadata = slot->metadata;
   call->payload = slot->payload;
-  call->id = ++queue->calls_begun * 64 + queue->index;
+  call->id = rpc_request_id_make(&server->request_ids, ++queue->calls_begun * 64 + queue->index);
   call->started_us = server->options.port->monotonic_us(server->options.port);
   call->waited_us = -1;
   call->deadline_us = deadline_us(call, slot->deadline);
@@ -427,6 +410,8 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->text = NULL;
   call->reply = (rpc_message){0};
   call->charged_bytes = 0;
+  call->request_bytes = call->response_bytes = 0;
+  call->note = (str){NULL, 0};
   call->laggard = RPC_LAGGARD_NONE;
   call->was_laggard = call->says_nothing = false;
   call->headers = call->trailers = (struct rpc_metadata_list){0};

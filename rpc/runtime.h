@@ -32,6 +32,7 @@
 #include "rpc/gate.h"
 #include "rpc/laggards.h"
 #include "rpc/peers.h"
+#include "rpc/request_id.h"
 #include "rpc/server.h"
 #include "rpc/shedding.h"
 #include "rpc/stats.h"
@@ -57,6 +58,7 @@ struct rpc_entry {
   size_t index;     /* of its counters; the unknown one is the last */
   bool is_implemented;
   bool is_never_shed;
+  bool is_own; /* health and reflection */
 };
 
 /* A request for one call of one method, posted with gRPC. Small, because there are several for each method.
@@ -118,9 +120,11 @@ struct rpc_server {
   size_t gate_count;
   _Atomic int64_t overloaded_until_us; /* of any method: the latest watched_until_us */
   struct memory_budget calls_memory;   /* arenas, requests, responses */
-  _Atomic uint32_t locals;             /* begun in this process and not released */
-  _Atomic unsigned locals_turn;        /* the queue that is next */
-  _Atomic int64_t relieved_us;         /* when laggards were ended last */
+  struct rpc_request_ids request_ids;
+  int64_t logged_from_us;       /* calls that take so long are told to the log; INT64_MAX: none */
+  _Atomic uint32_t locals;      /* begun in this process and not released */
+  _Atomic unsigned locals_turn; /* the queue that is next */
+  _Atomic int64_t relieved_us;  /* when laggards were ended last */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
   struct rpc_tag shutdown_tag;
@@ -186,6 +190,8 @@ struct rpc_call {
   enum status_code code;         /* the result */
   const char *text;              /* its message, static or in the arena; NULL: none */
   rpc_message reply;
+  uint64_t request_bytes, response_bytes; /* of messages, as they came and before they are compressed */
+  str note;                               /* for the log; in the arena, or static */
   size_t charged_bytes; /* to the budget of calls, beside the arenas and the queue; until the call ends */
   struct rpc_metadata_list headers, trailers;
   grpc_byte_buffer out; /* of the batch under way: one at a time */
@@ -272,8 +278,12 @@ void rpc_call_deliver_cancel(struct rpc_call *call);
 void rpc_call_add_details(struct rpc_call *call, enum status_code code, str text,
                           const struct rpc_detail *details, size_t count);
 
+/* call_log.c: when the call is over; says what there is to say. */
+void rpc_call_log(struct rpc_call *call, int64_t duration_us);
+
 /* metadata.c */
 bool rpc_metadata_add(struct rpc_call *call, struct rpc_metadata_list *list, const char *name, str value);
+void rpc_metadata_add_request_id(struct rpc_call *call, struct rpc_metadata_list *list);
 void rpc_metadata_fini(struct rpc_metadata_list *list);
 
 /* server.c */

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "rpc/abseil.h"
@@ -178,6 +179,10 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
   rpc_abseil_configure();
   gpr_set_log_function(take_grpc_log);
   grpc_init();
+  crypto_random(&server->request_ids, sizeof server->request_ids);
+  server->logged_from_us = server->options.access_log         ? INT64_MIN
+                           : server->options.slow_call_ms > 0 ? (int64_t)server->options.slow_call_ms * 1000
+                                                              : INT64_MAX;
   memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);
   pthread_cond_init(&server->changed, NULL);
@@ -222,7 +227,8 @@ static status add_method(struct rpc_server *server, const struct rpc_method *met
                               .service_state = service_state,
                               .index = server->entry_count,
                               .is_implemented = method->is_implemented(handlers),
-                              .is_never_shed = never_shed || streams_requests};
+                              .is_never_shed = never_shed || streams_requests,
+                              .is_own = server->adds_own};
   if (entry->is_implemented && wants_registration(server, method))
     entry->registered = grpc_server_register_method(server->grpc, method->path, NULL,
                                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);

@@ -53,6 +53,10 @@ struct rpc_server_options {
    * 1-1000 */
   uint32_t shed_target_ms;
   bool sheds_never;
+  /* Calls that take longer are told to the log with what their handlers note. Streams of requests, health and
+   * reflection are left out. 0: none; up to 3600000 */
+  uint32_t slow_call_ms;
+  bool access_log; /* a line for every call, at most some thousands a second */
   /* Services whose calls are not refused so, by full name; ends with NULL, may be NULL. Health and reflection
    * are among them in any case. Read by rpc_server_add_service. */
   const char *const *never_shed;

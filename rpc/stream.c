@@ -372,6 +372,7 @@ static void refuse_message(struct rpc_call *call, const status *why) {
 static void on_message(struct rpc_call *call) {
   const struct rpc_method *method = call->entry->method;
   counter_add(&rpc_call_counters(call)->messages_in, 1);
+  call->request_bytes += call->payload->data.raw.slice_buffer.length;
   arena_reset(&call->message_arena);
   const void *message;
   status decoded = rpc_call_decode(call, &call->message_arena, &message);

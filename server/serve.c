@@ -178,6 +178,8 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .reflection = true,
       .shed_target_ms = (uint32_t)s->shed_target_ms,
       .sheds_never = s->shed_target_ms == 0,
+      .slow_call_ms = (uint32_t)s->slow_call_log_ms,
+      .access_log = s->access_log,
   };
 }
 

@@ -139,6 +139,10 @@ static const struct setting table[] = {
     {"drain_timeout", DURATION, AT(drain_timeout_ms), "10s", 0, 3600 * SECOND, NULL,
      "at the end, calls under way get so long to finish"},
     {"log_level", CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error|off", "what is logged"},
+    {"access_log", SWITCH, AT(access_log), "false", 0, 0, NULL,
+     "a line for every call, at most 5,000 a second; without it for calls that fail"},
+    {"slow_call_log", DURATION, AT(slow_call_log_ms), "0", 0, 3600 * SECOND, NULL,
+     "a line for calls that take longer, of queries with the plan; 0: none"},
     {"log_format", CHOICE, AT(log_format), "logfmt", 0, 0, "logfmt|json",
      "how it is logged, to standard error"},
 };

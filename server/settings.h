@@ -56,6 +56,8 @@ struct settings {
   int64_t handshake_timeout_ms, reader_timeout_ms, handshakes_max, pump_threads, shed_target_ms;
   int64_t keepalive_ms, keepalive_timeout_ms, connection_age_max_ms, connection_idle_max_ms, drain_timeout_ms;
   int64_t metrics; /* enum settings_metrics */
+  bool access_log;
+  int64_t slow_call_log_ms; /* 0: none */
   int64_t http_body_bytes_max, http_idle_timeout_ms;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;

@@ -38,7 +38,8 @@ status query_call_begin(struct rpc_call *call, const struct doc_path *parent,
                         const struct query_selector *selector, struct query_call *ret) {
   struct firestore_service *service = request_service(call);
   const struct firestore_options *options = &service->options;
-  *ret = (struct query_call){.service = service,
+  *ret = (struct query_call){.call = call,
+                             .service = service,
                              .database = request_database_name(parent),
                              .started_us = options->port->monotonic_us(options->port)};
   STATUS_TRY(find_snapshot(ret, selector));
@@ -80,9 +81,16 @@ static int64_t duration_us(const struct query_call *query) {
 }
 
 void query_call_report(const struct query_call *query, const struct query_run *run) {
-  str missing = run == NULL ? (str){NULL, 0} : query_run_missing_index(run);
+  if (run == NULL)
+    return;
+  str missing = query_run_missing_index(run), plan;
   if (missing.len > 0)
     index_advisor_note(query->service->options.advisor, missing, duration_us(query));
+  if (!rpc_call_is_slow(query->call))
+    return;
+  status described = query_run_describe(run, rpc_call_arena(query->call), &plan);
+  if (status_is_ok(&described)) /* without memory the line goes without it */
+    rpc_call_note(query->call, plan);
 }
 
 /* ---- explain_options ---- */

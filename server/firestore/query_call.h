@@ -17,6 +17,7 @@ struct query_selector {
 };
 
 struct query_call {
+  struct rpc_call *call;
   struct firestore_service *service;
   kv_snapshot snapshot;
   struct transaction *transaction; /* or NULL */
@@ -40,7 +41,8 @@ STATUS_MUST_USE status query_call_judge(struct rpc_call *call, const struct acce
  * with the transaction meanwhile. Again: does nothing. */
 STATUS_MUST_USE status query_call_end(struct query_call *query);
 
-/* Reports the index that the run, which is about to be closed, would have liked. NULL is allowed. */
+/* Of a run that is about to be closed: reports the index that it would have liked, and if the call was slow,
+ * notes the plan for the log. NULL is allowed. */
 void query_call_report(const struct query_call *query, const struct query_run *run);
 
 /* The answer to explain_options, in the arena. Without `analyzed`, the plan alone. */

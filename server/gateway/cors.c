@@ -21,7 +21,7 @@ bool cors_apply(struct exchange *ex) {
   if (is_allowed(&ex->gateway->options, origin)) {
     exchange_add_header(ex, STR("Access-Control-Allow-Origin"), str_from_cstr(origin));
     exchange_add_header(ex, STR("Access-Control-Expose-Headers"),
-                        STR("grpc-status, grpc-message, grpc-status-details-bin"));
+                        STR("grpc-status, grpc-message, grpc-status-details-bin, skerry-request-id"));
     if (is_preflight) {
       const char *headers = exchange_header(ex, "access-control-request-headers");
       exchange_add_header(ex, STR("Access-Control-Allow-Methods"), STR("GET, POST, PUT, PATCH, DELETE"));

@@ -2,6 +2,7 @@
 #include "storage/query/run.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "storage/query/nearest.h"
@@ -359,6 +360,22 @@ void query_run_stats(const struct query_run *run, struct query_stats *ret) {
 size_t query_run_used_indexes(const struct query_run *run, const struct query_used_index **ret) {
   *ret = run->plan->used;
   return run->plan->used_count;
+}
+
+status query_run_describe(const struct query_run *run, struct arena *arena, str *ret) {
+  struct query_stats stats;
+  str plan;
+  query_run_stats(run, &stats);
+  STATUS_TRY(query_plan_format(run->plan, arena, &plan));
+  str text = arena_printf(arena,
+                          STR_FMT "; %" PRIu64 " index entries and %" PRIu64 " documents read, %" PRIu64
+                                  " rows, %" PRIu64 " skipped, %" PRIu64 " bytes spilled%s",
+                          STR_ARG(plan), stats.index_entries, stats.documents, stats.rows, stats.skipped,
+                          stats.spilled_bytes, run->plan->missing.len > 0 ? "; an index is missing" : "");
+  if (text.ptr == NULL)
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
+  *ret = text;
+  return status_ok();
 }
 
 str query_run_missing_index(const struct query_run *run) {

@@ -88,6 +88,9 @@ struct query_used_index {
   str properties; /* "(customer ASC, time DESC, __name__ DESC)" */
 };
 size_t query_run_used_indexes(const struct query_run *run, const struct query_used_index **ret);
+/* The plan and what it has read so far, in one line without values, for the log of slow queries; in the
+ * arena. RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status query_run_describe(const struct query_run *run, struct arena *arena, str *ret);
 /* The composite index that would serve the query directly, as an entry of "indexes" in
  * firestore.indexes.json; empty if none is missing. */
 str query_run_missing_index(const struct query_run *run);

@@ -11,14 +11,17 @@ const ROOT = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../..')
 const FILES = ['google/firestore/v1/firestore.proto', 'google/rpc/error_details.proto', 'google/rpc/status.proto', 'grpc/health/v1/health.proto', 'skerry/admin/v1/admin.proto', 'skerry/test/v1/test_service.proto', 'google/protobuf/struct.proto', 'google/protobuf/wrappers.proto', 'google/protobuf/field_mask.proto'];
 
 /** A registry of all of them. */
-export function loadRegistry() {
+export const loadRegistry = () => createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptorBytes()));
+
+/** Their descriptors, a google.protobuf.FileDescriptorSet. */
+export function descriptorBytes() {
   const directory = makeTempDir();
   try {
     const out = path.join(directory, 'all.bin');
     const { status, stderr, error } = spawnSync('protoc', ['-I', path.join(ROOT, 'proto'), '-I', path.join(ROOT, 'tests/proto'), '--include_imports', `--descriptor_set_out=${out}`, ...FILES], { encoding: 'utf8' });
     if (error) throw error;
     if (status !== 0) throw new Error(stderr);
-    return createFileRegistry(fromBinary(FileDescriptorSetSchema, fs.readFileSync(out)));
+    return fs.readFileSync(out);
   } finally {
     removeDir(directory);
   }
