@@ -80,7 +80,9 @@ status issuers_open(const struct issuers_options *options, struct issuers **ret)
   issuers->options = *options;
   pthread_mutex_init(&issuers->mutex, NULL);
   arena_init(&issuers->arena, NULL, 0, ARENA_BYTES_MAX);
-  bool good = true;
+  str directory = arena_printf(&issuers->arena, "%s", options->directory);
+  issuers->options.directory = directory.ptr;
+  bool good = directory.ptr != NULL;
   int64_t now_us = monotonic_us(issuers);
   for (size_t i = 0; i < options->count; i++) {
     struct issuer *issuer = &issuers->issuers[i];

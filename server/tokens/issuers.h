@@ -36,7 +36,7 @@ struct issuers_fetcher {
 
 struct issuers_options {
   struct port *port;
-  const char *directory; /* exists */
+  const char *directory; /* exists; copied */
   const struct issuer_setting *settings;
   size_t count; /* at most ISSUERS_MAX */
   struct issuers_fetcher fetcher;

@@ -172,6 +172,39 @@ describe('listeners', { skip }, () => {
   });
 });
 
+describe('a listener that reads slowly', { skip }, () => {
+  let box;
+  before(async () => (box = await Box.open(RULES)));
+  after(async () => {
+    await closeListeners();
+    await box.close();
+  });
+
+  test('catches up, and hears nothing of documents that were never in its answer', async () => {
+    const owner = box.raw(await authorizationOf(box.key('owner')));
+    const text = v.string('x'.repeat(20_000));
+    await commit(owner, put('notes/stays', note('alice')), put('notes/goes', note('alice', { text })), put('notes/foreign0', note('bob')));
+    const one = listen(box.as('alice'));
+    one.add(1, mine('alice'));
+    await one.current(1);
+    one.stream.pause();
+    // What comes and goes while its queue and the connection's windows are full, and much of others.
+    let last;
+    for (let i = 0; i < 60; i++)
+      last = await commit(owner,
+        ...Array.from({ length: 10 }, (_, j) => put(`notes/mine${i}-${j}`, note('alice', { text }))), put(`notes/brief${i}`, note('alice', { text })),
+        ...(i > 0 ? [put(`notes/brief${i - 1}`, note('bob', { secret: v.string('not for you') }))] : []),
+        ...Array.from({ length: 5 }, (_, j) => put(`notes/foreign${i * 5 + j}`, note('bob', { secret: v.string('not for you') }))), put('notes/goes', note(i % 2 ? 'alice' : 'bob')));
+    last = await commit(owner, { delete: db.doc('notes/goes') }, { delete: db.doc('notes/foreign1') }, put('notes/stays', note('alice', { n: v.int(1) })));
+    one.stream.resume();
+    await one.reached(last.commit_time);
+    const wanted = [...Array.from({ length: 60 }, (_, i) => Array.from({ length: 10 }, (__, j) => `notes/mine${i}-${j}`)).flat(), 'notes/brief59', 'notes/stays'].sort();
+    assert.deepEqual(one.names(1), wanted);
+    assert.equal(one.targets.get(1).resets, 0);
+    assert.ok(!/foreign|not for you/.test(JSON.stringify(one.log.map((response) => [response.document_change?.document.name, response.document_change?.document.fields.secret, response.document_delete?.document, response.document_remove?.document]))));
+  });
+});
+
 describe('rules that change', { skip }, () => {
   const open = RULES.replace('match /notes/{id} {', 'match /notes/{id} { allow read, write;');
   const shut = `rules_version = '2';\nservice cloud.firestore { match /databases/{database}/documents { match /public/{id} { allow read; } } }\n`;
@@ -312,6 +345,7 @@ describe('without rules, and rules that are deployed', { skip }, () => {
     assert.equal(deploy(RULES).code, 0);
     await box.server.stop();
     box.server.options.args = box.server.options.args.map((one_) => (one_ === '127.0.0.1:0' ? `127.0.0.1:${box.server.port}` : one_));
+    await box.issuer.stop(); // no uplink
     await box.server.start(); // what was deployed is still there, and the issuer's keys
     await alice.call('GetDocument', { name: db.doc('notes/queued') });
     await fails(alice.call('GetDocument', { name: db.doc('notes/b') }), code.PERMISSION_DENIED);
