@@ -785,8 +785,7 @@ void engine_figures_read(engine *e, engine_figures *ret) {
       if (e->db->GetProperty(family, name, &text))
         ret->files[level] += std::strtoull(text.c_str(), nullptr, 10);
     }
-    ret->compaction_pending_bytes +=
-        number(family, rocksdb::DB::Properties::kEstimatePendingCompactionBytes);
+    ret->compaction_pending_bytes += number(family, rocksdb::DB::Properties::kEstimatePendingCompactionBytes);
     ret->table_readers_bytes += number(family, rocksdb::DB::Properties::kEstimateTableReadersMem);
   }
   ColumnFamilyHandle *any = e->families.front(); /* these are of the whole database */
