@@ -357,6 +357,8 @@ static void dispatch(struct rpc_call *call, const struct rpc_slot *slot) {
   const struct rpc_entry *entry = call->entry;
   if (entry->method == NULL) {
     str path = str_make(GRPC_SLICE_START_PTR(slot->details.method), GRPC_SLICE_LENGTH(slot->details.method));
+    str query;
+    path = str_split(path, '?', &query); /* where somebody may have put a token: it would be in the log */
     refuse(call, status_make(STATUS_UNIMPLEMENTED, "unknown method " STR_FMT, STR_ARG(path)));
   } else if (!entry->is_implemented) {
     refuse(call,
