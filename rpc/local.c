@@ -32,6 +32,7 @@ struct rpc_local {
   void *receiver;
   struct rpc_peer peer;
   int64_t arrived_us, deadline_us;
+  int64_t asked_deadline_us;         /* as it was asked for; the other is the queue's thread's */
   grpc_byte_buffer *payload;         /* until the call begins */
   grpc_metadata_array metadata;      /* of this memory block: never destroyed */
   struct rpc_local *previous, *next; /* in the queue's list; its thread's */
@@ -204,6 +205,7 @@ static status prepare(struct rpc_server *server, struct rpc_local_request *reque
   local->deadline_us = request->timeout_us >= INT64_MAX - local->arrived_us
                            ? INT64_MAX
                            : local->arrived_us + request->timeout_us;
+  local->asked_deadline_us = local->deadline_us;
   local->begin_tag.run = begin_done;
   unsigned turn = atomic_fetch_add_explicit(&server->locals_turn, 1, memory_order_relaxed);
   local->queue = &server->queues[turn % server->options.threads];
@@ -368,12 +370,24 @@ static void deliver_message(struct rpc_local *local, const grpc_op *op) {
   grpc_slice_buffer_reset_and_unref(buffer);
 }
 
+/* A handler that sees that its call's time is over finishes it as cancelled, perhaps before the queue's
+ * thread sees it: a client over gRPC hears of its deadline then. */
+static bool is_late(const struct rpc_local *local, enum status_code code) {
+  struct port *port = local->queue->server->options.port;
+  return code == STATUS_CANCELLED && local->asked_deadline_us != INT64_MAX &&
+         port->monotonic_us(port) >= local->asked_deadline_us;
+}
+
 static void deliver_status(struct rpc_local *local, const grpc_op *op) {
   struct rpc_local_header trailers[HEADERS_MAX];
   const grpc_slice *text = op->data.send_status_from_server.status_details;
   struct rpc_local_end end = {.code = (enum status_code)op->data.send_status_from_server.status,
                               .text = text == NULL ? STR("") : slice_str(text),
                               .trailers = trailers};
+  if (is_late(local, end.code)) {
+    end.code = STATUS_DEADLINE_EXCEEDED;
+    end.text = STR("The deadline passed before the call was done.");
+  }
   end.trailer_count = translate(op->data.send_status_from_server.trailing_metadata,
                                 op->data.send_status_from_server.trailing_metadata_count, trailers);
   local->events->finished(local, local->receiver, &end);
