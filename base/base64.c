@@ -2,38 +2,36 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void base64_encode(str bytes, struct buf *out) {
-  if (!buf_reserve(out, base64_encoded_size(bytes.len)))
-    return;
+void base64_write(str bytes, char *ret) {
   const uint8_t *from = (const uint8_t *)bytes.ptr;
-  uint8_t *to = out->data + out->len;
   size_t left = bytes.len;
   for (; left >= 3; left -= 3, from += 3) {
     uint32_t three = (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
-    *to++ = (uint8_t)alphabet[three >> 18];
-    *to++ = (uint8_t)alphabet[three >> 12 & 63];
-    *to++ = (uint8_t)alphabet[three >> 6 & 63];
-    *to++ = (uint8_t)alphabet[three & 63];
+    *ret++ = alphabet[three >> 18];
+    *ret++ = alphabet[three >> 12 & 63];
+    *ret++ = alphabet[three >> 6 & 63];
+    *ret++ = alphabet[three & 63];
   }
   if (left > 0) {
     uint32_t rest = (uint32_t)from[0] << 16 | (left == 2 ? (uint32_t)from[1] << 8 : 0);
-    *to++ = (uint8_t)alphabet[rest >> 18];
-    *to++ = (uint8_t)alphabet[rest >> 12 & 63];
-    *to++ = left == 2 ? (uint8_t)alphabet[rest >> 6 & 63] : '=';
-    *to++ = '=';
+    *ret++ = alphabet[rest >> 18];
+    *ret++ = alphabet[rest >> 12 & 63];
+    *ret++ = left == 2 ? alphabet[rest >> 6 & 63] : '=';
+    *ret++ = '=';
   }
+}
+
+void base64_encode(str bytes, struct buf *out) {
+  if (!buf_reserve(out, base64_encoded_size(bytes.len)))
+    return;
+  base64_write(bytes, (char *)out->data + out->len);
   out->len += base64_encoded_size(bytes.len);
 }
 
-/* 64: no character of either alphabet. */
-static uint8_t value_of(char c) {
-  if (c >= 'A' && c <= 'Z')
-    return (uint8_t)(c - 'A');
-  if (c >= 'a' && c <= 'z')
-    return (uint8_t)(c - 'a' + 26);
-  if (c >= '0' && c <= '9')
-    return (uint8_t)(c - '0' + 52);
-  return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : 64;
+/* Of either alphabet. */
+static unsigned value_of(char c) {
+  unsigned value = base64_digit(c, '+', '/');
+  return value < 64 ? value : base64_digit(c, '-', '_');
 }
 
 bool base64_decode(str text, struct buf *out) {
@@ -52,10 +50,10 @@ bool base64_decode(str text, struct buf *out) {
     uint32_t bits = 0;
     unsigned count = 0;
     for (; count < 4 && at < text.len; count++) {
-      uint8_t value = value_of(text.ptr[at++]);
+      unsigned value = value_of(text.ptr[at++]);
       if (value == 64)
         return false;
-      bits |= (uint32_t)value << (18 - 6 * count);
+      bits |= value << (18 - 6 * count);
     }
     *to++ = (uint8_t)(bits >> 16);
     if (count > 2)

@@ -1,17 +1,8 @@
 #include "base/base64url.h"
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+#include "base/base64.h"
 
-/* The value of a character, or 64. */
-static unsigned value_of(char c) {
-  if (c >= 'A' && c <= 'Z')
-    return (unsigned)(c - 'A');
-  if (c >= 'a' && c <= 'z')
-    return (unsigned)(c - 'a') + 26;
-  if (c >= '0' && c <= '9')
-    return (unsigned)(c - '0') + 52;
-  return c == '-' ? 62 : c == '_' ? 63 : 64;
-}
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 bool base64url_decode(str text, void *out, size_t *ret_len) {
   uint8_t *at = out;
@@ -20,7 +11,7 @@ bool base64url_decode(str text, void *out, size_t *ret_len) {
   if (text.len % 4 == 1)
     return false;
   for (size_t i = 0; i < text.len; i++) {
-    unsigned value = value_of(text.ptr[i]);
+    unsigned value = base64_digit(text.ptr[i], '-', '_');
     if (value > 63)
       return false;
     bits = (bits << 6 | value) & 0xffff;

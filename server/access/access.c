@@ -114,16 +114,13 @@ static status find_out(struct access *access, const struct rpc_call *call, struc
   caller->generation = generation(access); /* before what is looked at: a change meanwhile is seen later */
   caller->rules = access_rules(access);
   const struct rpc_peer *peer = rpc_call_peer(call);
-  if (options->mode == ACCESS_OPEN || (options->dev && caller->rules == NULL)) {
-    caller->may_read = caller->may_write = true;
-    return status_ok();
+  bool may_all = options->mode == ACCESS_OPEN || (options->dev && caller->rules == NULL);
+  if (!may_all) {
+    caller->identity = find_by_certificate(access, peer);
+    may_all = caller->identity == NULL && options->mode == ACCESS_MTLS && peer->has_certificate;
   }
-  caller->identity = find_by_certificate(access, peer);
-  if (caller->identity == NULL && options->mode == ACCESS_MTLS && peer->has_certificate) {
-    caller->may_read = caller->may_write = true;
-    return status_ok();
-  }
-  if (caller->identity == NULL)
+  caller->may_read = caller->may_write = may_all;
+  if (!may_all && caller->identity == NULL)
     STATUS_TRY(find_by_token(access, call, &caller->identity));
   apply_role(caller);
   return status_ok();

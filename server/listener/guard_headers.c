@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/base64.h"
+
 static_assert(sizeof RPC_CONNECTION_HEADER == sizeof "transfer-encoding",
               "judge_name looks at the length first");
 
@@ -58,17 +60,6 @@ static const char *judge_pseudo(struct judgement *j, str name, str value) {
   return wrong;
 }
 
-/* 64: none. */
-static unsigned base64_digit(char c) {
-  if (c >= 'A' && c <= 'Z')
-    return (unsigned)(c - 'A');
-  if (c >= 'a' && c <= 'z')
-    return (unsigned)(c - 'a') + 26;
-  if (c >= '0' && c <= '9')
-    return (unsigned)(c - '0') + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : 64;
-}
-
 /* With or without its padding. As strict as gRPC core, which hands over the call without its other headers
  * and closes the connection if it can't decode one (CVE-2023-32732): bits that are left over are 0. */
 static bool is_base64(str value) {
@@ -78,7 +69,7 @@ static bool is_base64(str value) {
       len--;
   unsigned last = 0;
   for (size_t i = 0; i < len; i++)
-    if ((last = base64_digit(value.ptr[i])) == 64)
+    if ((last = base64_digit(value.ptr[i], '+', '/')) == 64)
       return false;
   static const unsigned left_over[] = {0, 63, 15, 3}; /* bits of the last digit; one digit alone is no byte */
   return len % 4 != 1 && (last & left_over[len % 4]) == 0;

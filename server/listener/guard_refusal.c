@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/str.h"
 #include "rpc/rich_status.h"
 #include "server/listener/guard_frame.h"
@@ -41,29 +42,19 @@ static uint8_t *put_field(uint8_t *at, str name, str value) {
   return put_text(put_text(at, name), value);
 }
 
-/* RFC 4648, section 4, without padding, as gRPC wants it. */
-static size_t base64(const uint8_t *bytes, size_t len, char *ret) {
-  static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  size_t chars = (len * 8 + 5) / 6;
-  for (size_t i = 0; i < chars; i++) {
-    size_t bit = i * 6, byte = bit / 8;
-    unsigned two = (unsigned)bytes[byte] << 8 | (byte + 1 < len ? bytes[byte + 1] : 0U);
-    ret[i] = DIGITS[two >> (10 - bit % 8) & 63];
-  }
-  return chars;
-}
-
 static uint8_t *put_block(uint8_t *at, uint32_t retry_ms) {
   uint8_t details[RPC_OVERLOADED_BYTES_MAX];
   char text[BASE64_CHARS_MAX];
-  size_t len = base64(details, rpc_overloaded_write(retry_ms, details), text);
+  size_t len = rpc_overloaded_write(retry_ms, details);
+  base64_write(str_make(details, len), text);
+  size_t digits = (len * 8 + 5) / 6; /* gRPC wants it without padding */
   *at++ = STATUS_200;
   *at++ = LITERAL_CONTENT_TYPE_1;
   *at++ = LITERAL_CONTENT_TYPE_2;
   at = put_text(at, STR("application/grpc"));
   at = put_field(at, STR("grpc-status"), STR("8"));
   at = put_field(at, STR("grpc-message"), STR(RPC_OVERLOADED_TEXT));
-  return put_field(at, STR("grpc-status-details-bin"), str_make(text, len));
+  return put_field(at, STR("grpc-status-details-bin"), str_make(text, digits));
 }
 
 size_t guard_refusal_write(uint32_t stream_id, bool client_has_ended, uint32_t retry_ms,
