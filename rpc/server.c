@@ -190,7 +190,8 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
   server->drain_deadline_us = INT64_MAX;
   server->grpc = create_grpc_server(&server->options);
   server->credentials = grpc_insecure_server_credentials_create();
-  server->peers = rpc_peers_new(server->options.port->descriptors_max(server->options.port));
+  server->peers =
+      rpc_peers_new(server->options.port->descriptors_max(server->options.port), &server->calls_memory);
   if (server->grpc == NULL || server->peers == NULL) {
     rpc_server_free(server);
     return status_default(STATUS_RESOURCE_EXHAUSTED);
