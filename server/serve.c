@@ -37,6 +37,8 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
+  STORE_BYTES_LEAST = 8 << 20,
+  RUNTIME_BYTES_LEAST = 16 << 20, /* rpc_server_new takes no less */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -47,6 +49,7 @@ enum {
 struct server {
   struct settings settings;
   struct port *port;
+  const struct profile *profile;
   struct kv_store *store;
   struct index_set *indexes;
   struct index_worker *index_worker;
@@ -66,30 +69,28 @@ struct server {
   size_t memory_limit_bytes;
 };
 
-/* What one number of memory becomes. The default suits a box of 1 GiB and is plenty for small ones. */
-static size_t memory_limit(const struct server *server) {
-  if (server->settings.memory_limit_bytes > 0)
-    return (size_t)server->settings.memory_limit_bytes;
-  uint64_t quarter = server->port->memory(server->port).limit_bytes / 4, most = 256u << 20;
-  return (size_t)(quarter < most ? quarter : most);
+/* What one number of memory becomes: the profile's shares, but never less than what a part cannot do without. */
+static size_t share(const struct server *server, unsigned sixteenths, size_t least) {
+  size_t bytes = (size_t)profile_share(server->memory_limit_bytes, sixteenths);
+  return bytes < least ? least : bytes;
 }
 
-static size_t store_memory(size_t limit_bytes) {
-  size_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
-  return share < least ? least : share;
+static size_t store_memory(const struct server *server) {
+  return share(server, server->profile->store_share, STORE_BYTES_LEAST);
 }
 
-/* Half of the limit: but a call that may take so much must be able to. */
+/* A call that may take so much must be able to. */
 static size_t calls_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = (size_t)server->settings.call_memory_bytes_max;
-  return share < least ? least : share;
+  size_t one = (size_t)server->settings.call_memory_bytes_max;
+  return share(server, server->profile->calls_share, one > RUNTIME_BYTES_LEAST ? one : RUNTIME_BYTES_LEAST);
 }
 
 /* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
  * connections, so it has to have room for a few of the largest messages. */
 static size_t connections_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = 8 * (size_t)server->settings.message_bytes_max;
-  return share < least ? least : share;
+  size_t messages = 8 * (size_t)server->settings.message_bytes_max;
+  return share(server, server->profile->connections_share,
+               messages > RUNTIME_BYTES_LEAST ? messages : RUNTIME_BYTES_LEAST);
 }
 
 static status open_store(struct server *server) {
@@ -98,7 +99,8 @@ static status open_store(struct server *server) {
       .directory = s->data,
       .port = server->port,
       .sync = (enum kv_sync)s->sync,
-      .memory_bytes = store_memory(server->memory_limit_bytes),
+      .memory_bytes = store_memory(server),
+      .tuning = server->profile->store,
       .history_us = s->history_ms * 1000,
       .change_log_us = s->change_log_ms * 1000,
       .change_log_max_bytes = (uint64_t)s->change_log_max_bytes,
@@ -210,6 +212,7 @@ static status start_services(struct server *server) {
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
       .access = server->access,
+      .listen_memory_bytes_max = (size_t)server->profile->listen_bytes,
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,
       .any_project = s->dev,
@@ -246,8 +249,7 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 /* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
 static uint64_t gateway_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 4, least = 4 * (uint64_t)server->settings.http_body_bytes_max;
-  return share < least ? least : share;
+  return share(server, server->profile->http_share, 4 * (size_t)server->settings.http_body_bytes_max);
 }
 
 static status open_gateway(struct server *server, struct gateway **ret) {
@@ -312,7 +314,9 @@ static status start(struct server *server, int argc, char **argv) {
   log_configure((enum log_level)server->settings.log_level, (enum log_format)server->settings.log_format,
                 STDERR_FILENO);
   STATUS_TRY(settings_check_safe(&server->settings));
-  server->memory_limit_bytes = memory_limit(server);
+  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
+  STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
+  server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
   STATUS_TRY(start_access(server));

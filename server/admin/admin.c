@@ -15,6 +15,8 @@ static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_OK;
   case KV_NO_SPACE:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_NO_SPACE;
+  case KV_READ_ONLY:
+    return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_READ_ONLY;
   case KV_RECOVERING:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_RECOVERING;
   case KV_DAMAGED:
