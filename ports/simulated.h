@@ -28,7 +28,7 @@ void port_simulated_fail_disk(struct port_simulated *simulated, bool fails);
 void port_simulated_set_memory(struct port_simulated *simulated, struct port_memory memory);
 void port_simulated_set_descriptors(struct port_simulated *simulated, uint64_t max);
 void port_simulated_set_cores(struct port_simulated *simulated, unsigned cores);
-/* What the next questions are answered, at once: nobody waits. */
+/* What the next questions are answered, after a millisecond at most. */
 void port_simulated_set_pressure(struct port_simulated *simulated, struct port_pressure pressure);
 void port_simulated_set_page(struct port_simulated *simulated, uint32_t bytes);
 /* So many questions find the random numbers not ready. */

@@ -370,6 +370,16 @@ void rpc_server_tick(struct rpc_server *server) {
     rpc_laggards_relieve(server, RPC_SAYS_NOTHING, now_us);
 }
 
+int64_t rpc_server_pulse(struct rpc_server *server) {
+  int64_t now_us = server->options.port->monotonic_us(server->options.port), longest_us = 0;
+  for (unsigned i = 0; i < server->options.threads; i++) {
+    int64_t asked_us = rpc_queue_pulse(&server->queues[i], now_us);
+    if (asked_us != 0 && now_us - asked_us > longest_us)
+      longest_us = now_us - asked_us;
+  }
+  return longest_us;
+}
+
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving) {
   assert(server->health != NULL); /* after rpc_server_start */
   rpc_health_set(server->health, service, serving);

@@ -476,6 +476,20 @@ status settings_apply_profile(struct settings *s, const struct profile *profile,
   return status_ok();
 }
 
+status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses, unsigned count) {
+  assert(count <= SETTINGS_LISTEN_MAX);
+  list_clear(&s->listen);
+  for (unsigned i = 0; i < count; i++) {
+    s->listen.items[i] = strdup(addresses[i]);
+    if (s->listen.items[i] == NULL)
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    s->listen.count++;
+    s->taken[i] = fds[i];
+  }
+  s->taken_count = count;
+  return status_ok();
+}
+
 void settings_fini(struct settings *s) {
   list_clear(&s->listen);
   list_clear(&s->projects);

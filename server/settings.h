@@ -33,6 +33,8 @@ struct settings_list {
 };
 
 struct settings {
+  int taken[SETTINGS_LISTEN_MAX]; /* sockets of the service manager, one for each of `listen`, if taken_count > 0 */
+  unsigned taken_count;
   int64_t profile; /* enum profile_choice (server/profile.h) */
   bool dev, lan, accept_open_access;
   bool plaintext;
@@ -81,6 +83,10 @@ void settings_fini(struct settings *s);
  * memory_limit that the server cannot work with. */
 STATUS_MUST_USE status settings_apply_profile(struct settings *s, const struct profile *profile,
                                               struct port *port);
+
+/* Sockets of the service manager take the place of `listen`; `addresses` are theirs. */
+STATUS_MUST_USE status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses,
+                                             unsigned count);
 
 /* Whether who comes over TCP is treated as a stranger: TLS if there are certificates, and the HTTP/2 guard.
  * Not so in development without certificates that only this machine reaches. */

@@ -193,6 +193,7 @@ struct kv_info {
   int format;            /* of the data on disk */
   kv_version newest, oldest_history, oldest_change;
   bool clock_trusted;
+  kv_version now; /* what the next commit's version follows: by the clock that is trusted */
   uint64_t disk_free_bytes, disk_total_bytes, data_bytes;
   uint64_t keys_estimate, cache_bytes, write_buffer_bytes, commit_queue_len;
   uint64_t commits, groups, syncs, written_bytes; /* since the store was opened */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct port_simulated {
   struct port port;      /* first: a struct port * of ours is a struct port_simulated * */
@@ -79,8 +80,9 @@ static unsigned simulated_cores(struct port *port) {
 }
 
 static struct port_pressure simulated_pressure(struct port *port, int64_t wait_ms) {
-  (void)wait_ms;
   struct port_pressure pressure;
+  if (wait_ms > 0) /* a moment, so that who asks in a loop leaves the processor to others */
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   LOCKED(simulated_of(port), pressure = simulated_of(port)->pressure);
   return pressure;
 }

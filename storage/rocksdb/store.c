@@ -479,7 +479,7 @@ static void rocks_info(struct kv_store *base, struct kv_info *ret) {
   ret->oldest_history = atomic_load(&store->oldest_history);
   ret->oldest_change = atomic_load(&store->oldest_change);
   pthread_mutex_lock(&store->clock_lock);
-  version_clock_now(&store->clock);
+  ret->now = version_clock_now(&store->clock);
   ret->clock_trusted = store->clock.trusted;
   pthread_mutex_unlock(&store->clock_lock);
   struct port_disk disk = {0};
