@@ -7,7 +7,7 @@
 #define GIB (1024 * MIB)
 
 /* tiny and small spare the medium, which is an SD card or eMMC there: compactions come late and take much at
- * once, zstd at the bottom, and their writing is held down. From medium on reads come first. `auto` leaves
+ * once, tables are small by zstd, and their writing is held down. From medium on reads come first. `auto` leaves
  * room for what boards keep for themselves: one of 1 GB shows 900 MB. */
 static const struct profile table[PROFILE_COUNT] = {
     {
@@ -34,7 +34,8 @@ static const struct profile table[PROFILE_COUNT] = {
                   .level0_tables = 8,
                   .level_base_bytes = 16 * MIB,
                   .level_multiplier = 10,
-                  .zstd_at_bottom = true,
+                  .lazy_merges = true,
+                  .zstd = true,
                   .background_bytes_per_second = 8 * MIB,
                   .background_jobs = 2,
                   .gather_us = 2000},
@@ -45,7 +46,7 @@ static const struct profile table[PROFILE_COUNT] = {
         .cores_from = 1,
         .memory_limit_bytes = 256 * MIB,
         .memory_floor_mib = 64,
-        .store_share = 3,
+        .store_share = 4,
         .calls_share = 8,
         .connections_share = 8,
         .http_share = 4,
@@ -60,10 +61,11 @@ static const struct profile table[PROFILE_COUNT] = {
         .connections_max = 4000,
         .handshakes_max = 512,
         .store = {.write_buffer_sixteenths = 8,
-                  .level0_tables = 8,
+                  .level0_tables = 12,
                   .level_base_bytes = 64 * MIB,
                   .level_multiplier = 10,
-                  .zstd_at_bottom = true,
+                  .lazy_merges = true,
+                  .zstd = true,
                   .background_bytes_per_second = 24 * MIB,
                   .background_jobs = 2,
                   .gather_us = 1000},
@@ -164,7 +166,7 @@ uint64_t profile_share(uint64_t limit_bytes, unsigned sixteenths) {
 
 /* ---- For people ---- */
 
-enum unit { PLAIN, BYTES, BYTES_A_SECOND, SIXTEENTH, MICROSECONDS, ALGORITHM, CORES };
+enum unit { PLAIN, BYTES, BYTES_A_SECOND, SIXTEENTH, MICROSECONDS, ALGORITHM, STYLE, CORES };
 
 struct row {
   const char *what;
@@ -189,6 +191,8 @@ static void put_value(FILE *out, enum unit unit, int64_t value) {
     snprintf(text, sizeof text, "%g ms", (double)value / 1000);
   else if (unit == ALGORITHM)
     snprintf(text, sizeof text, "%s", value != 0 ? "zstd" : "LZ4");
+  else if (unit == STYLE)
+    snprintf(text, sizeof text, "%s", value != 0 ? "lazy" : "levels");
   else if (unit == CORES && value == 0)
     snprintf(text, sizeof text, "all");
   else
@@ -241,7 +245,8 @@ void profile_print_help(FILE *out) {
   const struct row medium[] = {
       ROW("tables merged at once", PLAIN, store.level0_tables),
       ROW("first level", BYTES, store.level_base_bytes),
-      ROW("compression of the bottom level", ALGORITHM, store.zstd_at_bottom),
+      ROW("compression", ALGORITHM, store.zstd),
+      ROW("merges of runs", STYLE, store.lazy_merges),
       ROW("background writing, at most", BYTES_A_SECOND, store.background_bytes_per_second),
       ROW("background jobs", PLAIN, store.background_jobs),
       ROW("commits gather for a sync, at most", MICROSECONDS, store.gather_us),

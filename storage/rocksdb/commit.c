@@ -732,6 +732,7 @@ static bool group_answer_inline(struct pipeline *p, struct group *g) {
 
 static void *commit_main(void *argument) {
   struct pipeline *p = argument;
+  pthread_setname_np(pthread_self(), "commit");
   while (wait_for_work(p)) {
     struct group *g = group_take(p);
     gather_wait(p);

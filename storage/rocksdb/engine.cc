@@ -229,6 +229,8 @@ rocksdb::BlockBasedTableOptions table_options(unsigned family, const std::shared
   return table;
 }
 
+const int zstd_level = 1; /* the next ones save little more and take twice the time */
+
 rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_ptr<rocksdb::Cache> &cache,
                                             size_t write_buffer_bytes, const kv_rocksdb_tuning &tuning) {
   rocksdb::ColumnFamilyOptions options;
@@ -247,13 +249,11 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     options.periodic_compaction_seconds = UINT64_C(30) * 24 * 3600;
   }
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options(family, cache)));
-  /* LZ4 on all levels: zstd at the bottom saves a fifth of the space, and makes each get that misses the cache
-   * several times dearer on a small core. Where the medium wears out, it is worth it. */
-  options.compression = rocksdb::kLZ4Compression;
-  options.bottommost_compression =
-      tuning.zstd_at_bottom ? rocksdb::kZSTD : rocksdb::kDisableCompressionOption;
-  options.bottommost_compression_opts.level = 1;
-  options.bottommost_compression_opts.enabled = tuning.zstd_at_bottom;
+  /* LZ4: zstd would save a third of what is written, and make each get that misses the cache several times
+   * dearer on a small core. Where the medium wears out, it is worth it. */
+  options.compression = tuning.zstd ? rocksdb::kZSTD : rocksdb::kLZ4Compression;
+  options.bottommost_compression = rocksdb::kDisableCompressionOption;
+  options.compression_opts.level = tuning.zstd ? zstd_level : rocksdb::CompressionOptions::kDefaultCompressionLevel;
   options.write_buffer_size = write_buffer_bytes;
   options.max_write_buffer_number = 3;
   /* A filter for the memtable too, of a fiftieth of its size: most keys are not in it. */
@@ -274,6 +274,14 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
      * costs a scan two more places to look into. */
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables * 3 / 2);
   }
+  if (tuning.lazy_merges && family < ENGINE_VERSIONED_COUNT) {
+    options.compaction_style = rocksdb::kCompactionStyleUniversal;
+    options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
+    /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
+     * style is to avoid. */
+    options.compaction_options_universal.max_size_amplification_percent = 400;
+    options.compaction_options_universal.size_ratio = 20;
+  }
   if (family == ENGINE_CHANGES) {
     /* Only appended to and dropped from the front, by whole files: small ones follow the limit closer. */
     options.target_file_size_base = 4 * 1024 * 1024;
@@ -282,7 +290,7 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
   return options;
 }
 
-rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
+rocksdb::DBOptions db_options(const engine_options *o, engine *e, size_t write_buffer_bytes) {
   rocksdb::DBOptions options;
   options.create_if_missing = o->create;
   options.create_missing_column_families = o->create;
@@ -295,8 +303,10 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
   /* One writer, the commit thread: the concurrent paths only cost. */
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
-  /* The most that is replayed at a start after a crash: under a second on a small core. */
-  options.max_total_wal_size = 16 * 1024 * 1024;
+  /* The most that is replayed at a start after a crash: under a second on a small core; more only where there
+   * is memory for it, since a log that ends early makes small tables. It is not compressed: RocksDB 7.8 does not always
+   * read such a log again (fixed in 7.10.2). */
+  options.max_total_wal_size = std::max<uint64_t>(16 * 1024 * 1024, write_buffer_bytes);
   options.avoid_flush_during_recovery = true;
   options.wal_recovery_mode = o->accept_torn_log ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
                                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -359,7 +369,7 @@ status engine_open(const engine_options *given, engine **ret) {
   size_t write_buffer_bytes = o->memory_bytes / 16 * o->tuning.write_buffer_sixteenths;
   e->write_buffers = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes, e->cache);
   fill_descriptors(e.get(), write_buffer_bytes, o->tuning);
-  rocksdb::DBOptions options = db_options(o, e.get());
+  rocksdb::DBOptions options = db_options(o, e.get(), write_buffer_bytes);
   rocksdb::DB *db = nullptr;
   rocksdb::Status s =
       o->read_only ? rocksdb::DB::OpenForReadOnly(options, e->directory, e->descriptors, &e->families, &db)

@@ -141,7 +141,7 @@ static void *keeper_main(void *argument) {
   pthread_mutex_lock(&store->state_lock);
   while (!store->stop_keeper) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += ROUND_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;

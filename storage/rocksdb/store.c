@@ -664,7 +664,11 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   pthread_mutex_init(&store->subscriber_lock, NULL);
   pthread_mutex_init(&store->state_lock, NULL);
   pthread_mutex_init(&store->round_lock, NULL);
-  pthread_cond_init(&store->keeper_wakes, NULL);
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may step by years */
+  pthread_cond_init(&store->keeper_wakes, &attributes);
+  pthread_condattr_destroy(&attributes);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);
   if (status_is_ok(&s) && options->read_only)

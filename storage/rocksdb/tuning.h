@@ -13,10 +13,14 @@ struct kv_rocksdb_tuning {
   /* Tables of level 0 that are merged at once; 4. Each byte is written once for as many, and scans look into
    * all of them. */
   uint32_t level0_tables;
+  /* Documents and index entries are merged when there are level0_tables runs of about one size, instead of into
+   * levels of fixed sizes: a byte is rewritten once for each time that the store has grown by that factor. Scans
+   * look into more runs, and a large merge needs as much free space for a while as what it merges. */
+  bool lazy_merges;
   /* Of the first level below it, 64 MiB, and how many times larger each is than the one above, 10. */
   uint32_t level_base_bytes, level_multiplier;
-  /* zstd instead of LZ4 at the bottom, where most of the data lies: a quarter less to write, and dearer reads. */
-  bool zstd_at_bottom;
+  /* zstd instead of LZ4: a third less to write, and dearer reads. */
+  bool zstd;
   /* What background work writes at most, bytes a second, so that the log's syncs find the medium free; 0: as
    * it can. */
   uint64_t background_bytes_per_second;
