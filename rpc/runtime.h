@@ -89,6 +89,8 @@ struct rpc_queue {
   grpc_channel *bell_channel;
   grpc_call *bell_call;
   struct rpc_tag bell_tag, locals_tag;
+  struct rpc_tag pulse_tag; /* asks the thread for a sign of life */
+  _Atomic int64_t pulse_asked_us; /* when, by the monotonic clock; 0: it has answered */
   struct rpc_call *free_calls; /* the thread's, like the rest from here on */
   size_t free_count;
   uint64_t calls_begun;
@@ -238,6 +240,8 @@ rpc_grpc_message_flags(grpc_call *call) __asm__("_Z37grpc_call_test_only_get_mes
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index);
 bool rpc_queue_start(struct rpc_queue *queue); /* posts the requests and starts the thread */
 void rpc_queue_fini(struct rpc_queue *queue);
+/* Asks the thread for a sign of life, if it has answered the last time; since when it is asked, 0: not. */
+int64_t rpc_queue_pulse(struct rpc_queue *queue, int64_t now_us);
 /* Has the tag run on the queue's thread. Any thread, but not after the server was drained. */
 void rpc_queue_post(struct rpc_queue *queue, struct rpc_tag *tag, bool ok);
 

@@ -93,9 +93,15 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
     buf_printf(&out, "listens   %s\n", s->listen_addresses[i]);
   for (size_t i = 0; i < s->n_project_ids; i++)
     buf_printf(&out, "project   %s\n", s->project_ids[i]);
-  if (s->memory != NULL)
-    buf_printf(&out, "memory    %lld MiB resident, limit %lld MiB\n",
-               (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20);
+  if (s->memory != NULL) {
+    buf_printf(&out, "memory    %lld MiB resident, limit %lld MiB, profile %s\n",
+               (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20,
+               s->memory->profile);
+    if (s->memory->caches_sixteenths < 16)
+      buf_printf(&out, "PROBLEM   memory is short around the server (%lld of %lld MiB used): caches shrunk to %d/16\n",
+                 (long long)s->memory->surroundings_used_bytes >> 20,
+                 (long long)s->memory->surroundings_limit_bytes >> 20, (int)s->memory->caches_sixteenths);
+  }
   if (s->clock != NULL)
     buf_printf(&out, "clock     %s (%s)\n", s->clock->trusted ? "trusted" : "NOT TRUSTED", s->clock->source);
   const Skerry__Admin__V1__StoreStatus *store = s->store;

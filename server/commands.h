@@ -14,5 +14,7 @@ int command_rules(int argc, char **argv);
 int command_rules_test(int argc, char **argv); /* after `rules test` */
 int command_cert(int argc, char **argv);
 int command_verify(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_profile(int argc, char **argv);
 
 #endif

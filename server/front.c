@@ -141,6 +141,7 @@ static status open_all(struct front *front, const struct settings *s, struct por
   struct listener_options options = {.port = port,
                                      .addresses = (const char *const *)s->listen.items,
                                      .address_count = s->listen.count,
+                                     .taken = s->taken_count > 0 ? s->taken : NULL,
                                      .connections_max = connections_max(s, port),
                                      .connections_per_address_max = (uint32_t)s->connections_per_address_max,
                                      .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "bench/command.h"
 #include "server/commands.h"
+#include "server/profile.h"
 #include "server/settings.h"
 
 static int command_version(int argc, char **argv) {
@@ -34,9 +35,11 @@ static const struct command {
     {"cert", command_cert, "new DIR [--name NAME ...] | show FILE",
      "make certificates for TLS, or look at one"},
     {"verify", command_verify, "[--data DIR]", "check everything that is stored (the server must not run)"},
+    {"doctor", command_doctor, "[--data DIR] [--config FILE]", "what this machine is fit for, and what is wrong with it"},
+    {"profile", command_profile, "[--config FILE]", "the budgets that hold here, a line for each, for scripts"},
     {"bench", bench_command, "MODE [--target ADDRESS] ...", "put load on a server and measure it"},
     {"version", command_version, "", "print the version"},
-    {"help", command_help, "[settings]", "print this, or every setting"},
+    {"help", command_help, "[settings | profiles]", "print this, every setting, or the profiles"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -51,6 +54,8 @@ static void print_usage(FILE *out) {
 static int command_help(int argc, char **argv) {
   if (argc > 0 && str_eq(str_from_cstr(argv[0]), STR("settings")))
     settings_print_help(stdout);
+  else if (argc > 0 && str_eq(str_from_cstr(argv[0]), STR("profiles")))
+    profile_print_help(stdout);
   else
     print_usage(stdout);
   return 0;

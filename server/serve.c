@@ -5,8 +5,11 @@
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
- * what was acknowledged is on the medium anyway. SIGHUP: certificates are read again; in development, where
- * it comes from a terminal that closes, it ends like the others. */
+ * what was acknowledged is on the medium anyway. SIGHUP: certificates and rules are read again; in
+ * development, where it comes from a terminal that closes, it ends like the others.
+ *
+ * A service manager that speaks systemd's protocols may hand over sockets (instead of `listen`), hears
+ * READY, RELOADING, STOPPING and STATUS, and while the server is alive (life.h) WATCHDOG. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,7 +30,11 @@
 #include "server/front.h"
 #include "server/gateway/gateway.h"
 #include "server/index_file.h"
+#include "server/life.h"
 #include "server/listener/listener.h"
+#include "server/listener/socket.h"
+#include "server/profile.h"
+#include "server/relief.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -37,16 +44,20 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
+  STORE_BYTES_LEAST = 8 << 20,
+  RUNTIME_BYTES_LEAST = 16 << 20, /* rpc_server_new takes no less */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
   TRIM_FREE_BYTES = 2 * 1024 * 1024, /* likewise: what has become free in the heap since the last */
   TRIM_FREE_INTERVAL_S = 5,          /* between two looks for that */
+  ENTROPY_WAIT_MS = 60 * 1000,       /* seeds come with the first interrupts, or the disk's */
 };
 
 struct server {
   struct settings settings;
   struct port *port;
+  const struct profile *profile;
   struct kv_store *store;
   struct index_set *indexes;
   struct index_worker *index_worker;
@@ -60,36 +71,39 @@ struct server {
   struct front *front;
   struct listener *admin_listener;
   struct admin admin;
+  struct life life;
+  struct relief *relief;
+  struct port_socket sockets[PORT_SOCKETS_MAX]; /* of the service manager */
+  unsigned socket_count;
+  char told[320]; /* the service manager, last */
   const char *addresses[SETTINGS_LISTEN_MAX];
   char admin_address[ADMIN_SOCKET_PATH_MAX];
   char spill_directory[ADMIN_SOCKET_PATH_MAX];
   size_t memory_limit_bytes;
 };
 
-/* What one number of memory becomes. The default suits a box of 1 GiB and is plenty for small ones. */
-static size_t memory_limit(const struct server *server) {
-  if (server->settings.memory_limit_bytes > 0)
-    return (size_t)server->settings.memory_limit_bytes;
-  uint64_t quarter = server->port->memory(server->port).limit_bytes / 4, most = 256u << 20;
-  return (size_t)(quarter < most ? quarter : most);
+/* What one number of memory becomes: the profile's shares, but never less than what a part cannot do without. */
+static size_t share(const struct server *server, unsigned sixteenths, size_t least) {
+  size_t bytes = (size_t)profile_share(server->memory_limit_bytes, sixteenths);
+  return bytes < least ? least : bytes;
 }
 
-static size_t store_memory(size_t limit_bytes) {
-  size_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
-  return share < least ? least : share;
+static size_t store_memory(const struct server *server) {
+  return share(server, server->profile->store_share, STORE_BYTES_LEAST);
 }
 
-/* Half of the limit: but a call that may take so much must be able to. */
+/* A call that may take so much must be able to. */
 static size_t calls_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = (size_t)server->settings.call_memory_bytes_max;
-  return share < least ? least : share;
+  size_t one = (size_t)server->settings.call_memory_bytes_max;
+  return share(server, server->profile->calls_share, one > RUNTIME_BYTES_LEAST ? one : RUNTIME_BYTES_LEAST);
 }
 
 /* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
  * connections, so it has to have room for a few of the largest messages. */
 static size_t connections_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = 8 * (size_t)server->settings.message_bytes_max;
-  return share < least ? least : share;
+  size_t messages = 8 * (size_t)server->settings.message_bytes_max;
+  return share(server, server->profile->connections_share,
+               messages > RUNTIME_BYTES_LEAST ? messages : RUNTIME_BYTES_LEAST);
 }
 
 static status open_store(struct server *server) {
@@ -98,7 +112,8 @@ static status open_store(struct server *server) {
       .directory = s->data,
       .port = server->port,
       .sync = (enum kv_sync)s->sync,
-      .memory_bytes = store_memory(server->memory_limit_bytes),
+      .memory_bytes = store_memory(server),
+      .tuning = server->profile->store,
       .history_us = s->history_ms * 1000,
       .change_log_us = s->change_log_ms * 1000,
       .change_log_max_bytes = (uint64_t)s->change_log_max_bytes,
@@ -210,6 +225,7 @@ static status start_services(struct server *server) {
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
       .access = server->access,
+      .listen_memory_bytes_max = (size_t)server->profile->listen_bytes,
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,
       .any_project = s->dev,
@@ -235,6 +251,7 @@ static status start_services(struct server *server) {
   server->admin.firestore = server->firestore;
   server->admin.addresses = server->addresses;
   server->admin.memory_limit_bytes = server->memory_limit_bytes;
+  server->admin.profile = server->profile;
   STATUS_TRY(admin_register(&server->admin, server->admin_rpc));
   return rpc_server_start(server->admin_rpc);
 }
@@ -246,8 +263,7 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 /* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
 static uint64_t gateway_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 4, least = 4 * (uint64_t)server->settings.http_body_bytes_max;
-  return share < least ? least : share;
+  return share(server, server->profile->http_share, 4 * (size_t)server->settings.http_body_bytes_max);
 }
 
 static status open_gateway(struct server *server, struct gateway **ret) {
@@ -302,6 +318,63 @@ static status start_listening(struct server *server) {
   return listener_open(&admin_options, &server->admin_listener);
 }
 
+/* ---- The service manager ---- */
+
+/* What it shows as the state of the service. */
+static void tell_status(struct server *server, const char *state, const char *reason) {
+  char text[sizeof server->told];
+  snprintf(text, sizeof text, "STATUS=%s%s%s", state, *reason == '\0' ? "" : ": ", reason);
+  if (strcmp(text, server->told) == 0)
+    return;
+  memcpy(server->told, text, sizeof text);
+  port_notify(text);
+}
+
+/* Sockets that it has opened are served instead of `listen`. One with the name `grpc` gives HTTP/2 to clients
+ * that offer HTTP/1.1 too, as an address with ",grpc" does. */
+static status take_sockets(struct server *server) {
+  struct listener_socket sockets[PORT_SOCKETS_MAX];
+  char addresses[PORT_SOCKETS_MAX][sizeof sockets[0].address + sizeof ",grpc"];
+  const char *pointers[PORT_SOCKETS_MAX];
+  int fds[PORT_SOCKETS_MAX];
+  STATUS_TRY(port_sockets_take(server->sockets, &server->socket_count));
+  for (unsigned i = 0; i < server->socket_count; i++) {
+    STATUS_TRY(listener_socket_take(server->sockets[i].fd, &sockets[i]));
+    bool is_grpc = strcmp(server->sockets[i].name, "grpc") == 0 && !sockets[i].is_unix;
+    snprintf(addresses[i], sizeof addresses[i], "%s%s", sockets[i].address, is_grpc ? ",grpc" : "");
+    pointers[i] = addresses[i];
+    fds[i] = server->sockets[i].fd;
+  }
+  return server->socket_count > 0
+             ? settings_take_sockets(&server->settings, fds, pointers, server->socket_count)
+             : status_ok();
+}
+
+static void say_no_entropy(void) {
+  log_event(LOG_LEVEL_WARN, "waiting for the kernel's random numbers, which are not seeded yet",
+            LOG_INT("at_most_ms", ENTROPY_WAIT_MS));
+  port_notify("STATUS=Waiting for the kernel's random numbers");
+}
+
+static status start_relief(struct server *server) {
+  struct relief_options options = {
+      .port = server->port, .store = server->store, .tokens = sign_in_tokens(server->sign_in)};
+  STATUS_TRY(relief_start(&options, &server->relief));
+  server->admin.relief = server->relief;
+  return status_ok();
+}
+
+static void say_machine(const struct server *server) {
+  struct port *port = server->port;
+  struct port_memory memory = port->memory(port);
+  log_event(LOG_LEVEL_INFO, "starting", LOG_CSTR("profile", server->profile->name),
+            LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes),
+            LOG_INT("cores", port->cores(port)), LOG_INT("page_bytes", port->page_bytes(port)));
+  if (server->memory_limit_bytes > memory.limit_bytes / 4 * 3)
+    log_event(LOG_LEVEL_WARN, "memory_limit leaves little of the machine's memory, or the control group's: lower it",
+              LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes));
+}
+
 static status start(struct server *server, int argc, char **argv) {
   server->port = port_linux();
   server->admin.port = server->port;
@@ -311,12 +384,21 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_load(&server->settings, argc, argv, environ));
   log_configure((enum log_level)server->settings.log_level, (enum log_format)server->settings.log_format,
                 STDERR_FILENO);
+  STATUS_TRY(take_sockets(server));
   STATUS_TRY(settings_check_safe(&server->settings));
-  server->memory_limit_bytes = memory_limit(server);
+  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
+  STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
+  server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
+  say_machine(server);
+  STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
+  tell_status(server, "Opening the store", "");
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
   STATUS_TRY(start_access(server));
   STATUS_TRY(start_services(server));
+  server->life = (struct life){
+      .port = server->port, .rpc = server->rpc, .admin_rpc = server->admin_rpc, .store = server->store};
+  STATUS_TRY(start_relief(server));
   return start_listening(server);
 }
 
@@ -379,8 +461,10 @@ static bool wait_signal(struct server *server, const sigset_t *signals, int64_t 
   struct timespec timeout = {wait_ms / 1000, (long)(wait_ms % 1000) * 1000000};
   int number = sigtimedwait(signals, NULL, &timeout);
   if (number == SIGHUP && !server->settings.dev) {
+    port_notify_reloading();
     front_reload(server->front);
     reload_rules(server);
+    port_notify("READY=1");
     return false;
   }
   return number > 0;
@@ -441,27 +525,56 @@ static void give_memory_back(struct server *server, struct given_back *last) {
   last->times_left--;
 }
 
+/* What was told of the store and the clock. */
+struct watched {
+  bool serving, clock_trusted;
+  enum kv_health health;
+};
+
 /* Health follows the store: damage found while serving makes the server not ready. */
+static void watch_store(struct server *server, struct watched *last) {
+  struct kv_info info;
+  kv_info(server->store, &info);
+  bool fit = info.health != KV_DAMAGED;
+  if (fit != last->serving)
+    set_serving(server, fit);
+  if (info.health != last->health)
+    log_event(info.health == KV_HEALTHY ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "the store's health changed",
+              LOG_CSTR("health", info.health == KV_HEALTHY ? "healthy again" : info.health_text));
+  if (info.clock_trusted != last->clock_trusted)
+    log_event(info.clock_trusted ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+              info.clock_trusted ? "the clock is trusted: commit times follow it"
+                                 : "the clock is not trusted: commit times follow the time since the start until it "
+                                   "is set (clock = trusted, or a time service)",
+              LOG_INT("wall_us", server->port->wall_us(server->port)), LOG_INT("version_us", info.now));
+  if (!fit || info.health != KV_HEALTHY)
+    tell_status(server, fit ? "Serving, not everything works" : "Not serving", info.health_text);
+  else
+    tell_status(server, "Serving", info.clock_trusted ? "" : "the clock is not trusted");
+  *last = (struct watched){fit, info.clock_trusted, info.health};
+}
+
 static void serve_until_signal(struct server *server, const sigset_t *signals) {
-  bool serving = true;
+  struct watched watched = {.serving = true, .clock_trusted = true, .health = KV_HEALTHY};
   struct given_back given_back = {0};
-  while (!wait_signal(server, signals, 1000)) {
+  int64_t interval_ms = life_interval_ms(), done_us = 0;
+  watch_store(server, &watched);
+  while (!wait_signal(server, signals, interval_ms)) {
+    life_tick(&server->life);
+    int64_t now_us = server->port->monotonic_us(server->port);
+    if (now_us - done_us < 900000 && done_us != 0) /* the watchdog wants to hear more often than once a second */
+      continue;
+    done_us = now_us;
     give_memory_back(server, &given_back);
     front_tick(server->front);
     rpc_server_tick(server->rpc);
     firestore_service_tick(server->firestore);
-    struct kv_info info;
-    kv_info(server->store, &info);
-    bool fit = info.health != KV_DAMAGED;
-    if (fit != serving) {
-      serving = fit;
-      set_serving(server, serving);
-      log_event(LOG_LEVEL_ERROR, "the store's health changed", LOG_CSTR("health", info.health_text));
-    }
+    watch_store(server, &watched);
   }
 }
 
 static void stop(struct server *server) {
+  relief_stop(server->relief);
   front_close(server->front);
   listener_close(server->admin_listener);
   rpc_server_free(server->admin_rpc);
@@ -507,7 +620,7 @@ int command_serve(int argc, char **argv) {
   announce(&server);
   port_notify("READY=1");
   serve_until_signal(&server, &signals);
-  port_notify("STOPPING=1");
+  port_notify("STOPPING=1\nSTATUS=Calls under way may finish");
   drain(&server, &signals);
   stop(&server);
   return 0;

@@ -29,9 +29,13 @@ struct setting {
 /* Half of what a process of 32 bits can have, for all that is not counted against the limit. */
 #define MEMORY_LIMIT_MAX (SIZE_MAX > UINT32_MAX ? 1024 * GIB : 2 * GIB)
 #define SECOND 1000LL
+/* In the place of a default: settings_apply_profile has it. */
+#define BY_PROFILE "by profile"
 #define DAY (86400 * SECOND)
 
 static const struct setting table[] = {
+    {"profile", CHOICE, AT(profile), "auto", 0, 0, "auto|tiny|small|medium|large",
+     "budgets for a box of 256 MB, 1 GB, 4 GB or more (`skerry help profiles`); auto: as this machine is"},
     {"listen", LIST, AT(listen), "127.0.0.1:8080", 0, 0, NULL,
      "address to serve on: host:port, [ipv6]:port or unix:/path; port 0 takes a free one; host:port,grpc "
      "gives "
@@ -69,7 +73,8 @@ static const struct setting table[] = {
      "who may use the API while there are no rules: deny, mtls (a client certificate), open"},
     {"projects", LIST, AT(projects), "skerry", 0, 0, NULL, "project ids that are served; dev serves any"},
     {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, MEMORY_LIMIT_MAX, NULL,
-     "memory for caches, write buffers and calls together; 0: a quarter of the machine's, at most 256M"},
+     "memory for caches, write buffers and calls together, at least 32M; 0: by profile, at most a quarter of the "
+     "machine's"},
     {"sync", CHOICE, AT(sync), "on", 0, 0, "on|relaxed",
      "on: acknowledged means on the medium; relaxed: a power cut may lose the last second"},
     {"clock", CHOICE, AT(clock), "auto", 0, 0, "auto|trusted",
@@ -86,16 +91,16 @@ static const struct setting table[] = {
      "there is none"},
     {"metrics", CHOICE, AT(metrics), "off", 0, 0, "off|local|all",
      "GET /metrics for Prometheus: for nobody, for this machine (a proxy on it included), for everybody"},
-    {"http_body_max", BYTES, AT(http_body_bytes_max), "16M", 64 * KIB, 256 * MIB, NULL,
+    {"http_body_max", BYTES, AT(http_body_bytes_max), BY_PROFILE, 64 * KIB, 256 * MIB, NULL,
      "size of a request's body over HTTP/1.1; JSON is longer than the message that it becomes"},
     {"http_idle_timeout", DURATION, AT(http_idle_timeout_ms), "60s", SECOND, 3600 * SECOND, NULL,
      "a connection of HTTP/1.1 without a request is closed after so long"},
     {"document_max", BYTES, AT(document_bytes_max), "1048576", 1024, 8 * MIB, NULL, "size of a document"},
     {"threads", NUMBER, AT(threads), "0", 0, 64, NULL, "completion-queue threads; 0: one a core"},
-    {"message_max", BYTES, AT(message_bytes_max), "10M", 64 * KIB, 64 * MIB, NULL,
+    {"message_max", BYTES, AT(message_bytes_max), BY_PROFILE, 64 * KIB, 64 * MIB, NULL,
      "size of a request, inflated"},
-    {"call_memory_max", BYTES, AT(call_memory_bytes_max), "64M", MIB, GIB, NULL, "memory of one call"},
-    {"query_memory_max", BYTES, AT(query_memory_bytes_max), "8M", 64 * KIB, GIB, NULL,
+    {"call_memory_max", BYTES, AT(call_memory_bytes_max), BY_PROFILE, MIB, GIB, NULL, "memory of one call"},
+    {"query_memory_max", BYTES, AT(query_memory_bytes_max), BY_PROFILE, 64 * KIB, GIB, NULL,
      "memory of one query's positions and sorting; past it, sorting goes to temporary files in data/spill"},
     {"query_spill_max", BYTES, AT(query_spill_bytes_max), "1G", MIB, 1024 * GIB, NULL,
      "size of one query's temporary files"},
@@ -110,17 +115,17 @@ static const struct setting table[] = {
     {"metadata_max", BYTES, AT(metadata_bytes_max), "8K", KIB, 64 * KIB, NULL, "size of a call's headers"},
     {"streams_per_connection_max", NUMBER, AT(streams_per_connection_max), "100", 1, 10000, NULL,
      "calls at once on one connection"},
-    {"send_queue_max", BYTES, AT(send_queue_bytes_max), "1M", 64 * KIB, 64 * MIB, NULL,
+    {"send_queue_max", BYTES, AT(send_queue_bytes_max), BY_PROFILE, 64 * KIB, 64 * MIB, NULL,
      "responses of one stream that wait for a slow reader"},
-    {"calls_max", NUMBER, AT(calls_max), "20000", 16, 1000000, NULL, "calls at once on this server"},
+    {"calls_max", NUMBER, AT(calls_max), BY_PROFILE, 16, 1000000, NULL, "calls at once on this server"},
     {"shed_target", DURATION, AT(shed_target_ms), "5ms", 0, SECOND, NULL,
      "while all calls of a method wait for longer than this, those that waited twice as long are refused and "
      "may come "
      "back later; 0: never"},
-    {"connections_max", NUMBER, AT(connections_max), "10000", 1, 1000000, NULL, "connections at once"},
+    {"connections_max", NUMBER, AT(connections_max), BY_PROFILE, 1, 1000000, NULL, "connections at once"},
     {"connections_per_address_max", NUMBER, AT(connections_per_address_max), "0", 0, 1000000, NULL,
      "connections at once from one address; 0: no limit of its own"},
-    {"handshakes_max", NUMBER, AT(handshakes_max), "1024", 16, 100000, NULL,
+    {"handshakes_max", NUMBER, AT(handshakes_max), BY_PROFILE, 16, 100000, NULL,
      "connections at once that have not said yet what they want; past it the oldest gives way"},
     {"handshake_timeout", DURATION, AT(handshake_timeout_ms), "10s", SECOND, 300 * SECOND, NULL,
      "time to say it, TLS included, and for a request's headers to arrive whole"},
@@ -290,6 +295,10 @@ static status setting_assign(struct settings *s, const struct setting *setting, 
   case NUMBER:
   case BYTES:
   case DURATION:
+    if (rank == RANK_DEFAULT && strcmp(text, BY_PROFILE) == 0) {
+      number = SETTINGS_BY_PROFILE;
+      break;
+    }
     if (!parse_number(setting, text, &number))
       return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": not a number%s", setting->name, text,
                          setting->type == BYTES      ? " of bytes, such as 64M"
@@ -430,6 +439,55 @@ status settings_load(struct settings *s, int argc, char *const *argv, char *cons
   STATUS_TRY(load_environment(&loading, environment, &config));
   STATUS_TRY(load_flags(&loading, argc, argv, &config));
   return config == NULL || *config == '\0' ? status_ok() : load_file(&loading, config);
+}
+
+struct decided {
+  size_t setting, profile;
+};
+
+status settings_apply_profile(struct settings *s, const struct profile *profile, struct port *port) {
+#define DECIDES(member, by) {offsetof(struct settings, member), offsetof(struct profile, by)}
+  static const struct decided all[] = {
+      DECIDES(message_bytes_max, message_max),
+      DECIDES(call_memory_bytes_max, call_memory_max),
+      DECIDES(http_body_bytes_max, http_body_max),
+      DECIDES(query_memory_bytes_max, query_memory_max),
+      DECIDES(send_queue_bytes_max, send_queue_max),
+      DECIDES(calls_max, calls_max),
+      DECIDES(connections_max, connections_max),
+      DECIDES(handshakes_max, handshakes_max),
+  };
+#undef DECIDES
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    int64_t *value = (void *)((char *)s + all[i].setting);
+    if (*value == SETTINGS_BY_PROFILE)
+      memcpy(value, (const char *)profile + all[i].profile, sizeof *value);
+  }
+  unsigned cores = port->cores(port);
+  if (s->threads == 0 && profile->cores_max > 0)
+    s->threads = cores < profile->cores_max ? cores : profile->cores_max;
+  if (s->memory_limit_bytes == 0)
+    s->memory_limit_bytes = (int64_t)profile_memory_limit(profile, port);
+  if (s->memory_limit_bytes < PROFILE_MEMORY_LIMIT_MIN)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "memory_limit is %lld bytes, and the server needs 32M for the store, one call and the messages "
+                       "under way: give at least that, or leave it out for what the profile says (%s).",
+                       (long long)s->memory_limit_bytes, profile->name);
+  return status_ok();
+}
+
+status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses, unsigned count) {
+  assert(count <= SETTINGS_LISTEN_MAX);
+  list_clear(&s->listen);
+  for (unsigned i = 0; i < count; i++) {
+    s->listen.items[i] = strdup(addresses[i]);
+    if (s->listen.items[i] == NULL)
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    s->listen.count++;
+    s->taken[i] = fds[i];
+  }
+  s->taken_count = count;
+  return status_ok();
 }
 
 void settings_fini(struct settings *s) {

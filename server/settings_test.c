@@ -40,7 +40,7 @@ static void test_defaults(void **state) {
   assert_int_equal(s.access, ACCESS_DENY);
   assert_int_equal(s.sync, KV_SYNC_ON);
   assert_int_equal(s.history_ms, 3600 * 1000);
-  assert_int_equal(s.message_bytes_max, 10 * 1024 * 1024);
+  assert_int_equal(s.message_bytes_max, SETTINGS_BY_PROFILE);
   settings_fini(&s);
 }
 

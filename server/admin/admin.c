@@ -15,6 +15,8 @@ static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_OK;
   case KV_NO_SPACE:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_NO_SPACE;
+  case KV_READ_ONLY:
+    return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_READ_ONLY;
   case KV_RECOVERING:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_RECOVERING;
   case KV_DAMAGED:
@@ -101,7 +103,14 @@ static void fill_store(const struct admin *admin, struct kv_info *info, Skerry__
   ret->syncs = (int64_t)info->syncs;
 }
 
+/* A box without a battery for its clock boots in 1970, or where it was switched off. */
+enum { CLOCK_FAR_OFF_S = 24 * 3600 };
+
 static const char *clock_source(const struct admin *admin, const struct kv_info *info) {
+  int64_t behind_us = info->now - admin->port->wall_us(admin->port);
+  if (behind_us / 1000000 > CLOCK_FAR_OFF_S)
+    return info->clock_trusted ? "the wall clock is behind the newest commit by more than a day: is it right?"
+                               : "not synchronised, and behind the newest commit by more than a day: set the time";
   if (admin->settings->clock == SETTINGS_CLOCK_TRUSTED)
     return "clock = trusted";
   if (admin->settings->dev)
@@ -130,6 +139,12 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   fill_store(admin, &info, &store);
   memory.limit_bytes = (int64_t)admin->memory_limit_bytes;
   memory.resident_bytes = (int64_t)used.resident_bytes;
+  memory.profile = text(admin->profile->name);
+  struct relief_info relief;
+  relief_info(admin->relief, &relief);
+  memory.surroundings_used_bytes = (int64_t)relief.used_bytes;
+  memory.surroundings_limit_bytes = (int64_t)relief.limit_bytes;
+  memory.caches_sixteenths = (int32_t)relief_sixteenths(relief.level);
   clock.trusted = info.clock_trusted;
   clock.source = text(clock_source(admin, &info));
 

@@ -11,6 +11,7 @@
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
+#include "server/relief.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/tokens/tokens.h"
@@ -36,6 +37,8 @@ struct admin {
   const char *const *addresses; /* where it listens */
   size_t address_count;
   uint64_t memory_limit_bytes;
+  const struct profile *profile;
+  struct relief *relief;
   int64_t started_wall_us, started_monotonic_us;
   _Atomic enum admin_state state;
 };

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "storage/kv.h"
+#include "storage/rocksdb/tuning.h"
 
 enum kv_sync {
   KV_SYNC_ON,     /* acknowledged means on the medium (fdatasync before the answer) */
@@ -23,6 +24,7 @@ struct kv_rocksdb_options {
   uint64_t change_log_max_bytes; /* 0: 5% of the disk; at least 16 MiB */
   uint64_t free_space_min_bytes; /* writes stop below it; 0: 64 MiB or 2% of the disk, whichever is less */
   bool clock_trusted; /* the wall clock is right whatever the kernel says (`clock = trusted`, and --dev) */
+  struct kv_rocksdb_tuning tuning;
   bool read_only;     /* for tools on a store that no server has open */
 };
 
