@@ -36,9 +36,9 @@ struct rpc_server_options {
   uint32_t streams_per_connection_max; /* 100; 1-10000 */
   uint32_t send_queue_bytes_max;       /* 1 MiB; 64 KiB-64 MiB */
   /* What calls may take together: their arenas, their messages both ways. Past it new ones get
-   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 16 MiB and more */
+   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 2 MiB and more */
   size_t calls_memory_bytes_max;
-  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 16
+  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 2
    * MiB and more */
   size_t connections_memory_bytes_max;
   uint32_t calls_max;    /* calls at once on this server, past it RESOURCE_EXHAUSTED. 20000; 16-1000000 */
@@ -99,8 +99,8 @@ bool rpc_server_is_serving(struct rpc_server *server, const char *service);
  * client (rpc/laggards.h). */
 void rpc_server_tick(struct rpc_server *server);
 
-/* Asks every queue's thread for a sign of life, and says for how long, in microseconds, the one that was asked
- * first owes the last; 0: none does. From one thread, between start and drain. */
+/* Asks every queue's thread for a sign of life, and says for how long, in microseconds, the one that was
+ * asked first owes the last; 0: none does. From one thread, between start and drain. */
 int64_t rpc_server_pulse(struct rpc_server *server);
 
 /* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may
