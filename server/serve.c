@@ -159,7 +159,7 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
       .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
       .calls_memory_bytes_max = (size_t)server->memory.calls,
-      .connections_memory_bytes_max = (size_t)server->memory.connections,
+      .connections_memory_bytes_max = (size_t)(server->memory.connections + server->memory.calls),
       .calls_max = (uint32_t)s->calls_max,
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
@@ -258,6 +258,12 @@ static status open_gateway(struct server *server, struct gateway **ret) {
   return gateway_open(&options, ret);
 }
 
+/* The guards' part of what connections may hold. gRPC core, which counts requests under way and each
+ * connection too, comes to its own limit later: it would end any connection then. */
+static size_t incomplete_memory(const struct server *server) {
+  return (size_t)(server->memory.connections / 3 * 2);
+}
+
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
@@ -270,7 +276,7 @@ static status start_listening(struct server *server) {
     gateway_close(gateway);
     return registered;
   }
-  STATUS_TRY(front_open(s, server->port, server->rpc, gateway, &server->front));
+  STATUS_TRY(front_open(s, server->port, server->rpc, gateway, incomplete_memory(server), &server->front));
   server->admin.front = server->front;
   server->admin.address_count = s->listen.count;
   for (unsigned i = 0; i < s->listen.count; i++)
