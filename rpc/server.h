@@ -99,8 +99,8 @@ bool rpc_server_is_serving(struct rpc_server *server, const char *service);
  * client (rpc/laggards.h). */
 void rpc_server_tick(struct rpc_server *server);
 
-/* Asks every queue's thread for a sign of life, and says for how long, in microseconds, the one that was asked
- * first owes the last; 0: none does. From one thread, between start and drain. */
+/* Asks every queue's thread for a sign of life, and says for how long, in microseconds, the one that was
+ * asked first owes the last; 0: none does. From one thread, between start and drain. */
 int64_t rpc_server_pulse(struct rpc_server *server);
 
 /* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may

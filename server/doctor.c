@@ -18,9 +18,9 @@ enum {
   SYNCS = 48,
   SYNC_BYTES = 4096,
   SYNC_MOST_US = 3 * 1000000,
-  SYNC_SLOW_US = 20 * 1000,  /* an SD card's; the profiles for those spare it */
-  SYNC_BAD_US = 250 * 1000,  /* commits would time out in apps */
-  SYNC_HARDLY_US = 25,       /* no medium is so fast */
+  SYNC_SLOW_US = 20 * 1000, /* an SD card's; the profiles for those spare it */
+  SYNC_BAD_US = 250 * 1000, /* commits would time out in apps */
+  SYNC_HARDLY_US = 25,      /* no medium is so fast */
   PATH_BYTES = 4096,
   DESCRIPTORS_A_CONNECTION = 3, /* as server/front.c counts */
   DESCRIPTORS_RESERVED = 512,
@@ -29,7 +29,7 @@ enum {
 };
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
-#define MEMORY_LEAST (96 * MIB)     /* the smallest limit, the program, and a system around them */
+#define MEMORY_LEAST (96 * MIB) /* the smallest limit, the program, and a system around them */
 #define SPACE_LEAST (256 * MIB)
 #define SPACE_LITTLE GIB
 #define YEAR_2025_US (INT64_C(1735689600) * 1000000)
@@ -201,14 +201,19 @@ static void judge_syncs(struct doctor *d, const struct doctor_syncs *syncs) {
   line(d, "medium", "a sync takes %s (middle of %u, slowest %s): %" PRId64 " commits/s, one after the other",
        median.text, syncs->count, slowest.text, 1000000 / (syncs->median_us > 0 ? syncs->median_us : 1));
   if (syncs->median_us > SYNC_BAD_US)
-    wrong(d, "The medium takes %s for a sync, so apps would wait for each write. A card that was fast once and is slow "
-             "now is worn out: replace it.",
+    wrong(d,
+          "The medium takes %s for a sync, so apps would wait for each write. A card that was fast once and "
+          "is slow "
+          "now is worn out: replace it.",
           median.text);
   else if (syncs->median_us > SYNC_SLOW_US && d->profile->store.gather_us == 0)
-    note(d, "The medium is slow to sync. `profile = small` spares it; with it, memory_limit may be as large as now.");
+    note(d, "The medium is slow to sync. `profile = small` spares it; with it, memory_limit may be as large "
+            "as now.");
   else if (syncs->median_us < SYNC_HARDLY_US)
-    note(d, "A sync is so fast here that the data may lie in memory (tmpfs), or on a disk that says yes too early. What "
-            "was acknowledged must survive a power cut: see `findmnt -T %s`.",
+    note(d,
+         "A sync is so fast here that the data may lie in memory (tmpfs), or on a disk that says yes too "
+         "early. What "
+         "was acknowledged must survive a power cut: see `findmnt -T %s`.",
          d->settings->data);
 }
 
@@ -225,8 +230,10 @@ static void examine_medium(struct doctor *d) {
   }
   if (disk.read_only) {
     line(d, "medium", "can only be read");
-    wrong(d, "The file system of %s is mounted for reading only. Mount it for writing; if the kernel took that away "
-             "(see `dmesg`), the medium is failing: copy the data and replace it.",
+    wrong(d,
+          "The file system of %s is mounted for reading only. Mount it for writing; if the kernel took that "
+          "away "
+          "(see `dmesg`), the medium is failing: copy the data and replace it.",
           path);
   } else {
     s = doctor_measure_syncs(path, SYNC_MOST_US, &syncs);
@@ -238,7 +245,8 @@ static void examine_medium(struct doctor *d) {
   struct size_text free_text = size_of(disk.free_bytes), total = size_of(disk.total_bytes);
   line(d, "space", "%s of %s free", free_text.text, total.text);
   if (disk.free_bytes < SPACE_LEAST)
-    wrong(d, "Only %s are free: writes stop when the disk is nearly full (free_space_min). Make room.", free_text.text);
+    wrong(d, "Only %s are free: writes stop when the disk is nearly full (free_space_min). Make room.",
+          free_text.text);
   else if (disk.free_bytes < SPACE_LITTLE)
     note(d, "Only %s are free. Deletions need space too, so do not let it run full.", free_text.text);
 }
@@ -253,11 +261,14 @@ static void examine_memory(struct doctor *d) {
   line(d, "memory", "%s for this process; %s of %s in use%s", all.text, used.text, limit.text,
        pressure.stalled ? ", and processes are waiting for memory" : "");
   if (memory.limit_bytes < MEMORY_LEAST)
-    wrong(d, "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 32M). If this is a "
-             "control group, raise its limit.",
+    wrong(d,
+          "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 32M). If "
+          "this is a "
+          "control group, raise its limit.",
           all.text);
   if (pressure.stalled)
-    note(d, "The system is short of memory now: caches would be kept small. Look what else runs (`systemd-cgtop -m`).");
+    note(d, "The system is short of memory now: caches would be kept small. Look what else runs "
+            "(`systemd-cgtop -m`).");
 }
 
 static void examine_clock(struct doctor *d) {
@@ -274,11 +285,14 @@ static void examine_clock(struct doctor *d) {
        : trusted    ? "not synchronised, trusted by the settings"
                     : "not synchronised");
   if (now_us < YEAR_2025_US)
-    wrong(d, "The clock is years behind: this box has no battery for it, or an empty one. Let systemd-timesyncd or chrony "
+    wrong(d, "The clock is years behind: this box has no battery for it, or an empty one. Let "
+             "systemd-timesyncd or chrony "
              "set it, or set it by hand (`date -s`). Until then TLS certificates do not count as good.");
   else if (!synchronised && !trusted)
-    wrong(d, "Nobody keeps the clock right, so commit times would follow the time since the start instead. Enable "
-             "systemd-timesyncd or chrony; without a network set the clock and say clock = trusted.");
+    wrong(
+        d,
+        "Nobody keeps the clock right, so commit times would follow the time since the start instead. Enable "
+        "systemd-timesyncd or chrony; without a network set the clock and say clock = trusted.");
 }
 
 static void examine_processor(struct doctor *d) {
@@ -287,24 +301,31 @@ static void examine_processor(struct doctor *d) {
   line(d, "processor", "%u %s, pages of %" PRIu32 " KiB%s%s", cores, cores == 1 ? "core" : "cores",
        d->port->page_bytes(d->port) / 1024, *features == '\0' ? "" : ", ", features);
   if (strstr(features, "AES") == NULL)
-    note(d, "No AES in hardware: TLS works with ChaCha20 where clients offer it, and is slower where they do not.");
+    note(d, "No AES in hardware: TLS works with ChaCha20 where clients offer it, and is slower where they do "
+            "not.");
   if (!d->port->entropy_is_ready(d->port))
-    wrong(d, "The kernel has no random numbers yet, and the server waits for them at the start. Give the box a source: "
+    wrong(d, "The kernel has no random numbers yet, and the server waits for them at the start. Give the box "
+             "a source: "
              "rng-tools for a hardware generator, or systemd-random-seed.service.");
 }
 
 static void examine_descriptors(struct doctor *d) {
   uint64_t limit = d->port->descriptors_max(d->port);
-  uint64_t connections = limit > DESCRIPTORS_RESERVED ? (limit - DESCRIPTORS_RESERVED) / DESCRIPTORS_A_CONNECTION : 0;
+  uint64_t connections =
+      limit > DESCRIPTORS_RESERVED ? (limit - DESCRIPTORS_RESERVED) / DESCRIPTORS_A_CONNECTION : 0;
   int64_t wanted = d->settings->connections_max == SETTINGS_BY_PROFILE ? d->profile->connections_max
                                                                        : d->settings->connections_max;
   line(d, "descriptors", "%" PRIu64 ", enough for %" PRIu64 " connections", limit, connections);
   if (limit < DESCRIPTORS_LEAST)
-    wrong(d, "The limit of open files is %" PRIu64 ", and the store alone needs some hundreds: LimitNOFILE=32768 in the "
-             "unit, or `ulimit -n`.",
+    wrong(d,
+          "The limit of open files is %" PRIu64
+          ", and the store alone needs some hundreds: LimitNOFILE=32768 in the "
+          "unit, or `ulimit -n`.",
           limit);
   else if ((int64_t)connections < wanted)
-    note(d, "connections_max is %" PRId64 "; for so many the limit of open files must be %" PRId64 " (LimitNOFILE=).",
+    note(d,
+         "connections_max is %" PRId64 "; for so many the limit of open files must be %" PRId64
+         " (LimitNOFILE=).",
          wanted, wanted * DESCRIPTORS_A_CONNECTION + DESCRIPTORS_RESERVED);
 }
 
@@ -319,12 +340,13 @@ static void examine_profile(struct doctor *d) {
        d->profile == fits ? "" : d->profile->name);
   line(d, "", "memory_limit %s; set MemoryMax= of the unit to %s or more", limit.text, wall.text);
   if (d->profile->memory_from_bytes > fits->memory_from_bytes)
-    wrong(d, "profile = %s is for larger machines than this one: say auto, or %s.", d->profile->name, fits->name);
+    wrong(d, "profile = %s is for larger machines than this one: say auto, or %s.", d->profile->name,
+          fits->name);
   if (memory_limit < (uint64_t)PROFILE_MEMORY_LIMIT_MIN)
     wrong(d, "memory_limit must be 32M at least.");
   else if (memory_limit > machine / 4 * 3)
-    wrong(d, "memory_limit is %s of %s: leave a quarter for the program, the system and its cache of files.", limit.text,
-          all.text);
+    wrong(d, "memory_limit is %s of %s: leave a quarter for the program, the system and its cache of files.",
+          limit.text, all.text);
 }
 
 unsigned doctor_examine(const struct settings *settings, struct port *port, FILE *out) {

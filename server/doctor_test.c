@@ -1,11 +1,10 @@
-#include "server/doctor.h"
-
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ports/simulated.h"
+#include "server/doctor.h"
 #include "tests/support/unit.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -123,7 +122,8 @@ static void clocks(void **state) {
 static void small_and_odd_machines(void **state) {
   (void)state;
   port_simulated_set_memory(machine, (struct port_memory){.limit_bytes = 48 * MIB});
-  port_simulated_set_pressure(machine, (struct port_pressure){.used_bytes = 47 * MIB, .limit_bytes = 48 * MIB, .stalled = true});
+  port_simulated_set_pressure(
+      machine, (struct port_pressure){.used_bytes = 47 * MIB, .limit_bytes = 48 * MIB, .stalled = true});
   port_simulated_set_page(machine, 65536);
   port_simulated_set_cores(machine, 1);
   port_simulated_set_descriptors(machine, 256);

@@ -7,8 +7,8 @@
 #define GIB (1024 * MIB)
 
 /* tiny and small spare the medium, which is an SD card or eMMC there: compactions come late and take much at
- * once, tables are small by zstd, and their writing is held down. From medium on reads come first. `auto` leaves
- * room for what boards keep for themselves: one of 1 GB shows 900 MB. */
+ * once, tables are small by zstd, and their writing is held down. From medium on reads come first. `auto`
+ * leaves room for what boards keep for themselves: one of 1 GB shows 900 MB. */
 static const struct profile table[PROFILE_COUNT] = {
     {
         .name = "tiny",
@@ -203,7 +203,8 @@ static void put_value(FILE *out, enum unit unit, int64_t value) {
 #define ROW(what, unit, member)                                                                              \
   {                                                                                                          \
     what, unit, {                                                                                            \
-      (int64_t)table[0].member, (int64_t)table[1].member, (int64_t)table[2].member, (int64_t)table[3].member \
+      (int64_t) table[0].member, (int64_t)table[1].member, (int64_t)table[2].member,                         \
+          (int64_t)table[3].member                                                                           \
     }                                                                                                        \
   }
 
@@ -233,14 +234,10 @@ void profile_print_help(FILE *out) {
       ROW("threads, for so many processors", CORES, cores_max),
   };
   const struct row settings[] = {
-      ROW("message_max", BYTES, message_max),
-      ROW("call_memory_max", BYTES, call_memory_max),
-      ROW("http_body_max", BYTES, http_body_max),
-      ROW("query_memory_max", BYTES, query_memory_max),
-      ROW("send_queue_max", BYTES, send_queue_max),
-      ROW("calls_max", PLAIN, calls_max),
-      ROW("connections_max", PLAIN, connections_max),
-      ROW("handshakes_max", PLAIN, handshakes_max),
+      ROW("message_max", BYTES, message_max),         ROW("call_memory_max", BYTES, call_memory_max),
+      ROW("http_body_max", BYTES, http_body_max),     ROW("query_memory_max", BYTES, query_memory_max),
+      ROW("send_queue_max", BYTES, send_queue_max),   ROW("calls_max", PLAIN, calls_max),
+      ROW("connections_max", PLAIN, connections_max), ROW("handshakes_max", PLAIN, handshakes_max),
   };
   const struct row medium[] = {
       ROW("tables merged at once", PLAIN, store.level0_tables),
@@ -251,7 +248,9 @@ void profile_print_help(FILE *out) {
       ROW("background jobs", PLAIN, store.background_jobs),
       ROW("commits gather for a sync, at most", MICROSECONDS, store.gather_us),
   };
-  fprintf(out, "Profiles: budgets for boxes of a size (setting `profile`; auto takes the machine's).\n\n  %-38s", "");
+  fprintf(out,
+          "Profiles: budgets for boxes of a size (setting `profile`; auto takes the machine's).\n\n  %-38s",
+          "");
   for (unsigned i = 0; i < PROFILE_COUNT; i++)
     fprintf(out, " %9s", table[i].name);
   fputc('\n', out);
@@ -259,7 +258,8 @@ void profile_print_help(FILE *out) {
   put_rows(out, "Memory and threads", memory, sizeof memory / sizeof *memory);
   put_rows(out, "Defaults of settings", settings, sizeof settings / sizeof *settings);
   put_rows(out, "The store, and how it spares the medium", medium, sizeof medium / sizeof *medium);
-  fputs("\nmemory_limit is a quarter of the machine's memory, or of the control group's limit, up to the figure above. "
+  fputs("\nmemory_limit is a quarter of the machine's memory, or of the control group's limit, up to the "
+        "figure above. "
         "Settings that\nare given win over the profile. `skerry profile` says which one fits this machine.\n",
         out);
 }

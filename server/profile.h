@@ -49,7 +49,8 @@ const struct profile *profile_at(unsigned index);
 
 /* memory_limit on this machine where the setting is not given. */
 uint64_t profile_memory_limit(const struct profile *profile, struct port *port);
-/* Where the wall of the service manager (MemoryMax) should be for a limit: with room for what is not counted. */
+/* Where the wall of the service manager (MemoryMax) should be for a limit: with room for what is not counted.
+ */
 uint64_t profile_memory_max(uint64_t memory_limit_bytes);
 /* Of `limit_bytes`, so many sixteenths. */
 uint64_t profile_share(uint64_t limit_bytes, unsigned sixteenths);

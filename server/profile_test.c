@@ -1,8 +1,7 @@
-#include "server/profile.h"
-
 #include <stdlib.h>
 
 #include "ports/simulated.h"
+#include "server/profile.h"
 #include "tests/support/unit.h"
 
 #define MIB (UINT64_C(1) << 20)

@@ -45,7 +45,7 @@ enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
   STORE_BYTES_LEAST = 8 << 20,
-  RUNTIME_BYTES_LEAST = 16 << 20, /* rpc_server_new takes no less */
+  RUNTIME_BYTES_LEAST = 16 << 20,    /* rpc_server_new takes no less */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -82,7 +82,8 @@ struct server {
   size_t memory_limit_bytes;
 };
 
-/* What one number of memory becomes: the profile's shares, but never less than what a part cannot do without. */
+/* What one number of memory becomes: the profile's shares, but never less than what a part cannot do without.
+ */
 static size_t share(const struct server *server, unsigned sixteenths, size_t least) {
   size_t bytes = (size_t)profile_share(server->memory_limit_bytes, sixteenths);
   return bytes < least ? least : bytes;
@@ -371,7 +372,8 @@ static void say_machine(const struct server *server) {
             LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes),
             LOG_INT("cores", port->cores(port)), LOG_INT("page_bytes", port->page_bytes(port)));
   if (server->memory_limit_bytes > memory.limit_bytes / 4 * 3)
-    log_event(LOG_LEVEL_WARN, "memory_limit leaves little of the machine's memory, or the control group's: lower it",
+    log_event(LOG_LEVEL_WARN,
+              "memory_limit leaves little of the machine's memory, or the control group's: lower it",
               LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes));
 }
 
@@ -543,9 +545,10 @@ static void watch_store(struct server *server, struct watched *last) {
               LOG_CSTR("health", info.health == KV_HEALTHY ? "healthy again" : info.health_text));
   if (info.clock_trusted != last->clock_trusted)
     log_event(info.clock_trusted ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
-              info.clock_trusted ? "the clock is trusted: commit times follow it"
-                                 : "the clock is not trusted: commit times follow the time since the start until it "
-                                   "is set (clock = trusted, or a time service)",
+              info.clock_trusted
+                  ? "the clock is trusted: commit times follow it"
+                  : "the clock is not trusted: commit times follow the time since the start until it "
+                    "is set (clock = trusted, or a time service)",
               LOG_INT("wall_us", server->port->wall_us(server->port)), LOG_INT("version_us", info.now));
   if (!fit || info.health != KV_HEALTHY)
     tell_status(server, fit ? "Serving, not everything works" : "Not serving", info.health_text);
@@ -562,7 +565,8 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
   while (!wait_signal(server, signals, interval_ms)) {
     life_tick(&server->life);
     int64_t now_us = server->port->monotonic_us(server->port);
-    if (now_us - done_us < 900000 && done_us != 0) /* the watchdog wants to hear more often than once a second */
+    if (now_us - done_us < 900000 &&
+        done_us != 0) /* the watchdog wants to hear more often than once a second */
       continue;
     done_us = now_us;
     give_memory_back(server, &given_back);
@@ -619,6 +623,7 @@ int command_serve(int argc, char **argv) {
   set_serving(&server, true);
   announce(&server);
   port_notify("READY=1");
+  port_memory_settle();
   serve_until_signal(&server, &signals);
   port_notify("STOPPING=1\nSTATUS=Calls under way may finish");
   drain(&server, &signals);

@@ -33,7 +33,8 @@ struct settings_list {
 };
 
 struct settings {
-  int taken[SETTINGS_LISTEN_MAX]; /* sockets of the service manager, one for each of `listen`, if taken_count > 0 */
+  int taken[SETTINGS_LISTEN_MAX]; /* sockets of the service manager, one for each of `listen`, if taken_count
+                                     > 0 */
   unsigned taken_count;
   int64_t profile; /* enum profile_choice (server/profile.h) */
   bool dev, lan, accept_open_access;
