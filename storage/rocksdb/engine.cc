@@ -276,8 +276,8 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables * 3 / 2);
   }
   if (tuning.lazy_merges && family < ENGINE_VERSIONED_COUNT) {
-    /* Below level 0 outputs are cut at target_file_size_base; one that stays in level 0 is smaller than the six
-     * runs below it, so that files stay far under the 2 GiB of libraries of 32 bits. */
+    /* Below level 0 outputs are cut at target_file_size_base; one that stays in level 0 is smaller than the
+     * six runs below it, so that files stay far under the 2 GiB of libraries of 32 bits. */
     options.compaction_style = rocksdb::kCompactionStyleUniversal;
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
     /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
@@ -306,8 +306,8 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e, size_t write_b
   /* One writer, the commit thread: the concurrent paths only cost. */
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
-  /* The most that is replayed at a start after a crash: under a second on a small core. Where merges are to be
-   * few it is as much as there is memory for, since a log that ends early makes small tables. It is not
+  /* The most that is replayed at a start after a crash: under a second on a small core. Where merges are to
+   * be few it is as much as there is memory for, since a log that ends early makes small tables. It is not
    * compressed: RocksDB 7.8 does not always read such a log again (fixed in 7.10.2). */
   options.max_total_wal_size =
       std::max<uint64_t>(16 * 1024 * 1024, o->tuning.lazy_merges ? write_buffer_bytes : 0);
