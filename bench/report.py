@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 
+import flash
 import front
 import gateway
 import listening
@@ -76,6 +77,7 @@ MEASURES = [
     *front.MEASURES,
     *rules.MEASURES,
     *gateway.MEASURES,
+    *flash.MEASURES,
 ]
 
 
@@ -127,7 +129,7 @@ def goals(results):
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
           for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
-                                                    *gateway.goals(results)]],
+                                                    *gateway.goals(results), *flash.goals(results)]],
     ]
 
 

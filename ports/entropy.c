@@ -14,9 +14,10 @@ status port_entropy_await(struct port *port, int64_t most_ms, void (*waits)(void
     if (port->entropy_is_ready(port))
       return status_ok();
   }
-  return status_make(STATUS_UNAVAILABLE,
-                     "The kernel has no random numbers yet (%lld s after they were asked for), and without them no key "
-                     "and no token is safe. Give the box a source: a hardware generator (rng-tools), or a seed that is "
-                     "kept over restarts (systemd-random-seed.service).",
-                     (long long)(most_ms / 1000));
+  return status_make(
+      STATUS_UNAVAILABLE,
+      "The kernel has no random numbers yet (%lld s after they were asked for), and without them no key "
+      "and no token is safe. Give the box a source: a hardware generator (rng-tools), or a seed that is "
+      "kept over restarts (systemd-random-seed.service).",
+      (long long)(most_ms / 1000));
 }

@@ -22,9 +22,9 @@ struct port_memory {
 
 /* How close the kernel is to killing: of the control group, or the machine, that is fullest. */
 struct port_pressure {
-  uint64_t used_bytes; /* without what the kernel can drop at once: clean pages of files */
+  uint64_t used_bytes;  /* without what the kernel can drop at once: clean pages of files */
   uint64_t limit_bytes; /* 0: not told */
-  bool stalled; /* tasks waited for memory for a notable part of the time since the last question */
+  bool stalled;         /* tasks waited for memory for a notable part of the time since the last question */
 };
 
 /* All functions may be called from any thread; none blocks but `disk` for the time of one system call, and
@@ -53,8 +53,8 @@ struct port {
   bool (*entropy_is_ready)(struct port *port);
 };
 
-/* Waits for random numbers, asking every 100 ms; `waits` (may be NULL) is called once if it has to. UNAVAILABLE after
- * `most_ms`. */
+/* Waits for random numbers, asking every 100 ms; `waits` (may be NULL) is called once if it has to.
+ * UNAVAILABLE after `most_ms`. */
 STATUS_MUST_USE status port_entropy_await(struct port *port, int64_t most_ms, void (*waits)(void));
 
 struct port *port_linux(void);
@@ -64,6 +64,9 @@ struct port *port_linux(void);
 void port_memory_configure(void);
 /* Gives free heap memory back to the system now. */
 void port_memory_trim(void);
+/* Called once when the start is over: pages of the program that only the start needed are given back. What is needed
+ * again comes from the system's cache of files. */
+void port_memory_settle(void);
 /* What is free in the heap, given back or not. Takes up to some milliseconds. */
 uint64_t port_memory_free_bytes(void);
 
@@ -88,14 +91,15 @@ uint64_t port_watchdog_us(void);
 
 enum { PORT_SOCKETS_MAX = 16 };
 struct port_socket {
-  int fd; /* listening; non-blocking and close-on-exec now */
+  int fd;        /* listening; non-blocking and close-on-exec now */
   char name[64]; /* FileDescriptorName= of the unit; "" */
 };
 /* Takes the listening sockets that it handed over, once: the environment is cleared. *ret_count 0: none.
  * FAILED_PRECONDITION: one that is no listening stream socket, or more than `PORT_SOCKETS_MAX`. */
 STATUS_MUST_USE status port_sockets_take(struct port_socket ret[PORT_SOCKETS_MAX], unsigned *ret_count);
 
-/* What the processor has of ciphers and checksums, for who looks at a machine: "AES CRC32"; static. One thread. */
+/* What the processor has of ciphers and checksums, for who looks at a machine: "AES CRC32"; static. One
+ * thread. */
 const char *port_processor_features(void);
 
 #endif

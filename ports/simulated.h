@@ -8,8 +8,8 @@
 struct port_simulated;
 
 /* Wall clock 2026-01-01T00:00:00Z, synchronised; monotonic clock 1 s; 100 GB of disk, half of it free; 1 GiB
- * of memory, 16 MiB resident, no pressure; 1,024 descriptors, 2 cores, pages of 4 KiB, random numbers. NULL if there is
- * no memory. */
+ * of memory, 16 MiB resident, no pressure; 1,024 descriptors, 2 cores, pages of 4 KiB, random numbers. NULL
+ * if there is no memory. */
 struct port_simulated *port_simulated_new(void);
 void port_simulated_free(struct port_simulated *simulated); /* NULL is fine */
 

@@ -89,9 +89,9 @@ struct rpc_queue {
   grpc_channel *bell_channel;
   grpc_call *bell_call;
   struct rpc_tag bell_tag, locals_tag;
-  struct rpc_tag pulse_tag; /* asks the thread for a sign of life */
+  struct rpc_tag pulse_tag;       /* asks the thread for a sign of life */
   _Atomic int64_t pulse_asked_us; /* when, by the monotonic clock; 0: it has answered */
-  struct rpc_call *free_calls; /* the thread's, like the rest from here on */
+  struct rpc_call *free_calls;    /* the thread's, like the rest from here on */
   size_t free_count;
   uint64_t calls_begun;
   struct rpc_local *locals;            /* calls that began in this process */

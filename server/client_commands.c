@@ -98,9 +98,11 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
                (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20,
                s->memory->profile);
     if (s->memory->caches_sixteenths < 16)
-      buf_printf(&out, "PROBLEM   memory is short around the server (%lld of %lld MiB used): caches shrunk to %d/16\n",
-                 (long long)s->memory->surroundings_used_bytes >> 20,
-                 (long long)s->memory->surroundings_limit_bytes >> 20, (int)s->memory->caches_sixteenths);
+      buf_printf(
+          &out,
+          "PROBLEM   memory is short around the server (%lld of %lld MiB used): caches shrunk to %d/16\n",
+          (long long)s->memory->surroundings_used_bytes >> 20,
+          (long long)s->memory->surroundings_limit_bytes >> 20, (int)s->memory->caches_sixteenths);
   }
   if (s->clock != NULL)
     buf_printf(&out, "clock     %s (%s)\n", s->clock->trusted ? "trusted" : "NOT TRUSTED", s->clock->source);

@@ -360,8 +360,7 @@ unsigned doctor_examine(const struct settings *settings, struct port *port, FILE
   examine_profile(&d);
   if (d.wrongs.len + d.notes.len > 0)
     fputc('\n', out);
-  fwrite(d.wrongs.data, 1, d.wrongs.len, out);
-  fwrite(d.notes.data, 1, d.notes.len, out);
+  fprintf(out, STR_FMT STR_FMT, STR_ARG(buf_str(&d.wrongs)), STR_ARG(buf_str(&d.notes)));
   if (d.wrong_count == 0)
     fputs(d.notes.len > 0 ? "\nNothing is wrong.\n" : "\nAll is well.\n", out);
   buf_fini(&d.wrongs);

@@ -1,4 +1,5 @@
-/* `skerry doctor` and `skerry profile`: they take the flags, the environment and the file of `skerry serve`. */
+/* `skerry doctor` and `skerry profile`: they take the flags, the environment and the file of `skerry serve`.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,8 +40,8 @@ int command_profile(int argc, char **argv) {
   if (!status_is_ok(&result))
     return refuse("profile", &result, &settings);
   uint64_t memory_limit = (uint64_t)settings.memory_limit_bytes;
-  printf("profile=%s\nmachine_profile=%s\nmemory_limit=%" PRIu64 "\nmemory_max=%" PRIu64 "\nconnections_max=%" PRId64
-         "\n",
+  printf("profile=%s\nmachine_profile=%s\nmemory_limit=%" PRIu64 "\nmemory_max=%" PRIu64
+         "\nconnections_max=%" PRId64 "\n",
          profile->name, profile_for_machine(port)->name, memory_limit, profile_memory_max(memory_limit),
          settings.connections_max);
   settings_fini(&settings);

@@ -155,8 +155,14 @@ static status open_all(struct front *front, const struct settings *s, struct por
   return listener_open(&options, &front->listener);
 }
 
+/* The guards' part of what connections may hold. gRPC core, which counts requests under way and each
+ * connection too, comes to its own limit later: it would end any connection then. */
+static size_t incomplete_memory(const struct settings *settings) {
+  return (size_t)(memory_plan_for((uint64_t)settings->memory_limit_bytes).connections / 3 * 2);
+}
+
 status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
-                  struct gateway *gateway, size_t incomplete_bytes_max, struct front **ret) {
+                  struct gateway *gateway, struct front **ret) {
   struct front *front = calloc(1, sizeof *front);
   if (front == NULL) {
     gateway_close(gateway);
@@ -165,7 +171,7 @@ status front_open(const struct settings *settings, struct port *port, struct rpc
   pthread_mutex_init(&front->mutex, NULL);
   front->rpc = rpc;
   front->gateway = gateway;
-  memory_budget_init(&front->incomplete, incomplete_bytes_max);
+  memory_budget_init(&front->incomplete, incomplete_memory(settings));
   status result = open_all(front, settings, port);
   if (!status_is_ok(&result)) {
     front_close(front);

@@ -5,7 +5,7 @@
 enum {
   TICK_MS = 1000,
   TICKS_A_WATCHDOG = 8,
-  PATIENCE_PARTS = 2,      /* of the watchdog's time */
+  PATIENCE_PARTS = 2,     /* of the watchdog's time */
   TELL_US = 10 * 1000000, /* between two lines of the log */
 };
 

@@ -1,5 +1,5 @@
-/* Whether the server is really alive: every queue's thread runs what it is given, and the commit thread commits.
- * What a service manager's watchdog is fed by.
+/* Whether the server is really alive: every queue's thread runs what it is given, and the commit thread
+ * commits. What a service manager's watchdog is fed by.
  *
  * From one thread, once a second or so, between the start of the runtimes and their drain. */
 #ifndef SKERRY_SERVER_LIFE_H
@@ -22,8 +22,8 @@ struct life {
   int64_t told_us;
 };
 
-/* Asks everybody for a sign of life who has given the last one. For how long, in microseconds, the one who was
- * asked first owes it, and who that is (static text); 0: nobody does. */
+/* Asks everybody for a sign of life who has given the last one. For how long, in microseconds, the one who
+ * was asked first owes it, and who that is (static text); 0: nobody does. */
 int64_t life_look(struct life *life, const char **ret_who);
 
 /* Looks, and feeds the watchdog of the service manager if all have answered within half of its time;

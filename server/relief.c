@@ -41,7 +41,8 @@ int relief_judge(struct relief_state *state, const struct port_pressure *pressur
     state->changed_us = now_us;
     return -1;
   }
-  if (state->level > 0 && now_us - state->uneasy_us >= STEP_UP_US && now_us - state->changed_us >= STEP_UP_US) {
+  if (state->level > 0 && now_us - state->uneasy_us >= STEP_UP_US &&
+      now_us - state->changed_us >= STEP_UP_US) {
     state->level--;
     state->changed_us = now_us;
     return 1;

@@ -1,6 +1,6 @@
-/* Gives memory back before the kernel kills: while the control group or the machine is short of memory, caches
- * shrink in steps, and what is free goes back to the system; when it has been at ease for a while they grow
- * again, likewise in steps. Nothing is refused for it and nothing is lost: reads get slower. */
+/* Gives memory back before the kernel kills: while the control group or the machine is short of memory,
+ * caches shrink in steps, and what is free goes back to the system; when it has been at ease for a while they
+ * grow again, likewise in steps. Nothing is refused for it and nothing is lost: reads get slower. */
 #ifndef SKERRY_SERVER_RELIEF_H
 #define SKERRY_SERVER_RELIEF_H
 
@@ -14,7 +14,7 @@ struct tokens;
 
 enum { RELIEF_LEVEL_MAX = 3 };
 struct relief_state {
-  unsigned level; /* 0: caches have all of theirs */
+  unsigned level;                /* 0: caches have all of theirs */
   int64_t changed_us, uneasy_us; /* monotonic: the last step, the last time without ease */
 };
 /* What to do at `now_us`, seeing `pressure`: -1 a step down (level has risen), 1 a step up, 0 nothing. */

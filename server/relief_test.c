@@ -1,9 +1,8 @@
-#include "server/relief.h"
-
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "server/relief.h"
 #include "storage/rocksdb/store.h"
 #include "storage/rocksdb/test_support.h"
 #include "tests/support/unit.h"

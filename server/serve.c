@@ -258,12 +258,6 @@ static status open_gateway(struct server *server, struct gateway **ret) {
   return gateway_open(&options, ret);
 }
 
-/* The guards' part of what connections may hold. gRPC core, which counts requests under way and each
- * connection too, comes to its own limit later: it would end any connection then. */
-static size_t incomplete_memory(const struct server *server) {
-  return (size_t)(server->memory.connections / 3 * 2);
-}
-
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
@@ -276,7 +270,7 @@ static status start_listening(struct server *server) {
     gateway_close(gateway);
     return registered;
   }
-  STATUS_TRY(front_open(s, server->port, server->rpc, gateway, incomplete_memory(server), &server->front));
+  STATUS_TRY(front_open(s, server->port, server->rpc, gateway, &server->front));
   server->admin.front = server->front;
   server->admin.address_count = s->listen.count;
   for (unsigned i = 0; i < s->listen.count; i++)
@@ -600,6 +594,7 @@ int command_serve(int argc, char **argv) {
   set_serving(&server, true);
   announce(&server);
   port_notify("READY=1");
+  port_memory_settle();
   serve_until_signal(&server, &signals);
   port_notify("STOPPING=1\nSTATUS=Calls under way may finish");
   drain(&server, &signals);

@@ -197,10 +197,12 @@ struct kv_info {
   uint64_t disk_free_bytes, disk_total_bytes, data_bytes;
   uint64_t keys_estimate, cache_bytes, write_buffer_bytes, commit_queue_len;
   uint64_t commits, groups, syncs, written_bytes; /* since the store was opened */
-  uint64_t document_bytes, applied_bytes; /* keys and values that commits put: of KV_DOCUMENTS, of all spaces */
-  uint64_t log_bytes, flushed_bytes, compacted_bytes; /* what the medium got, by who wrote it: written_bytes */
-  struct histogram_summary group_size;            /* transactions that one group committed */
-  struct histogram_summary group_write_us;        /* its write, with the sync where each write is synced */
+  uint64_t document_bytes,
+      applied_bytes; /* keys and values that commits put: of KV_DOCUMENTS, of all spaces */
+  uint64_t log_bytes, flushed_bytes,
+      compacted_bytes;                     /* what the medium got, by who wrote it: written_bytes */
+  struct histogram_summary group_size;     /* transactions that one group committed */
+  struct histogram_summary group_write_us; /* its write, with the sync where each write is synced */
 };
 void kv_info(struct kv_store *store, struct kv_info *ret);
 

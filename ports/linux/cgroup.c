@@ -127,7 +127,8 @@ static bool group_read(const struct group *group, const char *file) {
 static uint64_t number_read(const struct group *group, const char *file, uint64_t unknown) {
   str rest;
   uint64_t number;
-  bool is_number = group_read(group, file) && str_to_u64(str_split(buf_str(group->scratch), '\n', &rest), &number);
+  bool is_number =
+      group_read(group, file) && str_to_u64(str_split(buf_str(group->scratch), '\n', &rest), &number);
   return is_number ? number : unknown;
 }
 
@@ -166,7 +167,8 @@ static uint64_t memory_used(const struct group *group) {
   return used > droppable ? used - droppable : 0;
 }
 
-/* In thousandths. cpu.max has `quota period` or `max period`; version 1 a file for each, and -1 for no quota. */
+/* In thousandths. cpu.max has `quota period` or `max period`; version 1 a file for each, and -1 for no quota.
+ */
 static uint64_t cpu_limit(const struct group *group) {
   uint64_t quota = 0, period = 0;
   if (group->version2) {

@@ -1,5 +1,5 @@
-/* What control groups allow this process, version 1, 2 or both (hybrid): the group that it is in and every one
- * above it that can be seen. https://docs.kernel.org/admin-guide/cgroup-v2.html, cgroups(7),
+/* What control groups allow this process, version 1, 2 or both (hybrid): the group that it is in and every
+ * one above it that can be seen. https://docs.kernel.org/admin-guide/cgroup-v2.html, cgroups(7),
  * proc_pid_mountinfo(5). `root` is put before every path: "" is this system, a test gives a folder with
  * proc/self/{cgroup,mountinfo} and the groups. */
 #ifndef SKERRY_PORTS_LINUX_CGROUP_H

@@ -217,7 +217,8 @@ static void stalls_are_told_by_the_own_group(void **state) {
   put("/proc/self/mountinfo", MOUNT_V2);
   put("/sys/fs/cgroup/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
   assert_false(cgroup_pressure_path(root, path, sizeof path)); /* of everybody: /proc/pressure says it */
-  put("/sys/fs/cgroup/a/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull total=9\n");
+  put("/sys/fs/cgroup/a/memory.pressure",
+      "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull total=9\n");
   assert_true(cgroup_pressure_path(root, path, sizeof path));
   snprintf(wanted, sizeof wanted, "%s/sys/fs/cgroup/a/memory.pressure", root);
   assert_string_equal(path, wanted);

@@ -66,14 +66,16 @@ static status socket_take(int fd) {
   int type = 0, listens = 0, flags = fcntl(fd, F_GETFL), descriptor_flags = fcntl(fd, F_GETFD);
   socklen_t type_size = sizeof type, listens_size = sizeof listens;
   if (flags < 0 || descriptor_flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) != 0 || type != SOCK_STREAM || !listens)
-    return status_make(STATUS_FAILED_PRECONDITION,
-                       "The service manager handed over descriptor %d, which is no listening stream socket: the socket "
-                       "unit needs ListenStream= and Accept=no.",
-                       fd);
+      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) != 0 || type != SOCK_STREAM ||
+      !listens)
+    return status_make(
+        STATUS_FAILED_PRECONDITION,
+        "The service manager handed over descriptor %d, which is no listening stream socket: the socket "
+        "unit needs ListenStream= and Accept=no.",
+        fd);
   if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, descriptor_flags | FD_CLOEXEC) != 0)
-    return status_make(STATUS_FAILED_PRECONDITION, "The socket %d of the service manager cannot be used: %s.", fd,
-                       strerror(errno));
+    return status_make(STATUS_FAILED_PRECONDITION, "The socket %d of the service manager cannot be used: %s.",
+                       fd, strerror(errno));
   return status_ok();
 }
 
@@ -82,7 +84,8 @@ static status sockets_take(struct port_socket *ret, unsigned *ret_count) {
   if (count == 0 || variable("LISTEN_PID", 0) != (uint64_t)getpid())
     return status_ok();
   if (count > PORT_SOCKETS_MAX)
-    return status_make(STATUS_FAILED_PRECONDITION, "The service manager hands over more than %d sockets (LISTEN_FDS).",
+    return status_make(STATUS_FAILED_PRECONDITION,
+                       "The service manager hands over more than %d sockets (LISTEN_FDS).",
                        (int)PORT_SOCKETS_MAX);
   const char *names = getenv("LISTEN_FDNAMES");
   str rest = str_from_cstr(names == NULL ? "" : names);

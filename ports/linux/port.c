@@ -156,8 +156,9 @@ static struct port_pressure linux_pressure(struct port *port, int64_t wait_ms) {
   struct port_pressure ret = {.stalled = stalls_wait(&stalls, wait_ms)};
   struct cgroup_usage group = {0}, machine = {0};
   bool has_group = cgroup_memory_usage("", &group), has_machine = machine_usage(&machine);
-  bool group_is_fuller = has_group && (!has_machine || (double)group.used_bytes * (double)machine.limit_bytes >=
-                                                           (double)machine.used_bytes * (double)group.limit_bytes);
+  bool group_is_fuller =
+      has_group && (!has_machine || (double)group.used_bytes * (double)machine.limit_bytes >=
+                                        (double)machine.used_bytes * (double)group.limit_bytes);
   const struct cgroup_usage *fullest = group_is_fuller ? &group : &machine;
   if (has_group || has_machine) {
     ret.used_bytes = fullest->used_bytes;

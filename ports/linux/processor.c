@@ -14,7 +14,8 @@ struct feature {
 const char *port_processor_features(void) {
 #if defined(__aarch64__)
   unsigned long caps = getauxval(AT_HWCAP);
-  const struct feature features[] = { /* asm/hwcap.h */
+  const struct feature features[] = {
+      /* asm/hwcap.h */
       {"AES", (caps & (1UL << 3)) != 0},
       {"PMULL", (caps & (1UL << 4)) != 0},
       {"SHA2", (caps & (1UL << 6)) != 0},
@@ -42,6 +43,7 @@ const char *port_processor_features(void) {
   text[0] = '\0';
   for (size_t i = 0; i < sizeof features / sizeof *features; i++)
     if (features[i].present)
-      used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? " " : "", features[i].name);
+      used +=
+          (size_t)snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? " " : "", features[i].name);
   return text;
 }

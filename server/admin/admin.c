@@ -109,8 +109,9 @@ enum { CLOCK_FAR_OFF_S = 24 * 3600 };
 static const char *clock_source(const struct admin *admin, const struct kv_info *info) {
   int64_t behind_us = info->now - admin->port->wall_us(admin->port);
   if (behind_us / 1000000 > CLOCK_FAR_OFF_S)
-    return info->clock_trusted ? "the wall clock is behind the newest commit by more than a day: is it right?"
-                               : "not synchronised, and behind the newest commit by more than a day: set the time";
+    return info->clock_trusted
+               ? "the wall clock is behind the newest commit by more than a day: is it right?"
+               : "not synchronised, and behind the newest commit by more than a day: set the time";
   if (admin->settings->clock == SETTINGS_CLOCK_TRUSTED)
     return "clock = trusted";
   if (admin->settings->dev)

@@ -144,8 +144,9 @@ static void put_store(struct kv_store *store, const struct kv_info *info, int64_
   metrics_gauge(out, "skerry_disk_free_bytes", "Free on the disk of the store.", info->disk_free_bytes);
   metrics_gauge(out, "skerry_disk_size_bytes", "The size of that disk.", info->disk_total_bytes);
   metrics_gauge(out, "skerry_clock_trusted", "1: commit times follow the wall clock.", info->clock_trusted);
-  metrics_head(out, "skerry_clock_ahead_seconds", "gauge",
-               "How far commit times are ahead of the wall clock; much, if it was set back or began in 1970.");
+  metrics_head(
+      out, "skerry_clock_ahead_seconds", "gauge",
+      "How far commit times are ahead of the wall clock; much, if it was set back or began in 1970.");
   buf_printf(out, "skerry_clock_ahead_seconds %.6f\n", (double)(info->now - wall_us) / 1e6);
   struct figures figures = {.out = out};
   kv_figures(store, put_figure, &figures);
@@ -235,7 +236,8 @@ static void put_process(const struct admin *admin, struct buf *out) {
   metrics_gauge(out, "skerry_memory_surroundings_used_bytes",
                 "Used of the control group, or the machine, that is fullest.", relief.used_bytes);
   metrics_gauge(out, "skerry_memory_surroundings_limit_bytes", "What there is of it.", relief.limit_bytes);
-  metrics_gauge(out, "skerry_caches_sixteenths", "What caches may have of their share; 16 unless memory is short.",
+  metrics_gauge(out, "skerry_caches_sixteenths",
+                "What caches may have of their share; 16 unless memory is short.",
                 relief_sixteenths(relief.level));
   metrics_counter(out, "skerry_memory_relief_total", "Steps by which caches shrank because memory was short.",
                   relief.steps_down);

@@ -156,8 +156,8 @@ status listener_socket_take(int fd, struct listener_socket *ret) {
   size_t path_offset = offsetof(struct sockaddr_un, sun_path);
   size_t length = size > path_offset ? size - path_offset : 0;
   bool is_abstract = length > 0 && name->sun_path[0] == '\0'; /* shown with an @ */
-  snprintf(ret->address, sizeof ret->address, "unix:%s%.*s", is_abstract ? "@" : "", (int)(length - is_abstract),
-           name->sun_path + is_abstract);
+  snprintf(ret->address, sizeof ret->address, "unix:%s%.*s", is_abstract ? "@" : "",
+           (int)(length - is_abstract), name->sun_path + is_abstract);
   return status_ok();
 }
 

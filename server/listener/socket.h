@@ -14,8 +14,8 @@ struct listener_socket {
 };
 
 STATUS_MUST_USE status listener_socket_open(const char *address, struct listener_socket *ret);
-/* Takes a listening socket that somebody else opened, and keeps: a Unix socket's file stays. FAILED_PRECONDITION: it
- * is neither TCP nor Unix. */
+/* Takes a listening socket that somebody else opened, and keeps: a Unix socket's file stays.
+ * FAILED_PRECONDITION: it is neither TCP nor Unix. */
 STATUS_MUST_USE status listener_socket_take(int fd, struct listener_socket *ret);
 void listener_socket_close(struct listener_socket *socket); /* and removes a Unix socket's file */
 

@@ -253,7 +253,8 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
    * dearer on a small core. Where the medium wears out, it is worth it. */
   options.compression = tuning.zstd ? rocksdb::kZSTD : rocksdb::kLZ4Compression;
   options.bottommost_compression = rocksdb::kDisableCompressionOption;
-  options.compression_opts.level = tuning.zstd ? zstd_level : rocksdb::CompressionOptions::kDefaultCompressionLevel;
+  options.compression_opts.level =
+      tuning.zstd ? zstd_level : rocksdb::CompressionOptions::kDefaultCompressionLevel;
   options.write_buffer_size = write_buffer_bytes;
   options.max_write_buffer_number = 3;
   /* A filter for the memtable too, of a fiftieth of its size: most keys are not in it. */
@@ -275,6 +276,8 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables * 3 / 2);
   }
   if (tuning.lazy_merges && family < ENGINE_VERSIONED_COUNT) {
+    /* Below level 0 outputs are cut at target_file_size_base; one that stays in level 0 is smaller than the
+     * six runs below it, so that files stay far under the 2 GiB of libraries of 32 bits. */
     options.compaction_style = rocksdb::kCompactionStyleUniversal;
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
     /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
@@ -303,10 +306,11 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e, size_t write_b
   /* One writer, the commit thread: the concurrent paths only cost. */
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
-  /* The most that is replayed at a start after a crash: under a second on a small core; more only where there
-   * is memory for it, since a log that ends early makes small tables. It is not compressed: RocksDB 7.8 does not always
-   * read such a log again (fixed in 7.10.2). */
-  options.max_total_wal_size = std::max<uint64_t>(16 * 1024 * 1024, write_buffer_bytes);
+  /* The most that is replayed at a start after a crash: under a second on a small core. Where merges are to
+   * be few it is as much as there is memory for, since a log that ends early makes small tables. It is not
+   * compressed: RocksDB 7.8 does not always read such a log again (fixed in 7.10.2). */
+  options.max_total_wal_size =
+      std::max<uint64_t>(16 * 1024 * 1024, o->tuning.lazy_merges ? write_buffer_bytes : 0);
   options.avoid_flush_during_recovery = true;
   options.wal_recovery_mode = o->accept_torn_log ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
                                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -364,8 +368,8 @@ status engine_open(const engine_options *given, engine **ret) {
   /* Never strict: a cache that refuses makes background jobs fail. Four shards: more would leave each too
    * small for a few large blocks. */
   e->cache = rocksdb::NewLRUCache(o->memory_bytes, 2, false, 0.5);
-  /* A quarter for what is not yet in files, if nothing else is said: enough for long flushes, while reads keep
-   * the most. It is charged to the cache, which shrinks by what writes take. */
+  /* A quarter for what is not yet in files, if nothing else is said: enough for long flushes, while reads
+   * keep the most. It is charged to the cache, which shrinks by what writes take. */
   size_t write_buffer_bytes = o->memory_bytes / 16 * o->tuning.write_buffer_sixteenths;
   e->write_buffers = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes, e->cache);
   fill_descriptors(e.get(), write_buffer_bytes, o->tuning);

@@ -29,8 +29,8 @@ struct part {
   uint64_t bytes;
 };
 
-static void say_parts(const struct visitor *visitor, const char *name, const char *help, const char *label_name,
-                      const struct part *parts, size_t count) {
+static void say_parts(const struct visitor *visitor, const char *name, const char *help,
+                      const char *label_name, const struct part *parts, size_t count) {
   for (size_t i = 0; i < count; i++) {
     const struct kv_figure figure = {.name = name,
                                      .help = help,
@@ -48,8 +48,9 @@ static void say_written(const struct visitor *visitor, struct rocks_store *store
   pipeline_counts(store, &info);
   const struct part applied[] = {{"documents", info.document_bytes},
                                  {"other", info.applied_bytes - info.document_bytes}};
-  say_parts(visitor, "applied_bytes_total", "Keys and values that commits put: documents; index entries and the rest.",
-            "of", applied, sizeof applied / sizeof *applied);
+  say_parts(visitor, "applied_bytes_total",
+            "Keys and values that commits put: documents; index entries and the rest.", "of", applied,
+            sizeof applied / sizeof *applied);
   status entered = rocks_enter(store);
   if (!status_is_ok(&entered))
     return;
@@ -58,8 +59,9 @@ static void say_written(const struct visitor *visitor, struct rocks_store *store
   rocks_leave(store);
   const struct part medium[] = {
       {"log", stats.log_bytes}, {"flush", stats.flushed_bytes}, {"compaction", stats.compacted_bytes}};
-  say_parts(visitor, "medium_written_bytes_total", "Bytes that the store sent to the medium, by what wrote them.", "by",
-            medium, sizeof medium / sizeof *medium);
+  say_parts(visitor, "medium_written_bytes_total",
+            "Bytes that the store sent to the medium, by what wrote them.", "by", medium,
+            sizeof medium / sizeof *medium);
 }
 
 static void say_engine(const struct visitor *visitor, const struct engine_figures *figures) {

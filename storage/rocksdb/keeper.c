@@ -1,7 +1,8 @@
 /* The keeper: one thread that does what must happen without being asked.
  *
  *   every 100 ms, or when woken: opens the engine again if it failed (and, on a full disk, there is space
- *   again, and the medium can be written); every second: syncs the log of a relaxed store; every second: lets history and change log move on
+ *   again, and the medium can be written); every second: syncs the log of a relaxed store; every second: lets
+ * history and change log move on
  *
  * Opening again: close the gate, wait until readers have left (they notice, see store.c), close the engine,
  * open it, open the gate. Everything acknowledged is in the log. A commit whose write failed may or may not

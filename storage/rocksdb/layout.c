@@ -18,9 +18,10 @@ static status from_errno(const char *what, const char *path) {
   else if (error == ENOTDIR || error == ENAMETOOLONG || error == ENOENT || error == ELOOP)
     code = STATUS_FAILED_PRECONDITION;
   return status_make(code, "%s %s: %s.%s", what, path, strerror(error),
-                     error == EROFS ? " Mount its file system for writing; the kernel takes that away after errors of "
-                                      "the medium (see `dmesg`)."
-                                    : "");
+                     error == EROFS
+                         ? " Mount its file system for writing; the kernel takes that away after errors of "
+                           "the medium (see `dmesg`)."
+                         : "");
 }
 
 static status join(const char *directory, const char *name, char *path) {

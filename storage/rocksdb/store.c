@@ -88,9 +88,10 @@ status rocks_write_status(struct rocks_store *store, uint64_t more_bytes) {
   pthread_mutex_lock(&store->state_lock);
   health = (enum kv_health)atomic_load(&store->health);
   if (is_read_only && health != KV_DAMAGED)
-    health_set_locked(store, health = KV_READ_ONLY,
-                      "The file system of the store can only be read: the kernel does that after errors of the "
-                      "medium (see `dmesg`). Mount it for writing again, or replace the medium.");
+    health_set_locked(
+        store, health = KV_READ_ONLY,
+        "The file system of the store can only be read: the kernel does that after errors of the "
+        "medium (see `dmesg`). Mount it for writing again, or replace the medium.");
   else if (health == KV_READ_ONLY && store->must_reopen)
     health_set_locked(store, health = KV_RECOVERING, "The file system can be written again.");
   else if (health == KV_READ_ONLY)

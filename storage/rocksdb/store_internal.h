@@ -45,7 +45,7 @@ struct rocks_store {
   pthread_t keeper;
   pthread_cond_t keeper_wakes;
 
-  _Atomic bool log_is_dirty;  /* relaxed: written, not synced */
+  _Atomic bool log_is_dirty;          /* relaxed: written, not synced */
   _Atomic unsigned caches_sixteenths; /* of what they may have */
 
   pthread_mutex_t round_lock; /* one keeper_round at a time; guards the next */

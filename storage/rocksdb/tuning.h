@@ -7,15 +7,16 @@
 #include <stdint.h>
 
 struct kv_rocksdb_tuning {
-  /* Of the store's memory, how many sixteenths may be changes that are not in tables yet; 4. More makes larger
-   * tables, so fewer merges; the rest caches blocks. */
+  /* Of the store's memory, how many sixteenths may be changes that are not in tables yet; 4. More makes
+   * larger tables, so fewer merges; the rest caches blocks. */
   uint32_t write_buffer_sixteenths;
   /* Tables of level 0 that are merged at once; 4. Each byte is written once for as many, and scans look into
    * all of them. */
   uint32_t level0_tables;
-  /* Documents and index entries are merged when there are level0_tables runs of about one size, instead of into
-   * levels of fixed sizes: a byte is rewritten once for each time that the store has grown by that factor. Scans
-   * look into more runs, and a large merge needs as much free space for a while as what it merges. */
+  /* Documents and index entries are merged when there are level0_tables runs of about one size, instead of
+   * into levels of fixed sizes: a byte is rewritten once for each time that the store has grown by that
+   * factor. Scans look into more runs, and a large merge needs as much free space for a while as what it
+   * merges. */
   bool lazy_merges;
   /* Of the first level below it, 64 MiB, and how many times larger each is than the one above, 10. */
   uint32_t level_base_bytes, level_multiplier;

@@ -20,7 +20,8 @@ static const struct kv_rocksdb_tuning reads = {.level0_tables = 4, .background_j
 
 static struct kv_store *open_with(const char *directory, const struct kv_rocksdb_tuning *tuning) {
   struct kv_store *store = NULL;
-  struct kv_rocksdb_options options = {.directory = directory, .memory_bytes = 8 << 20, .tuning = *tuning, .clock_trusted = true};
+  struct kv_rocksdb_options options = {
+      .directory = directory, .memory_bytes = 8 << 20, .tuning = *tuning, .clock_trusted = true};
   assert_status_ok(kv_rocksdb_open(&options, &store));
   return store;
 }
@@ -43,7 +44,8 @@ static status put_all(void *argument, struct kv_reader *reader, kv_version versi
   for (int key = 0; key < KEYS; key++) {
     char name[16], value[VALUE_BYTES];
     snprintf(name, sizeof name, "key%05d", key);
-    kv_batch_put(batch, KV_DOCUMENTS, str_from_cstr(name), str_make(value, value_of(key, many->round, value)));
+    kv_batch_put(batch, KV_DOCUMENTS, str_from_cstr(name),
+                 str_make(value, value_of(key, many->round, value)));
     kv_batch_put(batch, KV_INDEX, str_from_cstr(name), (str){0});
   }
   return status_ok();

@@ -1,5 +1,5 @@
-/* Loaded before a program (LD_PRELOAD), it makes the machine look different, as the environment says. Where nothing is said
- * the system answers.
+/* Loaded before a program (LD_PRELOAD), it makes the machine look different, as the environment says. Where
+ * nothing is said the system answers.
  *
  *   SKERRY_SHIM_WALL_OFFSET_S   seconds that the wall clock is off; or the name of a file that has them
  *   SKERRY_SHIM_PAGE            bytes of a page, as sysconf tells

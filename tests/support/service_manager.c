@@ -1,15 +1,16 @@
-/* Plays the service manager for a test: opens sockets for a program, starts it as systemd would, and prints what
- * it is told, one line each, so that the test reads.
+/* Plays the service manager for a test: opens sockets for a program, starts it as systemd would, and prints
+ * what it is told, one line each, so that the test reads.
  *
- *   service_manager [--socket NAME]... [--unix NAME PATH] [--datagram] [--watchdog MICROSECONDS] -- PROGRAM [ARGUMENT...]
+ *   service_manager [--socket NAME]... [--unix NAME PATH] [--datagram] [--watchdog MICROSECONDS] -- PROGRAM
+ * [ARGUMENT...]
  *
  *   socket NAME 127.0.0.1:PORT      at the start, for each --socket, which the program gets
  *   started PID
  *   notify TEXT                     a datagram from the program; lines are joined by " | "
  *   ended CODE                      the program, and with it this one; 128 + the number of a signal
  *
- * It takes lines on standard input: "signal NUMBER" for the program; "freeze NAME" stops the one thread of that
- * name, "thaw" lets it go on; the end of the input kills the program. */
+ * It takes lines on standard input: "signal NUMBER" for the program; "freeze NAME" stops the one thread of
+ * that name, "thaw" lets it go on; the end of the input kills the program. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -222,7 +223,8 @@ int main(int argc, char **argv) {
   int state = 0;
   bool listens = true;
   while (waitpid(pid, &state, WNOHANG) == 0) {
-    struct pollfd watched[] = {{.fd = notify, .events = POLLIN}, {.fd = listens ? STDIN_FILENO : -1, .events = POLLIN}};
+    struct pollfd watched[] = {{.fd = notify, .events = POLLIN},
+                               {.fd = listens ? STDIN_FILENO : -1, .events = POLLIN}};
     poll(watched, 2, 50);
     tell(notify);
     if (watched[1].revents != 0 && !obey(pid, &frozen)) {
