@@ -136,6 +136,9 @@ static void put_store(struct kv_store *store, const struct kv_info *info, struct
                "Writing a group to the log, with the sync where each write is synced.");
   metrics_histogram_us(out, "skerry_commit_write_seconds", "", &info->group_write_us);
   metrics_counter(out, "skerry_syncs_total", "Writes of the log to the medium.", info->syncs);
+  metrics_head(out, "skerry_background_sync_seconds", "histogram",
+               "Syncs of the log apart from writes, where not each write is synced (sync = relaxed).");
+  metrics_histogram_us(out, "skerry_background_sync_seconds", "", &info->late_sync_us);
   metrics_counter(out, "skerry_written_bytes_total", "Bytes that commits wrote.", info->written_bytes);
   metrics_gauge(out, "skerry_commit_queue", "Transactions that wait for the commit thread.",
                 info->commit_queue_len);
