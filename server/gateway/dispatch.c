@@ -1,10 +1,13 @@
 /* Where a request goes. */
 #include <string.h>
 
+#include "base/log.h"
 #include "rpc/local.h"
+#include "rpc/request_id.h"
 #include "server/gateway/call.h"
 #include "server/gateway/gateway_inside.h"
 
+enum { REFUSALS_BURST = 20 }; /* lines a second */
 static const char TEXT_TYPE[] = "text/plain; charset=UTF-8";
 
 unsigned gateway_http_status(enum status_code code) {
@@ -43,8 +46,23 @@ unsigned gateway_http_status(enum status_code code) {
   return 500;
 }
 
-void gateway_refuse(struct exchange *ex, unsigned http_status, const status *why) {
+/* Neither the query nor the body, which hold what is nobody's business. */
+void gateway_note_refusal(struct exchange *ex, const status *why) {
+  static struct log_limiter limiter;
+  uint32_t suppressed = 0;
+  struct rpc_request_id id;
   atomic_fetch_add_explicit(&ex->gateway->refused, 1, memory_order_relaxed);
+  if (!log_enabled(LOG_LEVEL_INFO) || !log_limiter_pass(&limiter, REFUSALS_BURST, &suppressed))
+    return;
+  rpc_request_id_write(ex->id, &id);
+  log_event(LOG_LEVEL_INFO, "request refused", LOG_CSTR("verb", ex->verb), LOG_STR("path", ex->path),
+            LOG_CSTR("code", status_code_name((int)why->code)), LOG_CSTR("error", why->message),
+            LOG_CSTR("request_id", id.digits), LOG_CSTR("peer", ex->peer.address),
+            LOG_INT("suppressed", suppressed));
+}
+
+void gateway_refuse(struct exchange *ex, unsigned http_status, const status *why) {
+  gateway_note_refusal(ex, why);
   call_refuse(ex, http_status, why);
 }
 

@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "server/gateway/compress.h"
+#include "rpc/deflate.h"
+#include "rpc/local.h"
+#include "rpc/request_id.h"
 #include "server/gateway/framing.h"
 #include "server/gateway/gateway_inside.h"
 
 enum {
   STREAM_BLOCK_BYTES = 32 * 1024,
   COMPRESSED_BYTES_MIN = 1024,
+  GZIP_LEVEL = 3, /* fast: an answer is compressed once, and read over a network that is slower than either */
   CHARGED_BYTES_MIN = 4096,
   /* That a client may send past the limit before it is cut off; until then it is told when it is done. */
   EXCESS_BYTES_MAX = 1 << 20,
@@ -27,6 +30,8 @@ struct exchange *exchange_new(struct gateway *gateway, struct connection *connec
   memcpy(ex + 1, target, len + 1);
   ex->gateway = gateway;
   ex->connection = connection;
+  ex->peer = connection->peer;
+  ex->id = rpc_local_request_id(gateway->options.rpc);
   ex->target = str_make(ex + 1, len);
   ex->path = str_split(ex->target, '?', &ex->query);
   /* The form that proxies get, which servers take too (RFC 9112, section 3.2.2). */
@@ -97,11 +102,23 @@ void exchange_each_header(const struct exchange *ex, void (*visit)(void *argumen
 
 /* ---- Answering ---- */
 
-void exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state) {
+bool exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state) {
   pthread_mutex_lock(&ex->mutex);
-  ex->owner = owner;
-  ex->owner_state = state;
+  bool is_there = ex->mhd != NULL;
+  if (is_there) {
+    ex->owner = owner;
+    ex->owner_state = state;
+  }
   pthread_mutex_unlock(&ex->mutex);
+  return is_there;
+}
+
+bool exchange_disown(struct exchange *ex) {
+  pthread_mutex_lock(&ex->mutex);
+  bool is_there = ex->mhd != NULL;
+  ex->owner = NULL;
+  pthread_mutex_unlock(&ex->mutex);
+  return is_there;
 }
 
 static bool is_header_text(str text, bool is_name) {
@@ -139,10 +156,21 @@ static bool is_compressible(const struct exchange *ex, const char *content_type,
          (strncmp(content_type, "application/", 12) == 0 || strncmp(content_type, "text/", 5) == 0);
 }
 
+/* False: it is left as it was. */
+static bool compress(struct buf *bytes) {
+  struct buf out = {0};
+  out.data = rpc_deflate(RPC_GZIP, GZIP_LEVEL, buf_str(bytes), &out.len, &out.capacity);
+  if (out.data == NULL)
+    return false;
+  buf_fini(bytes);
+  *bytes = out;
+  return true;
+}
+
 void exchange_answer(struct exchange *ex, unsigned http_status, const char *content_type, struct buf *body) {
   struct buf out = *body;
   *body = (struct buf){0};
-  bool compressed = !out.failed && is_compressible(ex, content_type, out.len) && gateway_gzip(&out);
+  bool compressed = !out.failed && is_compressible(ex, content_type, out.len) && compress(&out);
   if (compressed)
     exchange_add_header(ex, STR("Content-Encoding"), STR("gzip"));
   pthread_mutex_lock(&ex->mutex);
@@ -274,6 +302,9 @@ static void add_headers(struct exchange *ex, struct MHD_Response *response) {
     MHD_add_response_header(response, at, value);
     at = value + strlen(value) + 1;
   }
+  struct rpc_request_id id;
+  rpc_request_id_write(ex->id, &id);
+  MHD_add_response_header(response, RPC_REQUEST_ID_HEADER, id.digits);
   if (ex->wants_close)
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }

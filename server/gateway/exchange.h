@@ -33,8 +33,11 @@ struct exchange_owner {
 
 struct exchange {
   struct gateway *gateway;
-  struct connection *connection;
+  struct connection
+      *connection; /* libmicrohttpd's thread's: it may be closed while others have the exchange */
   _Atomic uint32_t refs;
+  uint64_t id; /* rpc/request_id.h: the answer has it, and the log */
+  struct rpc_peer peer;
 
   /* The request: libmicrohttpd's thread's, and its owner's. */
   str target; /* as it was sent, NUL-terminated, with the query */
@@ -70,8 +73,10 @@ const char *exchange_header(const struct exchange *ex, const char *name);
 void exchange_each_header(const struct exchange *ex, void (*visit)(void *argument, str name, str value),
                           void *argument);
 
-/* Must be set within the dispatch. False: it is over already. */
-void exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state);
+/* Sets who answers, once, before anything is answered. False: it is over already, and nobody will hear. */
+bool exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state);
+/* The owner gives it back. False: it is over, and `over` was called or is about to be. */
+bool exchange_disown(struct exchange *ex);
 
 /* Before the answer; the name has no NUL, and characters that end lines are refused. */
 void exchange_add_header(struct exchange *ex, str name, str value);

@@ -136,6 +136,70 @@ static void test_json(void **state) {
   ANSWERS(f, "GET /readyz" HEAD "\r\n", "HTTP/1.1 200 ", "ok");
 }
 
+/* `{"text":"..."}` of as many bytes, as a whole request. */
+static struct buf large_request(size_t text_len) {
+  struct buf request = {0};
+  buf_printf(&request, "POST /v1/echo" HEAD "Content-Length: %zu\r\n\r\n{\"text\":\"", text_len + 11);
+  for (size_t i = 0; i < text_len; i++)
+    buf_append_byte(&request, 'l');
+  buf_append_str(&request, STR("\"}"));
+  assert_false(request.failed);
+  return request;
+}
+
+/* Read on the gateway's thread for large bodies, in both forms, and refused there. */
+static void test_large(void **state) {
+  struct fixture *f = *state;
+  struct buf request = large_request(90000);
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ", "llll\"}");
+  request.data[request.len - 1] = 'x';
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 400 ", "INVALID_ARGUMENT");
+  buf_fini(&request);
+  request = (struct buf){0};
+  buf_printf(&request,
+             "POST " UNARY HEAD "Content-Type: application/grpc-web\r\nContent-Length: 90009\r\n\r\n");
+  buf_append(&request, "\0\0\1\x5f\x94\x0a\x90\xbf\5", 9); /* 90004 bytes: field 1 of 90000 */
+  for (int i = 0; i < 90000; i++)
+    buf_append_byte(&request, 'w');
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ",
+                ": application/grpc-web+proto");
+  buf_fini(&request);
+}
+
+/* Their clients go while they are read, or the runtime has ended meanwhile. */
+static void test_large_leaving(void **state) {
+  struct fixture *f = *state;
+  struct buf request = large_request(90000);
+  int fds[8];
+  for (int round = 0; round < 30; round++) {
+    for (int i = 0; i < 8; i++) {
+      fds[i] = connect_to(f);
+      send_all(fds[i], (const char *)request.data, request.len);
+    }
+    if (round % 2 == 0)
+      runtime_sleep_ms(1);
+    for (int i = 0; i < 8; i++)
+      shutdown(fds[i], SHUT_RDWR);
+    gateway_tick(f->gateway);
+    for (int i = 0; i < 8; i++)
+      close(fds[i]);
+  }
+  rpc_server_drain(f->runtime->server, runtime_now_us() + 2000000);
+  for (int i = 0; i < 8; i++) {
+    fds[i] = connect_to(f);
+    send_all(fds[i], (const char *)request.data, request.len);
+    if (i % 2 == 0)
+      close(fds[i]);
+  }
+  for (int i = 1; i < 8; i += 2) {
+    size_t len;
+    char *answer = receive_all(fds[i], &len);
+    assert_true(strncmp(answer, "HTTP/1.1 503 ", 13) == 0);
+    free(answer);
+  }
+  buf_fini(&request);
+}
+
 static void test_web(void **state) {
   struct fixture *f = *state;
   static const char request[] =
@@ -276,6 +340,8 @@ static void test_close(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_json, start, stop),
+      cmocka_unit_test_setup_teardown(test_large, start, stop),
+      cmocka_unit_test_setup_teardown(test_large_leaving, start, stop),
       cmocka_unit_test_setup_teardown(test_web, start, stop),
       cmocka_unit_test_setup_teardown(test_routes, start, stop),
       cmocka_unit_test_setup_teardown(test_limits, start, stop),

@@ -160,8 +160,9 @@ static status read_body(struct exchange *ex, const struct binding *b, const stru
 }
 
 /* What stands in the path counts, whatever the body says: it comes last, and the last of a field counts. */
-static status read_request(struct exchange *ex, const struct binding *b, const str *values,
-                           rpc_message *ret) {
+static status read_request(const struct call_request *request, rpc_message *ret) {
+  struct exchange *ex = request->ex;
+  const struct binding *b = request->binding;
   const struct schema_message *type =
       schema_find(ex->gateway->schema, str_from_cstr(b->method->request.name));
   size_t most = ex->gateway->options.message_bytes_max;
@@ -170,7 +171,8 @@ static status read_request(struct exchange *ex, const struct binding *b, const s
   if (status_is_ok(&result))
     result = read_query(ex, b, type, &wire);
   for (size_t i = 0; i < b->path.variable_count && status_is_ok(&result); i++)
-    result = json_read_parameter(ex->gateway->schema, type, b->path.variables[i].field, values[i], &wire);
+    result =
+        json_read_parameter(ex->gateway->schema, type, b->path.variables[i].field, request->values[i], &wire);
   if (status_is_ok(&result)) {
     json_merge_fields(type, wire.len == 0 ? STR("") : buf_str(&wire), &merged);
     if (wire.failed || merged.failed || !rpc_message_alloc(merged.len, ret))
@@ -195,21 +197,18 @@ static bool all_fit(const struct gateway *gateway, const struct binding *b, cons
 
 bool rest_dispatch(struct exchange *ex, const struct url_path *path) {
   struct gateway *gateway = ex->gateway;
-  str values[URL_VARIABLES_MAX];
+  struct call_request request = {.ex = ex, .form = CALL_JSON, .content_type = "", .read = read_request};
   const struct binding *found = NULL;
   for (size_t i = 0; i < gateway->binding_count && found == NULL && !ex->arena.exhausted; i++) {
     const struct binding *b = &gateway->bindings[i];
-    if (strcmp(b->verb, ex->verb) == 0 && url_template_match(&b->path, path, &ex->arena, values) &&
-        all_fit(gateway, b, values))
+    if (strcmp(b->verb, ex->verb) == 0 && url_template_match(&b->path, path, &ex->arena, request.values) &&
+        all_fit(gateway, b, request.values))
       found = b;
   }
   if (found == NULL)
     return false;
-  rpc_message message = {0};
-  status result = read_request(ex, found, values, &message);
-  if (status_is_ok(&result))
-    call_begin(ex, found->method, CALL_JSON, "", &message);
-  else
-    gateway_refuse(ex, 0, &result);
+  request.method = found->method;
+  request.binding = found;
+  call_start(&request);
   return true;
 }

@@ -1,7 +1,7 @@
 // JSON over HTTP/1.1 on the port that gRPC has, by the bindings of google.api.http: plaintext in development, and TLS.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import zlib from 'node:zlib';
@@ -251,12 +251,50 @@ test('many clients at once', async () => {
   agent.destroy();
 });
 
-test('the examples of docs/http.md', { skip: toolMissing('curl') }, () => {
-  const page = readFileSync(new URL('../../docs/http.md', import.meta.url), 'utf8');
-  const lines = page.match(/^    B=.*\n(    curl.*\n)+/m)[0].replaceAll('127.0.0.1:8080', server.address).replaceAll('curl ', 'curl -sS --fail-with-body -m 5 ');
-  const { status, stdout, stderr } = spawnSync('sh', ['-e', '-c', lines], { encoding: 'utf8' });
-  assert.equal(status, 0, stdout + stderr);
-  assert.match(stdout, /"visits":\{"integerValue":"5"\}[^]*"visits":\{"integerValue":"6"\}[^]*\n\[[^]*\{\}/);
+test('large bodies are read beside others, and whatever becomes of their clients', async () => {
+  const rooms = collection();
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+  const large = (id, n) => ({ writes: [{ update: { name: `${rooms}/${id}`, fields: { list: { arrayValue: { values: Array.from({ length: n }, (_, i) => ({ integerValue: String(i) })) } } } } }] });
+  const commits = Array.from({ length: 12 }, async (_, i) => {
+    const answer = await call('POST', `${ROOT}:commit`, large(`d${i}`, 20_000 + i), { agent });
+    assert.equal(answer.status, 200, JSON.stringify(answer.value));
+  });
+  const gone = JSON.stringify(large('gone', 60_000));
+  for (let i = 0; i < 12; i++) {
+    const sent = http.request({ host: '127.0.0.1', port: server.port, path: `/v1/${ROOT}:commit`, method: 'POST', agent: false, headers: { 'content-length': gone.length } });
+    sent.on('error', () => {});
+    sent.end(gone, () => setTimeout(() => sent.destroy(), i * 3));
+  }
+  for (let i = 0; i < 50; i++) assert.equal((await request(server.port, '/healthz', { agent })).status, 200);
+  await Promise.all(commits);
+  for (let i = 0; i < 12; i++) assert.equal((await call('GET', `${rooms}/d${i}`)).value.fields.list.arrayValue.values.length, 20_000 + i);
+  agent.destroy();
+});
+
+test('every curl line of the texts does what it says', { skip: toolMissing('curl') }, async () => {
+  const root = new URL('../../', import.meta.url);
+  const texts = ['README.md', 'CONTRIBUTING.md', ...readdirSync(new URL('docs/', root)).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+  const own = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--metrics', 'local'] });
+  let count = 0;
+  try {
+    for (const text of texts) {
+      const lines = readFileSync(new URL(text, root), 'utf8').split('\n').filter((line) => /^ {4}(curl |[A-Z]=.*(http|curl))/.test(line));
+      if (lines.length === 0) continue;
+      const script = lines.join('\n').replaceAll('127.0.0.1:8080', own.address).replaceAll('curl ', 'curl -sS --fail-with-body -m 5 ');
+      const { status, stdout, stderr } = spawnSync('sh', ['-e', '-c', script], { encoding: 'utf8' });
+      assert.equal(status, 0, `${text}: ${stdout}${stderr}`);
+      count += lines.filter((line) => line.startsWith('    curl ')).length;
+      if (text !== 'docs/http.md') continue;
+      assert.match(stdout, /"visits":\{"integerValue":"5"\}[^]*"visits":\{"integerValue":"6"\}[^]*\n\[[^]*\{\}/);
+      assert.match(stdout, /^ok$/m);
+      assert.match(stdout, /^skerry_calls_started_total/m);
+    }
+  } finally {
+    await own.close();
+  }
+  const all = texts.map((text) => readFileSync(new URL(text, root), 'utf8').match(/^[ >$]*curl .*$/gm)?.length ?? 0);
+  assert.equal(count, all.reduce((sum, one) => sum + one), 'a line that looks otherwise is not run');
+  assert.ok(count >= 8);
 });
 
 describe('TLS', { skip: opensslMissing }, () => {

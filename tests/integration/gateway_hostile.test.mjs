@@ -201,5 +201,6 @@ describe('too slow', () => {
 });
 
 test('nothing of what was sent is in the log', () => {
-  for (const server of Object.values(servers)) assert.doesNotMatch(server.log, /Bearer|mapValue/);
+  // A field's name may be, in an error.
+  for (const server of Object.values(servers)) assert.doesNotMatch(server.log, /Bearer|x{30}|(fields|writes)\\":/);
 });
