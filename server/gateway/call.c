@@ -11,6 +11,7 @@
 #include "server/json/wire_walk.h"
 
 enum {
+  HTTP_UNAUTHORIZED = 401,
   HEADERS_MAX = 64,
   LARGE_BODY_BYTES = 64 * 1024, /* to read it takes longer than others should wait */
   KEPT_BYTES_MAX = 64 * 1024,   /* a larger answer counts as the call's memory until it has gone out */
@@ -45,8 +46,9 @@ static bool is_stream(const struct call *call) {
 /* ---- Errors as JSON ---- */
 
 /* google.rpc.Status {code = 1, message = 2, details = 3}, as Google's REST APIs show it. */
-static void put_error(const struct schema *schema, const struct rpc_local_end *end, struct buf *out) {
-  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", gateway_http_status(end->code));
+static void put_error(const struct schema *schema, unsigned http_status, const struct rpc_local_end *end,
+                      struct buf *out) {
+  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", http_status);
   if (!json_write_string(end->text, out))
     buf_append_str(out, STR("\"\""));
   buf_printf(out, ",\"status\":\"%s\"", status_code_name((int)end->code));
@@ -77,10 +79,14 @@ static void put_error(const struct schema *schema, const struct rpc_local_end *e
 static void answer_error(struct exchange *ex, unsigned http_status, const struct rpc_local_end *end,
                          bool in_array) {
   struct buf out = {0};
+  if (http_status == 0)
+    http_status = gateway_http_status(end->code);
   buf_append_str(&out, in_array ? STR("[") : STR(""));
-  put_error(ex->gateway->schema, end, &out);
+  put_error(ex->gateway->schema, http_status, end, &out);
   buf_append_str(&out, in_array ? STR("]\n") : STR("\n"));
-  exchange_answer(ex, http_status != 0 ? http_status : gateway_http_status(end->code), JSON_TYPE, &out);
+  if (http_status == HTTP_UNAUTHORIZED)
+    exchange_add_header(ex, STR("WWW-Authenticate"), STR("Bearer"));
+  exchange_answer(ex, http_status, JSON_TYPE, &out);
 }
 
 void call_refuse(struct exchange *ex, unsigned http_status, const status *why) {
@@ -182,7 +188,7 @@ static void finish_json(struct call *call, const struct rpc_local_end *end) {
   }
   if (end->code != STATUS_OK) {
     buf_append_str(&call->out, STR(",\n"));
-    put_error(call->ex->gateway->schema, end, &call->out);
+    put_error(call->ex->gateway->schema, gateway_http_status(end->code), end, &call->out);
   }
   buf_append_str(&call->out, STR("]\n"));
   flush(call, &has_room);

@@ -305,6 +305,8 @@ static void add_headers(struct exchange *ex, struct MHD_Response *response) {
   struct rpc_request_id id;
   rpc_request_id_write(ex->id, &id);
   MHD_add_response_header(response, RPC_REQUEST_ID_HEADER, id.digits);
+  /* What people have stored is no page, whatever it looks like. */
+  MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
   if (ex->wants_close)
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }

@@ -96,15 +96,18 @@ void gateway_refuse(struct exchange *ex, unsigned http_status, const status *why
 void gateway_note_refusal(struct exchange *ex, const status *why);
 unsigned gateway_http_status(enum status_code code);
 
-/* rest.c: bindings. False: none matches. */
+/* rest.c: bindings. `verb` is the request's, or GET for HEAD: libmicrohttpd leaves the body out. False: none
+ * matches. */
 STATUS_MUST_USE status rest_init(struct gateway *gateway);
-bool rest_dispatch(struct exchange *ex, const struct url_path *path);
+bool rest_dispatch(struct exchange *ex, const char *verb, const struct url_path *path);
+bool rest_matches(struct exchange *ex, const char *verb, const struct url_path *path);
 
 /* web.c: gRPC-Web; the content type begins with "application/grpc-web". */
 void web_dispatch(struct exchange *ex, const char *content_type);
 
-/* routes.c */
-bool routes_dispatch(struct exchange *ex, const struct url_path *path);
+/* routes.c, likewise. */
+bool routes_dispatch(struct exchange *ex, const char *verb, const struct url_path *path);
+bool routes_match(struct exchange *ex, const char *verb, const struct url_path *path);
 
 /* cors.c: adds what a page's browser wants to see. True: it was a preflight, and is answered. */
 bool cors_apply(struct exchange *ex);

@@ -129,7 +129,8 @@ static void test_json(void **state) {
           "HTTP/1.1 409 ",
           "{\"error\":{\"code\":409,\"message\":\"no\\n\",\"status\":\"ABORTED\",\"details\":[{");
   ANSWERS(f, "POST /v1/echo" HEAD "Content-Length: 5\r\n\r\n{\"x\":", "HTTP/1.1 400 ", "INVALID_ARGUMENT");
-  ANSWERS(f, "GET /v1/echo" HEAD "\r\n", "HTTP/1.1 404 ", "NOT_FOUND");
+  ANSWERS(f, "GET /v1/echo" HEAD "\r\n", "HTTP/1.1 405 ", "Allow: POST");
+  ANSWERS(f, "GET /v1/none" HEAD "\r\n", "HTTP/1.1 404 ", "NOT_FOUND");
   ANSWERS(f, "GET /healthz" HEAD "\r\n", "HTTP/1.1 200 ", "\r\n\r\nok\n");
   ANSWERS(f, "GET /readyz" HEAD "\r\n", "HTTP/1.1 503 ", "not ready");
   rpc_server_set_serving(f->runtime->server, "", true);
@@ -161,8 +162,7 @@ static void test_large(void **state) {
   buf_append(&request, "\0\0\1\x5f\x94\x0a\x90\xbf\5", 9); /* 90004 bytes: field 1 of 90000 */
   for (int i = 0; i < 90000; i++)
     buf_append_byte(&request, 'w');
-  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ",
-                ": application/grpc-web+proto");
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ", ": application/grpc-web+proto");
   buf_fini(&request);
 }
 

@@ -195,20 +195,29 @@ static bool all_fit(const struct gateway *gateway, const struct binding *b, cons
   return true;
 }
 
-bool rest_dispatch(struct exchange *ex, const struct url_path *path) {
-  struct gateway *gateway = ex->gateway;
-  struct call_request request = {.ex = ex, .form = CALL_JSON, .content_type = "", .read = read_request};
-  const struct binding *found = NULL;
-  for (size_t i = 0; i < gateway->binding_count && found == NULL && !ex->arena.exhausted; i++) {
+static const struct binding *find(struct exchange *ex, const char *verb, const struct url_path *path,
+                                  str values[URL_VARIABLES_MAX]) {
+  const struct gateway *gateway = ex->gateway;
+  for (size_t i = 0; i < gateway->binding_count && !ex->arena.exhausted; i++) {
     const struct binding *b = &gateway->bindings[i];
-    if (strcmp(b->verb, ex->verb) == 0 && url_template_match(&b->path, path, &ex->arena, request.values) &&
-        all_fit(gateway, b, request.values))
-      found = b;
+    if (strcmp(b->verb, verb) == 0 && url_template_match(&b->path, path, &ex->arena, values) &&
+        all_fit(gateway, b, values))
+      return b;
   }
-  if (found == NULL)
+  return NULL;
+}
+
+bool rest_matches(struct exchange *ex, const char *verb, const struct url_path *path) {
+  str values[URL_VARIABLES_MAX];
+  return find(ex, verb, path, values) != NULL;
+}
+
+bool rest_dispatch(struct exchange *ex, const char *verb, const struct url_path *path) {
+  struct call_request request = {.ex = ex, .form = CALL_JSON, .content_type = "", .read = read_request};
+  request.binding = find(ex, verb, path, request.values);
+  if (request.binding == NULL)
     return false;
-  request.method = found->method;
-  request.binding = found;
+  request.method = request.binding->method;
   call_start(&request);
   return true;
 }

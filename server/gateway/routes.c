@@ -24,14 +24,24 @@ status gateway_route(struct gateway *gateway, const char *verb, const char *patt
   return status_ok();
 }
 
-bool routes_dispatch(struct exchange *ex, const struct url_path *path) {
-  struct gateway *gateway = ex->gateway;
-  str values[URL_VARIABLES_MAX] = {{0}};
-  const struct route *found = NULL;
-  for (size_t i = 0; i < gateway->route_count && found == NULL; i++)
-    if (strcmp(gateway->routes[i].verb, ex->verb) == 0 &&
+static const struct route *find(struct exchange *ex, const char *verb, const struct url_path *path,
+                                str values[URL_VARIABLES_MAX]) {
+  const struct gateway *gateway = ex->gateway;
+  for (size_t i = 0; i < gateway->route_count; i++)
+    if (strcmp(gateway->routes[i].verb, verb) == 0 &&
         url_template_match(&gateway->routes[i].path, path, &ex->arena, values))
-      found = &gateway->routes[i];
+      return &gateway->routes[i];
+  return NULL;
+}
+
+bool routes_match(struct exchange *ex, const char *verb, const struct url_path *path) {
+  str values[URL_VARIABLES_MAX];
+  return find(ex, verb, path, values) != NULL;
+}
+
+bool routes_dispatch(struct exchange *ex, const char *verb, const struct url_path *path) {
+  str values[URL_VARIABLES_MAX] = {{0}};
+  const struct route *found = find(ex, verb, path, values);
   if (found == NULL)
     return false;
   struct gateway_request *request = ARENA_NEW(&ex->arena, struct gateway_request);
@@ -43,7 +53,7 @@ bool routes_dispatch(struct exchange *ex, const struct url_path *path) {
     memcpy(request->values, values, sizeof values);
     request->authorization = arena_str_copy(&ex->arena, str_from_cstr(exchange_header(ex, "authorization")));
     exchange_ref(ex);
-    has_begun = worker_post(&gateway->routes_worker, &request->job);
+    has_begun = worker_post(&ex->gateway->routes_worker, &request->job);
     if (!has_begun)
       exchange_unref(ex);
   }

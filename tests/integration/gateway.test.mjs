@@ -167,7 +167,9 @@ test('what is wrong with a request is said', async () => {
     ['GET', `${ROOT}/a/%2e%2e/b`, undefined, 400, /path/],
     ['GET', `${ROOT}//b`, undefined, 400, /path/],
     ['GET', `${ROOT}/a/%`, undefined, 400, /path/],
-    ['PUT', `${ROOT}/a/b`, '{}', 404, /nothing at PUT/],
+    ['PUT', `${ROOT}/a/b`, '{}', 405, /no PUT here, but GET, HEAD, PATCH, DELETE/],
+    ['GET', `${ROOT}:commit`, undefined, 405, /no GET here, but POST/],
+    ['POST', `${ROOT}/a/b`, '{}', 405, /no POST here/],
     ['GET', 'nowhere', undefined, 404, /nothing at GET/],
     ['POST', `${ROOT}:listen`, '{}', 404, /nothing/],
     ['GET', `${ROOT}/a/b%00`, undefined, 400, /U\+0000|path|name/],
@@ -180,6 +182,26 @@ test('what is wrong with a request is said', async () => {
   }
   const other = await request(server.port, '/google.firestore.v1.Firestore/Commit', { method: 'POST', headers: { 'content-type': 'application/grpc' } });
   assert.equal(other.status, 415);
+});
+
+test('HEAD, OPTIONS and other verbs', async () => {
+  const rooms = collection();
+  await call('POST', `${rooms}?documentId=a`, {});
+  const got = await request(server.port, `/v1/${rooms}/a`), head = await request(server.port, `/v1/${rooms}/a`, { method: 'HEAD' });
+  assert.deepEqual([head.status, head.text, head.headers['content-length']], [200, '', got.headers['content-length']]);
+  assert.equal(got.headers['x-content-type-options'], 'nosniff');
+  assert.equal((await request(server.port, `/v1/${rooms}/none`, { method: 'HEAD' })).status, 404);
+  for (const [path, allow] of [[`/v1/${rooms}/a`, 'GET, HEAD, PATCH, DELETE'], [`/v1/${rooms}`, 'GET, HEAD, POST'], [`/v1/${ROOT}:commit`, 'POST'], ['/healthz', 'GET, HEAD']]) {
+    const options = await request(server.port, path, { method: 'OPTIONS' });
+    assert.deepEqual([options.status, options.headers.allow], [204, allow], path);
+    const put = await request(server.port, path, { method: 'PUT' });
+    assert.deepEqual([put.status, put.headers.allow, put.json().error.code], [405, allow, 405], path);
+  }
+  assert.equal((await request(server.port, '/v1/nothing', { method: 'OPTIONS' })).status, 404);
+  const packed = await request(server.port, `/v1/${rooms}/a`, { method: 'PATCH', headers: { 'content-encoding': 'gzip' }, body: zlib.gzipSync('{}') });
+  assert.deepEqual([packed.status, packed.json().error.code], [415, 415]);
+  const large = await request(server.port, `/v1/${rooms}/a`, { method: 'PATCH', headers: { expect: '100-continue', 'content-length': 2 }, body: '{}' });
+  assert.equal(large.status, 200);
 });
 
 test('parameters of Google’s APIs that concern the transport are ignored', async () => {
@@ -317,6 +339,7 @@ describe('TLS', { skip: opensslMissing }, () => {
     const path = `/v1/${ROOT}/tls/one`;
     const refused = await json(secure.port, 'GET', path, undefined, { ca: authority.cert });
     assert.equal(refused.status, 401);
+    assert.equal(refused.headers['www-authenticate'], 'Bearer');
     assert.equal(refused.value.error.status, 'UNAUTHENTICATED');
     const taken = await json(secure.port, 'PATCH', path, {}, { ca: authority.cert, cert: own.cert, key: own.key });
     assert.equal(taken.status, 200, JSON.stringify(taken.value));
