@@ -60,6 +60,7 @@ void exchange_unref(struct exchange *ex) {
   buf_fini(&ex->body);
   buf_fini(&ex->headers);
   buf_fini(&ex->out);
+  rpc_deflater_free(ex->deflater);
   pthread_mutex_destroy(&ex->mutex);
   free(ex);
 }
@@ -151,8 +152,8 @@ static void wake(struct exchange *ex) {
   MHD_resume_connection(ex->mhd);
 }
 
-static bool is_compressible(const struct exchange *ex, const char *content_type, size_t len) {
-  return ex->accepts_gzip && len >= COMPRESSED_BYTES_MIN &&
+static bool is_compressible(const struct exchange *ex, const char *content_type) {
+  return ex->accepts_gzip &&
          (strncmp(content_type, "application/", 12) == 0 || strncmp(content_type, "text/", 5) == 0);
 }
 
@@ -170,7 +171,8 @@ static bool compress(struct buf *bytes) {
 void exchange_answer(struct exchange *ex, unsigned http_status, const char *content_type, struct buf *body) {
   struct buf out = *body;
   *body = (struct buf){0};
-  bool compressed = !out.failed && is_compressible(ex, content_type, out.len) && compress(&out);
+  bool compressed =
+      !out.failed && out.len >= COMPRESSED_BYTES_MIN && is_compressible(ex, content_type) && compress(&out);
   if (compressed)
     exchange_add_header(ex, STR("Content-Encoding"), STR("gzip"));
   pthread_mutex_lock(&ex->mutex);
@@ -194,7 +196,19 @@ void exchange_answer_text(struct exchange *ex, unsigned http_status, const char 
   exchange_answer(ex, http_status, content_type, &out);
 }
 
+/* Where there is no memory for it, the stream goes out as it is. */
+static void begin_compressing(struct exchange *ex) {
+  pthread_mutex_lock(&ex->mutex);
+  bool has_room = charge(ex, ex->charged + RPC_DEFLATER_BYTES);
+  pthread_mutex_unlock(&ex->mutex);
+  ex->deflater = has_room ? rpc_deflater_new(RPC_GZIP, GZIP_LEVEL) : NULL;
+  if (ex->deflater != NULL)
+    exchange_add_header(ex, STR("Content-Encoding"), STR("gzip"));
+}
+
 void exchange_begin(struct exchange *ex, unsigned http_status, const char *content_type) {
+  if (is_compressible(ex, content_type))
+    begin_compressing(ex);
   pthread_mutex_lock(&ex->mutex);
   if (!ex->answered) {
     ex->answered = ex->is_stream = true;
@@ -205,25 +219,45 @@ void exchange_begin(struct exchange *ex, unsigned http_status, const char *conte
   pthread_mutex_unlock(&ex->mutex);
 }
 
+/* With the mutex held. */
+static void append(struct exchange *ex, str bytes) {
+  if (ex->mhd == NULL || ex->aborted)
+    return;
+  size_t deflater_bytes = ex->deflater != NULL ? RPC_DEFLATER_BYTES : 0;
+  buf_append_str(&ex->out, bytes);
+  ex->aborted = ex->out.failed || !charge(ex, ex->out.capacity + deflater_bytes);
+  wake(ex);
+}
+
 bool exchange_put(struct exchange *ex, str bytes) {
-  pthread_mutex_lock(&ex->mutex);
-  if (ex->mhd != NULL && !ex->aborted) {
-    buf_append_str(&ex->out, bytes);
-    ex->aborted = ex->out.failed || !charge(ex, ex->out.capacity);
-    wake(ex);
+  struct buf packed = {0};
+  if (ex->deflater != NULL) { /* without the mutex: it takes time */
+    rpc_deflater_put(ex->deflater, bytes, false, &packed);
+    bytes = packed.len == 0 ? STR("") : buf_str(&packed);
   }
+  pthread_mutex_lock(&ex->mutex);
+  ex->aborted = ex->aborted || packed.failed;
+  append(ex, bytes);
   ex->room_wanted = ex->out.len - ex->out_at >= EXCHANGE_ROOM_BYTES && !ex->aborted && ex->mhd != NULL;
   bool has_room = !ex->room_wanted;
   pthread_mutex_unlock(&ex->mutex);
+  buf_fini(&packed);
   return has_room;
 }
 
 void exchange_end(struct exchange *ex) {
+  struct buf last = {0};
+  if (ex->deflater != NULL)
+    rpc_deflater_put(ex->deflater, STR(""), true, &last);
   pthread_mutex_lock(&ex->mutex);
+  ex->aborted = ex->aborted || last.failed;
+  if (last.len > 0)
+    append(ex, buf_str(&last));
   ex->is_stream = false;
   if (ex->mhd != NULL)
     wake(ex);
   pthread_mutex_unlock(&ex->mutex);
+  buf_fini(&last);
 }
 
 void exchange_abort(struct exchange *ex) {

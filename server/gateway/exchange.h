@@ -19,6 +19,7 @@
 #include "rpc/call.h"
 
 struct MHD_Connection;
+struct rpc_deflater;
 struct gateway;
 struct connection;
 
@@ -57,9 +58,10 @@ struct exchange {
   struct buf headers;       /* "Name\0value\0"... */
   struct buf out;
   size_t out_at;
-  bool answered;  /* http_status and headers stand */
-  bool is_stream; /* more may come */
-  bool aborted;   /* the connection is to be cut */
+  struct rpc_deflater *deflater; /* of a stream that is compressed; of who answers */
+  bool answered;                 /* http_status and headers stand */
+  bool is_stream;                /* more may come */
+  bool aborted;                  /* the connection is to be cut */
   bool suspended;
   bool room_wanted;
   size_t charged; /* to the gateway's memory */

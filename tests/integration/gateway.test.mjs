@@ -1,6 +1,7 @@
 // JSON over HTTP/1.1 on the port that gRPC has, by the bindings of google.api.http: plaintext in development, and TLS.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
@@ -231,6 +232,24 @@ test('large answers are compressed for those who take it', async () => {
   assert.equal(packed.headers['content-encoding'], 'gzip');
   assert.ok(packed.body.length < 2000);
   assert.deepEqual(zlib.gunzipSync(packed.body).toString(), plain.text);
+});
+
+test('streams are compressed as they go, for those who take it', async () => {
+  const rooms = collection();
+  const writes = Array.from({ length: 400 }, (_, i) => ({ update: { name: `${rooms}/d${i}`, fields: { i: { integerValue: i }, text: { stringValue: `room number ${i}` } } } }));
+  writes.push({ update: { name: `${rooms}/noise`, fields: { bytes: { bytesValue: randomBytes(700_000).toString('base64') } } } });
+  assert.equal((await call('POST', `${ROOT}:commit`, { writes })).status, 200);
+  const query = (headers, where = {}) => request(server.port, `/v1/${ROOT}:runQuery`, { method: 'POST', headers, body: JSON.stringify({ structuredQuery: { from: [{ collectionId: rooms.split('/').at(-1) }], ...where } }) });
+  const plain = await query({}), packed = await query({ 'accept-encoding': 'gzip' });
+  assert.deepEqual([plain.headers['content-encoding'], packed.headers['content-encoding'], packed.headers['transfer-encoding']], [undefined, 'gzip', 'chunked']);
+  const whole = zlib.gunzipSync(packed.body).toString();
+  assert.deepEqual(JSON.parse(whole).map((one) => one.document), plain.json().map((one) => one.document));
+  assert.ok(packed.body.length < plain.body.length - 100_000, `${packed.body.length} of ${plain.body.length}`);
+  const few = await query({ 'accept-encoding': 'gzip' }, { where: { fieldFilter: { field: { fieldPath: 'i' }, op: 'GREATER_THAN_OR_EQUAL', value: { integerValue: 0 } } } });
+  assert.ok(few.body.length < 20_000, `${few.body.length}`);
+  assert.equal(JSON.parse(zlib.gunzipSync(few.body)).length, 400);
+  const none = await query({ 'accept-encoding': 'gzip' }, { where: { fieldFilter: { field: { fieldPath: 'i' }, op: 'EQUAL', value: { integerValue: -1 } } } });
+  assert.ok(JSON.parse(none.headers['content-encoding'] ? zlib.gunzipSync(none.body) : none.body).every((one) => !one.document));
 });
 
 test('connections are kept, and requests may follow each other without waiting', async () => {
