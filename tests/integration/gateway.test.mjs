@@ -1,8 +1,6 @@
 // JSON over HTTP/1.1 on the port that gRPC has, by the bindings of google.api.http: plaintext in development, and TLS.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import zlib from 'node:zlib';
@@ -10,7 +8,6 @@ import { Authority, opensslMissing } from './support/certificates.mjs';
 import { json, request } from './support/http.mjs';
 import { connect, disconnectAll } from './support/sdk.mjs';
 import { makeTempDir, removeDir, runSkerry, startServer } from './support/server.mjs';
-import { toolMissing } from './support/tool.mjs';
 
 const ROOT = 'projects/demo/databases/(default)/documents';
 let server;
@@ -310,32 +307,6 @@ test('large bodies are read beside others, and whatever becomes of their clients
   await Promise.all(commits);
   for (let i = 0; i < 12; i++) assert.equal((await call('GET', `${rooms}/d${i}`)).value.fields.list.arrayValue.values.length, 20_000 + i);
   agent.destroy();
-});
-
-test('every curl line of the texts does what it says', { skip: toolMissing('curl') }, async () => {
-  const root = new URL('../../', import.meta.url);
-  const texts = ['README.md', 'CONTRIBUTING.md', ...readdirSync(new URL('docs/', root)).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
-  const own = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--metrics', 'local'] });
-  let count = 0;
-  try {
-    for (const text of texts) {
-      const lines = readFileSync(new URL(text, root), 'utf8').split('\n').filter((line) => /^ {4}(curl |[A-Z]=.*(http|curl))/.test(line));
-      if (lines.length === 0) continue;
-      const script = lines.join('\n').replaceAll('127.0.0.1:8080', own.address).replaceAll('curl ', 'curl -sS --fail-with-body -m 5 ');
-      const { status, stdout, stderr } = spawnSync('sh', ['-e', '-c', script], { encoding: 'utf8' });
-      assert.equal(status, 0, `${text}: ${stdout}${stderr}`);
-      count += lines.filter((line) => line.startsWith('    curl ')).length;
-      if (text !== 'docs/http.md') continue;
-      assert.match(stdout, /"visits":\{"integerValue":"5"\}[^]*"visits":\{"integerValue":"6"\}[^]*\n\[[^]*\{\}/);
-      assert.match(stdout, /^ok$/m);
-      assert.match(stdout, /^skerry_calls_started_total/m);
-    }
-  } finally {
-    await own.close();
-  }
-  const all = texts.map((text) => readFileSync(new URL(text, root), 'utf8').match(/^[ >$]*curl .*$/gm)?.length ?? 0);
-  assert.equal(count, all.reduce((sum, one) => sum + one), 'a line that looks otherwise is not run');
-  assert.ok(count >= 8);
 });
 
 describe('TLS', { skip: opensslMissing }, () => {
