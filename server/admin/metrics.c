@@ -79,6 +79,8 @@ static void put_connections(struct front *front, struct buf *out) {
   metrics_counter(out, "skerry_http_requests_total", "Requests over HTTP/1.1.", stats.gateway.requests);
   metrics_counter(out, "skerry_http_refused_total", "Requests over HTTP/1.1 that reached no method.",
                   stats.gateway.refused);
+  metrics_gauge(out, "skerry_http_large_bodies_queue", "Large bodies of requests that wait to be read.",
+                stats.gateway.bodies_waiting);
   metrics_counter(out, "skerry_http_offences_total", "Connections of HTTP/1.1 ended for what they sent.",
                   stats.pumps.http_offences);
   metrics_counter(out, "skerry_tls_handshakes_total", "TLS handshakes that succeeded.",
@@ -226,6 +228,10 @@ static void put_process(const struct admin *admin, struct buf *out) {
                 process.resident_bytes_max);
   metrics_counter(out, "process_major_page_faults_total", "Page faults that needed the disk.",
                   process.page_faults);
+  metrics_counter(out, "skerry_disk_read_bytes_total", "What it read of the disk, past the system's cache.",
+                  process.disk_read_bytes);
+  metrics_counter(out, "skerry_disk_written_bytes_total", "What it wrote to the disk.",
+                  process.disk_written_bytes);
   metrics_gauge(out, "process_threads", "Threads.", process.threads);
   metrics_gauge(out, "process_open_fds", "Open descriptors.", process.descriptors);
   metrics_gauge(out, "process_max_fds", "How many there may be.", admin->port->descriptors_max(admin->port));

@@ -338,6 +338,7 @@ void gateway_stats(struct gateway *gateway, struct gateway_stats *ret) {
   ret->refused = atomic_load_explicit(&gateway->refused, memory_order_relaxed);
   ret->memory_bytes = memory_budget_used(&gateway->memory);
   ret->memory_bytes_max = gateway->memory.max_bytes;
+  ret->bodies_waiting = worker_waiting(&gateway->bodies_worker);
 }
 
 /* ---- The end ---- */

@@ -54,6 +54,13 @@ bool worker_post(struct worker *worker, struct worker_job *job) {
   return has_room;
 }
 
+size_t worker_waiting(struct worker *worker) {
+  pthread_mutex_lock(&worker->mutex);
+  size_t waiting = worker->waiting;
+  pthread_mutex_unlock(&worker->mutex);
+  return waiting;
+}
+
 void worker_fini(struct worker *worker) {
   pthread_mutex_lock(&worker->mutex);
   worker->ends = true;

@@ -26,6 +26,7 @@ void worker_init(struct worker *worker, size_t waiting_max);
 STATUS_MUST_USE status worker_start(struct worker *worker, const char *name);
 /* The job stays the caller's until it runs. False: too many wait, or the worker ends. Any thread. */
 bool worker_post(struct worker *worker, struct worker_job *job);
+size_t worker_waiting(struct worker *worker); /* jobs that have not begun */
 /* Takes no more jobs, does those that it has, and ends the thread. */
 void worker_fini(struct worker *worker);
 
