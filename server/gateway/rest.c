@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "google/protobuf/field_mask.skerry.h"
 #include "google/protobuf/struct.skerry.h"
 #include "google/protobuf/wrappers.skerry.h"
@@ -141,7 +142,7 @@ static status read_query(struct exchange *ex, const struct binding *b, const str
       return status_make(STATUS_INVALID_ARGUMENT,
                          "This method takes its fields from the body; the URL has the parameter \"" STR_FMT
                          "\".",
-                         STR_ARG(name));
+                         STR_ARG(utf8_cut(name, JSON_NAME_SHOWN_BYTES)));
     STATUS_TRY(json_read_parameter(ex->gateway->schema, type, name, value, wire));
   }
   if (is_bad)

@@ -93,6 +93,10 @@ test('every answer over HTTP has an id, and what is refused before there is a ca
     ['POST', `/v1/${ROOT}:commit`, { body: `"${SECRET}"${' '.repeat(100_000)}` }, 400, 'INVALID_ARGUMENT'], // read on another thread
     ['GET', `/v1/${ROOT}/log?pageSize=${SECRET}`, {}, 400, 'INVALID_ARGUMENT'],
     ['GET', `/v1/nothing/here?a=${SECRET}`, {}, 404, 'NOT_FOUND'],
+    // Where a name should be; of a real token the end is what counts.
+    ['GET', `/v1/${ROOT}/log?${'t'.repeat(64)}${TOKEN}`, {}, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit?${'t'.repeat(64)}${TOKEN}`, {}, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit`, { body: `{"${'t'.repeat(64)}${TOKEN}":1}` }, 400, 'INVALID_ARGUMENT'],
     ['POST', '/google.firestore.v1.Firestore/GetDocument', { headers: { 'content-type': 'application/grpc-web' }, body: `\0${SECRET}` }, 200, 'INVALID_ARGUMENT'],
     ['POST', '/google.firestore.v1.Firestore/None', { headers: { 'content-type': 'application/grpc-web' } }, 200, 'UNIMPLEMENTED'],
   ];
