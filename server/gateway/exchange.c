@@ -236,7 +236,10 @@ bool exchange_put(struct exchange *ex, str bytes) {
     bytes = packed.len == 0 ? STR("") : buf_str(&packed);
   }
   pthread_mutex_lock(&ex->mutex);
-  ex->aborted = ex->aborted || packed.failed;
+  if (packed.failed) {
+    ex->aborted = true;
+    wake(ex);
+  }
   append(ex, bytes);
   ex->room_wanted = ex->out.len - ex->out_at >= EXCHANGE_ROOM_BYTES && !ex->aborted && ex->mhd != NULL;
   bool has_room = !ex->room_wanted;

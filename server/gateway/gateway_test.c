@@ -215,6 +215,22 @@ static void test_web(void **state) {
   free(answer);
 }
 
+/* A stream in gzip: it begins as such, and comes to its end. */
+static void test_packed_stream(void **state) {
+  struct fixture *f = *state;
+  static const char request[] =
+      "POST " SERVER_STREAM HEAD "Accept-Encoding: gzip\r\nContent-Type: application/grpc-web\r\n"
+      "Content-Length: 10\r\n\r\n\0\0\0\0\5\x0a\0\x18\xe8\7"; /* 1000 answers */
+  size_t len;
+  int fd = connect_to(f);
+  send_all(fd, request, sizeof request - 1);
+  char *answer = receive_all(fd, &len);
+  assert_non_null(strstr(answer, "Content-Encoding: gzip\r\n"));
+  assert_non_null(memmem(answer, len, "\x1f\x8b\x08", 3));
+  assert_memory_equal(answer + len - 7, "\r\n0\r\n\r\n", 7);
+  free(answer);
+}
+
 static void test_routes(void **state) {
   struct fixture *f = *state;
   ANSWERS(f, "PUT /things/a%20b" HEAD "Authorization: me\r\nContent-Length: 2\r\n\r\nxy", "HTTP/1.1 201 ",
@@ -343,6 +359,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_large, start, stop),
       cmocka_unit_test_setup_teardown(test_large_leaving, start, stop),
       cmocka_unit_test_setup_teardown(test_web, start, stop),
+      cmocka_unit_test_setup_teardown(test_packed_stream, start, stop),
       cmocka_unit_test_setup_teardown(test_routes, start, stop),
       cmocka_unit_test_setup_teardown(test_limits, start, stop),
       cmocka_unit_test_setup_teardown(test_many, start, stop),
