@@ -227,7 +227,12 @@ static void test_packed_stream(void **state) {
   char *answer = receive_all(fd, &len);
   assert_non_null(strstr(answer, "Content-Encoding: gzip\r\n"));
   assert_non_null(memmem(answer, len, "\x1f\x8b\x08", 3));
-  assert_memory_equal(answer + len - 7, "\r\n0\r\n\r\n", 7);
+  const char *whole = strstr(answer, "Content-Length: "); /* it was complete before libmicrohttpd began */
+  const char *body = strstr(answer, "\r\n\r\n") + 4;
+  if (whole != NULL)
+    assert_int_equal(strtoul(whole + 16, NULL, 10), len - (size_t)(body - answer));
+  else
+    assert_memory_equal(answer + len - 7, "\r\n0\r\n\r\n", 7);
   free(answer);
 }
 
