@@ -5,11 +5,11 @@
  *   the program at rest                        32 MiB (with the libraries linked in 10 less)
  *   of the rest: the store                     6/32   caches, write buffers
  *                calls                         7/32   arenas, requests, answers
- *                connections                   7/32   what gRPC core holds: requests that are not complete
+ *                connections                   6/32   what gRPC core holds: requests that are not complete
  *                HTTP/1.1                      4/32   bodies and answers; connections
  *                live queries                  2/32   targets, documents on their way
  *                transactions                  1/32   read sets
- *                not counted by anybody        5/32   TLS, compaction, stacks, what malloc keeps
+ *                not counted by anybody        6/32   TLS, compaction, stacks, what malloc keeps
  *
  * Sizes that clients may ask for follow from the parts: a message that nobody else leaves room for is no
  * message that this box can take. */
