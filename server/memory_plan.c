@@ -6,7 +6,7 @@
 
 enum { PARTS = 32, STORE = 6, CALLS = 7, CONNECTIONS = 6, HTTP = 4, LISTEN = 2, TRANSACTIONS = 1 };
 
-#define PROGRAM_BYTES (32 * MIB)
+#define PROGRAM_BYTES (36 * MIB)
 #define STORE_BYTES_LEAST (4 * MIB)
 /* The largest document with its name and the transforms of a commit. */
 #define MESSAGE_BYTES_LEAST (MIB + MIB / 4)

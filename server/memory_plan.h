@@ -2,7 +2,7 @@
  * program itself stays below it, so that the limit is a ceiling of the resident set (tests/integration/
  * ceiling.test.mjs holds it against everything at once).
  *
- *   the program at rest                        32 MiB (with the libraries linked in 10 less)
+ *   the program, and some connections          36 MiB (with the libraries linked in 10 less)
  *   of the rest: the store                     6/32   caches, write buffers
  *                calls                         7/32   arenas, requests, answers
  *                connections                   6/32   what gRPC core holds: requests that are not complete
