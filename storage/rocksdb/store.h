@@ -24,6 +24,7 @@ struct kv_rocksdb_options {
   uint64_t free_space_min_bytes; /* writes stop below it; 0: 64 MiB or 2% of the disk, whichever is less */
   bool clock_trusted; /* the wall clock is right whatever the kernel says (`clock = trusted`, and --dev) */
   bool read_only;     /* for tools on a store that no server has open */
+  bool restoring;     /* for the restore that is putting it into place */
 };
 
 /* Opens or makes the store. Blocks while the log is replayed. Fails, with a text for the operator, with
