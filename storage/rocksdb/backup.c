@@ -90,6 +90,16 @@ status kv_rocksdb_backup(struct kv_store *base, const struct kv_backup_options *
   return s;
 }
 
+status kv_rocksdb_restore(const char *backups, uint32_t id, const char *directory) {
+  struct layout layout;
+  STATUS_TRY(layout_begin_restore(directory, &layout));
+  return backup_engine_restore(backups, id, layout.engine_path);
+}
+
+status kv_rocksdb_restore_end(const char *directory) {
+  return layout_mark_ready(directory);
+}
+
 status kv_rocksdb_forget_past(struct kv_store *base) {
   struct rocks_store *store = rocks_of(base);
   int64_t newest = atomic_load(&store->newest);

@@ -36,6 +36,12 @@ struct kv_backup_made {
 STATUS_MUST_USE status kv_rocksdb_backup(struct kv_store *store, const struct kv_backup_options *options,
                                          struct kv_backup_made *ret);
 
+/* Makes `directory`, which is empty or does not exist, a store with the content of a backup: each file is
+ * compared with its checksum. Until kv_rocksdb_restore_end it opens for options.restoring alone, whatever
+ * happens meanwhile. FAILED_PRECONDITION: it is not empty. DATA_LOSS: the backup is damaged. */
+STATUS_MUST_USE status kv_rocksdb_restore(const char *backups, uint32_t id, const char *directory);
+STATUS_MUST_USE status kv_rocksdb_restore_end(const char *directory);
+
 /* What a restore needs of the store that it has just put into place: what was acknowledged after the backup
  * is gone, and clients may know it. So nobody reads the past, and no listener resumes from before this
  * moment. The store must have committed something since it was opened, whose version is then the moment. */

@@ -291,10 +291,8 @@ static void *write_on(void *argument) {
 
 /* What a restored store has, in the order in which it was written. */
 static int restored_prefix(struct place *p, uint32_t id) {
-  struct layout layout;
-  assert_status_ok(layout_begin_restore(p->restored, &layout));
-  assert_status_ok(backup_engine_restore(p->backups, id, layout.engine_path));
-  assert_status_ok(layout_mark_ready(p->restored));
+  assert_status_ok(kv_rocksdb_restore(p->backups, id, p->restored));
+  assert_status_ok(kv_rocksdb_restore_end(p->restored));
   struct kv_rocksdb_options options = {
       .directory = p->restored, .memory_bytes = 4 << 20, .port = port_simulated_port(p->port)};
   struct kv_store *store;
