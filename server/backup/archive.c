@@ -274,12 +274,14 @@ status archive_visit(const char *directory, void (*visit)(void *argument, const 
 struct search {
   uint32_t id; /* 0: the newest */
   bool found;
+  unsigned damaged;
   struct note note;
   char damage[256]; /* the text is gone after the visit */
 };
 
 static void look(void *argument, const struct note *note) {
   struct search *search = argument;
+  search->damaged += note->facts.damage != NULL;
   if (search->id == 0 ? note->facts.damage != NULL : note->facts.id != search->id)
     return;
   search->found = true;
@@ -291,8 +293,11 @@ static void look(void *argument, const struct note *note) {
 static status find(const struct archive *archive, uint32_t id, struct note *ret) {
   struct search search = {.id = id};
   STATUS_TRY(notes_visit(archive, look, &search));
+  if (!search.found && id == 0 && search.damaged > 0)
+    return status_make(STATUS_DATA_LOSS, "All backups in %s are damaged: `skerry backup list` says how.",
+                       archive->directory);
   if (!search.found && id == 0)
-    return status_make(STATUS_NOT_FOUND, "There is no backup in %s that is whole.", archive->directory);
+    return status_make(STATUS_NOT_FOUND, "There is no backup in %s yet.", archive->directory);
   if (!search.found)
     return status_make(STATUS_NOT_FOUND, "There is no backup %" PRIu32 " in %s.", id, archive->directory);
   if (search.note.facts.damage != NULL)
