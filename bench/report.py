@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 
+import backups
 import front
 import gateway
 import listening
@@ -76,6 +77,7 @@ MEASURES = [
     *front.MEASURES,
     *rules.MEASURES,
     *gateway.MEASURES,
+    *backups.MEASURES,
 ]
 
 
@@ -175,7 +177,7 @@ def other_figures(results):
     for name in ["echo", "skerry", "emulator", "postgres"]:
         if figure(f"resident {name}", "bytes") is not None:
             lines.append(f"- Resident after the loads, {name}: {number(figure(f'resident {name}', 'bytes') / 1e6)} MB.")
-    lines += listening.figures(results) + front.figures(results)
+    lines += listening.figures(results) + front.figures(results) + backups.figures(results)
     return lines + [f"- {note}" for note in results.notes]
 
 

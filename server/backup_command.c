@@ -162,6 +162,7 @@ static status back_up_stopped(const struct backup_words *words, const char *dire
                             .program = SKERRY_VERSION,
                             .port = port_linux(),
                             .bytes_per_second = words->rate,
+                            .free_space_min_bytes = ARCHIVE_FREE_SPACE_MIN_BYTES,
                             .progress = {show_progress, (void *)(uintptr_t)words}};
   status s = archive_make(&job, &made);
   kv_close(store);

@@ -38,7 +38,6 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
-  BACKUP_SPACE_MIN_BYTES = 64 * 1024 * 1024,
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -200,9 +199,9 @@ static status start_access(struct server *server) {
   return rules_source_open(&rules, &server->rules);
 }
 
-/* As the store does with 0: what it says is for the medium of the data, but backups want a reserve too. */
+/* 0 is a share of the medium of the data, and backups lie on another. */
 static uint64_t backup_space_min(const struct settings *s) {
-  return s->free_space_min_bytes > 0 ? (uint64_t)s->free_space_min_bytes : BACKUP_SPACE_MIN_BYTES;
+  return s->free_space_min_bytes > 0 ? (uint64_t)s->free_space_min_bytes : ARCHIVE_FREE_SPACE_MIN_BYTES;
 }
 
 static status start_backups(struct server *server) {

@@ -25,6 +25,8 @@
 
 /* The format that this program writes; it reads every older one. */
 enum { ARCHIVE_FORMAT = 1 };
+/* What stays free on the medium of the backups where nobody says something else. */
+enum { ARCHIVE_FREE_SPACE_MIN_BYTES = 64 * 1024 * 1024 };
 
 /* False stops the work with CANCELLED. On any thread, one at a time. */
 struct archive_progress {
