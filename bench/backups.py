@@ -33,6 +33,11 @@ def back_up(bench, skerry, name, directory, rate=0):
     bench.say(f"  {name}: {seconds:.1f} s, {(bytes_below(directory) - before) / 1e6:.1f} MB")
 
 
+def wait_until_idle(skerry):
+    while " now: " in command(skerry, "status", "--data", skerry.data)[1]:
+        time.sleep(0.1)
+
+
 def commits_beside(bench, skerry, name, directory, rate, first):
     """Commits of new documents while one full backup after the other is made; the next number."""
     backup = None
@@ -45,7 +50,9 @@ def commits_beside(bench, skerry, name, directory, rate, first):
         bench.record(name, result)
         first = result["next"]
     if backup is not None:
+        backup.terminate()  # which stops the backup, and takes away what it copied
         backup.wait()
+        wait_until_idle(skerry)
         shutil.rmtree(directory, ignore_errors=True)
     return first
 

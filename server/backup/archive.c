@@ -46,9 +46,11 @@ static status read_head(const char *directory, char ret_id[2 * ID_BYTES + 1]) {
   buf_append_byte(&text, 0);
   if (status_is_ok(&s) && text.failed)
     s = status_default(STATUS_RESOURCE_EXHAUSTED);
-  // NOLINTNEXTLINE(cert-err34-c): nine digits always fit
-  if (status_is_ok(&s) &&
-      sscanf((char *)text.data, "skerry backups\nformat %9d\nof %32[0-9a-f]", &format, ret_id) < 1)
+  // NOLINTBEGIN(cert-err34-c): nine digits always fit
+  bool is_ours = status_is_ok(&s) && sscanf((char *)text.data, "skerry backups\nformat %9d\nof %32[0-9a-f]",
+                                            &format, ret_id) >= 1;
+  // NOLINTEND(cert-err34-c)
+  if (status_is_ok(&s) && !is_ours)
     s = status_make(STATUS_DATA_LOSS, "The file %s is damaged.", path);
   if (status_is_ok(&s) && format > ARCHIVE_FORMAT)
     s = newer(directory, format);

@@ -48,7 +48,7 @@ static void values_come_back_as_they_were(void **state) {
       "{\"timestampValue\":\"9999-12-31T23:59:59.999999Z\"}",
       "{\"stringValue\":\"a\\u0000b\\nc\"}",
       "{\"bytesValue\":\"AP/+\"}",
-      "{\"referenceValue\":\"" NAME "\"}",
+      ("{\"referenceValue\":\"" NAME "\"}"),
       "{\"geoPointValue\":{\"latitude\":-90.0,\"longitude\":180.0}}",
       "{\"arrayValue\":{}}",
       "{\"mapValue\":{}}",

@@ -15,12 +15,18 @@
 #define RETRY_FIRST_US (5 * MINUTE_US)
 #define RETRY_MAX_US HOUR_US
 
+/* scanf takes signs and spaces where a number begins. */
+static bool has_digit_at(const char *text, size_t at) {
+  return strlen(text) > at && text[at] >= '0' && text[at] <= '9';
+}
+
 static bool parse_every(const char *text, struct schedule *ret) {
   unsigned number;
   char unit;
   int end = 0;
   // NOLINTNEXTLINE(cert-err34-c): six digits always fit
-  if (sscanf(text, "every %6u%c%n", &number, &unit, &end) < 2 || text[end] != '\0')
+  if (sscanf(text, "every %6u%c%n", &number, &unit, &end) < 2 || !has_digit_at(text, strlen("every ")) ||
+      text[end] != '\0')
     return false;
   int64_t factor = unit == 'm' ? MINUTE_US : unit == 'h' ? HOUR_US : unit == 'd' ? DAY_US : 0;
   ret->kind = SCHEDULE_EVERY;
@@ -32,7 +38,8 @@ static bool parse_daily(const char *text, struct schedule *ret) {
   unsigned hour, minute;
   int end = 0;
   // NOLINTNEXTLINE(cert-err34-c): two digits always fit
-  if (sscanf(text, "daily %2u:%2u%n", &hour, &minute, &end) < 2 || text[end] != '\0')
+  if (sscanf(text, "daily %2u:%2u%n", &hour, &minute, &end) < 2 || !has_digit_at(text, strlen("daily ")) ||
+      !has_digit_at(text, strlen("daily 03:")) || strlen(text) != strlen("daily 03:00") || text[end] != '\0')
     return false;
   ret->kind = SCHEDULE_DAILY;
   ret->hour = (int)hour;

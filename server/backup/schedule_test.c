@@ -53,9 +53,10 @@ static int run(struct box *box, int64_t us) {
 
 static void schedules_are_read(void **state) {
   (void)state;
-  static const char *const wrong[] = {"",          "every",        "every 6",    "every 0h",    "every 6x",
-                                      "every -1h", "every 6h ",    "daily",      "daily 24:00", "daily 12:60",
-                                      "daily 3",   "daily 03:00x", "every 400d", "hourly",      "every 6hh"};
+  static const char *const wrong[] = {
+      "",          "every",       "every 6",     "every 0h",    "every 6x",     "every -1h",  "every 6h ",
+      "daily",     "daily 24:00", "daily 12:60", "daily 3",     "daily 03:00x", "every 400d", "every +6h",
+      "every  6h", "daily +3:00", "daily 03:+1", "daily 3:000", "hourly",       "every 6hh"};
   struct schedule schedule;
   for (size_t i = 0; i < UNIT_COUNT(wrong); i++)
     assert_status_code(schedule_parse(wrong[i], &schedule), STATUS_INVALID_ARGUMENT);
