@@ -9,7 +9,7 @@ import { fs as sdk, phone, switchAllOff } from './support/app.mjs';
 import { files, fill, ids, nameOf, ok, refused, serve, start, Writer } from './support/backups.mjs';
 import { request } from './support/http.mjs';
 import { Listener, queryTarget } from './support/listen.mjs';
-import { freshDatabase, Rpc, timeToMicros, value as v } from './support/rpc.mjs';
+import { code, fails, freshDatabase, Rpc, timeToMicros, value as v } from './support/rpc.mjs';
 import { makeTempDir, removeDir, startServer } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
@@ -270,6 +270,8 @@ test('a listener with a token from after the backup begins anew', async () => {
   listener.add(2, target);
   await listener.current(2);
   assert.deepEqual(listener.names(2), ['rooms/a', 'rooms/b', 'rooms/lost']);
+  const page = { parent: database.root, collection_id: 'rooms', page_size: 1 };
+  const { next_page_token } = await rpc.call('ListDocuments', page);
   const known = { docs: listener.targets.get(2).docs, token: listener.targets.get(2).token };
   const seen = listener.read;
   const times = [...known.docs.values()].map((document) => timeToMicros(document.update_time));
@@ -289,6 +291,7 @@ test('a listener with a token from after the backup begins anew', async () => {
     for (const document of listener.targets.get(2).docs.values()) assert.ok(timeToMicros(document.update_time) > times.reduce((a, b) => (a > b ? a : b)), 'a document is older than what a client has seen');
     await listener.close();
   };
+  await fails(rpc.call('ListDocuments', { ...page, page_token: next_page_token }), code.INVALID_ARGUMENT); // it is of another store
   await check(['rooms/a', 'rooms/b']);
   await put('c', 1); // the store is past the token now
   await check(['rooms/a', 'rooms/b', 'rooms/c']);
