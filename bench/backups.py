@@ -39,22 +39,22 @@ def wait_until_idle(skerry):
 
 
 def commits_beside(bench, skerry, name, directory, rate, first):
-    """Commits of new documents while one full backup after the other is made; the next number."""
+    """A slice of commits of new documents, in the middle of a full backup if there is a rate; the next number."""
     backup = None
-    for _ in range(max(2, bench.plan.slices // 2)):
-        if rate is not None and (backup is None or backup.poll() is not None):
-            shutil.rmtree(directory, ignore_errors=True)
-            backup = systems.launch([skerry.program, "backup", directory, "--data", skerry.data, "--rate", str(rate), "--quiet"],
-                                    os.path.join(bench.directory, "backup.log"))
-        result = loads.generator(skerry, "commit", bench.plan.seconds, unique=first, bytes=300)
-        bench.record(name, result)
-        first = result["next"]
+    if rate is not None:
+        backup = systems.launch([skerry.program, "backup", directory, "--data", skerry.data, "--rate", str(rate), "--quiet"],
+                                os.path.join(bench.directory, "backup.log"))
+        while not os.path.exists(os.path.join(directory, "engine", "shared_checksum")) or not os.listdir(
+                os.path.join(directory, "engine", "shared_checksum")):
+            time.sleep(0.01)
+    result = loads.generator(skerry, "commit", bench.plan.seconds, unique=first, bytes=300)
+    bench.record(name, result)
     if backup is not None:
         backup.terminate()  # which stops the backup, and takes away what it copied
         backup.wait()
         wait_until_idle(skerry)
         shutil.rmtree(directory, ignore_errors=True)
-    return first
+    return result["next"]
 
 
 def run(bench):
@@ -73,7 +73,7 @@ def run(bench):
     seconds, _ = command(skerry, "restore", place, "--data", os.path.join(directory, "restored"))
     bench.results.add("restore", {"seconds": seconds})
     first = 100_000_000
-    for _ in range(2):
+    for _ in range(bench.plan.slices):
         for name, rate in [("commit, no backup", None), ("commit, backup at 10 MB/s", LIMIT[1]), ("commit, backup without limit", 0)]:
             first = commits_beside(bench, skerry, name, os.path.join(directory, "beside"), rate, first)
     lines = os.path.join(directory, "all.jsonl")
@@ -107,6 +107,10 @@ MEASURES = [
 
 def figures(results):
     figure, lines = results.get, []
+    for name, text in [("commit, backup at 10 MB/s", "at 10 MB/s"), ("commit, backup without limit", "without a limit")]:
+        ratio = results.ratio(name, "commit, no backup")
+        if ratio is not None:
+            lines.append(f"- Commits a second beside a full backup {text}, against none: {ratio:.2f}.")
     for name in ["backup full", "backup full, 10 MB/s", "backup nothing new", "backup incremental"]:
         if figure(name, "seconds") is not None:
             lines.append(f"- {name[0].upper() + name[1:]}: {figure(name, 'seconds'):.1f} s with its verification, "

@@ -62,13 +62,18 @@ static void report(void *argument, str text) {
 
 /* Opens what was copied, makes it usable, and reads all of it. A power cut meanwhile means to begin again, so
  * not every write is synced. */
-static status finish(const char *data, uint64_t *ret_documents) {
+static status finish(const char *data, const struct archive_facts *facts, uint64_t *ret_documents) {
   struct kv_rocksdb_options options = {
       .directory = data, .restoring = true, .clock_trusted = true, .sync = KV_SYNC_RELAXED};
   struct kv_store *store;
   uint64_t damages = 0;
   STATUS_TRY(kv_rocksdb_open(&options, &store));
-  status s = renew_store(store, ret_documents);
+  status s = status_ok();
+  if (kv_newest_version(store) < facts->version)
+    s = status_make(STATUS_DATA_LOSS,
+                    "The backup does not have all that was there when it began: take another one.");
+  if (status_is_ok(&s))
+    s = renew_store(store, ret_documents);
   if (status_is_ok(&s))
     s = kv_verify(store, report, NULL, &damages);
   kv_close(store);
@@ -83,7 +88,7 @@ static status restore(const struct restore_words *words) {
   STATUS_TRY(archive_find(words->directory, (uint32_t)words->id, &facts));
   STATUS_TRY(check_clock(&facts));
   STATUS_TRY(archive_restore(words->directory, facts.id, words->data, port_linux(), &facts));
-  STATUS_TRY(finish(words->data, &documents));
+  STATUS_TRY(finish(words->data, &facts, &documents));
   STATUS_TRY(archive_restore_end(words->data));
   struct buf out = {0};
   buf_printf(&out, "Restored backup %" PRIu32 ", made at ", facts.id);

@@ -176,6 +176,13 @@ static void wait_a_while(struct backups *backups) {
   pthread_cond_timedwait(&backups->wakes, &backups->mutex, &until);
 }
 
+/* Whoever asked is answered here, since the server waits for all calls before it closes anything. */
+static void refuse(struct backups_request *request) {
+  struct archive_made made = {0};
+  request->done(request->argument, "", status_make(STATUS_UNAVAILABLE, "The server is stopping."), &made);
+  free(request->directory);
+}
+
 static void *backups_main(void *argument) {
   struct backups *backups = argument;
   pthread_mutex_lock(&backups->mutex);
@@ -192,7 +199,11 @@ static void *backups_main(void *argument) {
       wait_a_while(backups);
     }
   }
+  bool is_refused = backups->has_request; /* it came in the last moment; there will be no other */
+  backups->has_request = false;
   pthread_mutex_unlock(&backups->mutex);
+  if (is_refused)
+    refuse(&backups->request);
   return NULL;
 }
 
@@ -253,12 +264,6 @@ void backups_close(struct backups *backups) {
     return;
   backups_stop(backups);
   pthread_join(backups->thread, NULL);
-  if (backups->has_request) { /* it came in the last moment */
-    struct archive_made made = {0};
-    backups->request.done(backups->request.argument, "",
-                          status_make(STATUS_UNAVAILABLE, "The server is stopping."), &made);
-    free(backups->request.directory);
-  }
   pthread_cond_destroy(&backups->wakes);
   pthread_mutex_destroy(&backups->mutex);
   free(backups);
