@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct export_document document, again;
   struct doc_document first, second;
   struct buf line = {0};
-  str one, two;
+  str one = {NULL, 0}, two = {NULL, 0};
   arena_init(&arena, NULL, 0, 16 << 20);
   status s = export_line_read(format, str_make(data, size), &arena, &document);
   assert(status_is_ok(&s) || s.message[0] != '\0');

@@ -4,6 +4,10 @@
 
 #define NAME "projects/p/databases/(default)/documents/rooms/a"
 
+#define VECTOR                                                                                               \
+  "{\"mapValue\":{\"fields\":{\"__type__\":{\"stringValue\":\"__vector__\"},\"value\":{\"arrayValue\":{"     \
+  "\"values\":[{\"doubleValue\":1.5},{\"doubleValue\":-2.0}]}}}}}"
+
 struct lines {
   struct export_format *format;
   struct arena arena;
@@ -48,13 +52,11 @@ static void values_come_back_as_they_were(void **state) {
       "{\"timestampValue\":\"9999-12-31T23:59:59.999999Z\"}",
       "{\"stringValue\":\"a\\u0000b\\nc\"}",
       "{\"bytesValue\":\"AP/+\"}",
-      ("{\"referenceValue\":\"" NAME "\"}"),
+      "{\"referenceValue\":\"projects/p/databases/(default)/documents/rooms/a\"}",
       "{\"geoPointValue\":{\"latitude\":-90.0,\"longitude\":180.0}}",
       "{\"arrayValue\":{}}",
       "{\"mapValue\":{}}",
-      "{\"mapValue\":{\"fields\":{\"__type__\":{\"stringValue\":\"__vector__\"},\"value\":{\"arrayValue\":{"
-      "\"values\":["
-      "{\"doubleValue\":1.5},{\"doubleValue\":-2.0}]}}}}}",
+      VECTOR,
   };
   struct lines *lines = *state;
   for (size_t i = 0; i < UNIT_COUNT(values); i++) {
