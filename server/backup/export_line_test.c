@@ -4,9 +4,9 @@
 
 #define NAME "projects/p/databases/(default)/documents/rooms/a"
 
-#define VECTOR                                                                                               \
-  "{\"mapValue\":{\"fields\":{\"__type__\":{\"stringValue\":\"__vector__\"},\"value\":{\"arrayValue\":{"     \
-  "\"values\":[{\"doubleValue\":1.5},{\"doubleValue\":-2.0}]}}}}}"
+static const char vector[] =
+    "{\"mapValue\":{\"fields\":{\"__type__\":{\"stringValue\":\"__vector__\"},\"value\":{"
+    "\"arrayValue\":{\"values\":[{\"doubleValue\":1.5},{\"doubleValue\":-2.0}]}}}}}";
 
 struct lines {
   struct export_format *format;
@@ -56,7 +56,7 @@ static void values_come_back_as_they_were(void **state) {
       "{\"geoPointValue\":{\"latitude\":-90.0,\"longitude\":180.0}}",
       "{\"arrayValue\":{}}",
       "{\"mapValue\":{}}",
-      VECTOR,
+      vector,
   };
   struct lines *lines = *state;
   for (size_t i = 0; i < UNIT_COUNT(values); i++) {
