@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 
+import backups
 import flash
 import front
 import gateway
@@ -78,6 +79,7 @@ MEASURES = [
     *rules.MEASURES,
     *gateway.MEASURES,
     *flash.MEASURES,
+    *backups.MEASURES,
 ]
 
 
@@ -177,7 +179,7 @@ def other_figures(results):
     for name in ["echo", "skerry", "emulator", "postgres"]:
         if figure(f"resident {name}", "bytes") is not None:
             lines.append(f"- Resident after the loads, {name}: {number(figure(f'resident {name}', 'bytes') / 1e6)} MB.")
-    lines += listening.figures(results) + front.figures(results)
+    lines += listening.figures(results) + front.figures(results) + backups.figures(results)
     return lines + [f"- {note}" for note in results.notes]
 
 

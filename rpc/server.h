@@ -46,7 +46,10 @@ struct rpc_server_options {
   uint32_t keepalive_timeout_ms;   /* 20000; 1000-600000 */
   uint32_t connection_age_max_ms;  /* 0: never; 10000 and more: GOAWAY after it */
   uint32_t connection_idle_max_ms; /* 0: never; 1000 and more: GOAWAY after so long without a call */
-  bool reflection;                 /* serve grpc.reflection v1 and v1alpha */
+  /* Whoever can connect administers the server: see rpc_call_administers. Its sockets are closed to others.
+   */
+  bool administration;
+  bool reflection; /* serve grpc.reflection v1 and v1alpha */
   /* When even the calls of a method that waited least waited for longer than this, those that waited for more
    * than twice as long are refused with RESOURCE_EXHAUSTED and google.rpc.RetryInfo (rpc/shedding.h). Only on
    * guarded connections, where the runtime knows how long a request waited; not streams of requests. 5;

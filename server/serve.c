@@ -23,6 +23,7 @@
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/admin/metrics.h"
+#include "server/backup/backups.h"
 #include "server/commands.h"
 #include "server/emulator.h"
 #include "server/firestore/rest_names.h"
@@ -69,6 +70,7 @@ struct server {
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct front *front;
   struct listener *admin_listener;
+  struct backups *backups;
   struct admin admin;
   struct life life;
   struct relief *relief;
@@ -187,6 +189,28 @@ static status start_access(struct server *server) {
   return rules_source_open(&rules, &server->rules);
 }
 
+/* 0 is a share of the medium of the data, and backups lie on another. */
+static uint64_t backup_space_min(const struct settings *s) {
+  return s->free_space_min_bytes > 0 ? (uint64_t)s->free_space_min_bytes : ARCHIVE_FREE_SPACE_MIN_BYTES;
+}
+
+static status start_backups(struct server *server) {
+  const struct settings *s = &server->settings;
+  struct backups_options options = {
+      .store = server->store,
+      .port = server->port,
+      .data = s->data,
+      .program = SKERRY_VERSION,
+      .directory = s->backup_dir,
+      .keep = (uint64_t)s->backup_keep,
+      .age_us = s->backup_keep_for_ms * 1000,
+      .bytes_per_second = (uint64_t)s->backup_bytes_per_second,
+      .free_space_min_bytes = backup_space_min(s),
+  };
+  STATUS_TRY(schedule_parse(s->backup_schedule, &options.schedule));
+  return backups_open(&options, &server->backups);
+}
+
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   STATUS_TRY(make_spill_directory(server));
@@ -213,9 +237,13 @@ static status start_services(struct server *server) {
   STATUS_TRY(firestore_service_register(server->firestore, server->rpc));
   STATUS_TRY(rpc_server_start(server->rpc));
 
-  struct rpc_server_options admin_options = {
-      .port = server->port, .threads = 1, .polled_by_another = true, .reflection = true};
+  struct rpc_server_options admin_options = {.port = server->port,
+                                             .threads = 1,
+                                             .polled_by_another = true,
+                                             .administration = true,
+                                             .reflection = true};
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
+  STATUS_TRY(firestore_service_register(server->firestore, server->admin_rpc)); /* export and import */
   server->admin.store = server->store;
   server->admin.tokens = sign_in_tokens(server->sign_in);
   server->admin.access = server->access;
@@ -228,6 +256,8 @@ static status start_services(struct server *server) {
   server->admin.addresses = server->addresses;
   server->admin.memory_limit_bytes = server->memory_limit_bytes;
   server->admin.profile = server->profile;
+  STATUS_TRY(start_backups(server));
+  server->admin.backups = server->backups;
   STATUS_TRY(admin_register(&server->admin, server->admin_rpc));
   return rpc_server_start(server->admin_rpc);
 }
@@ -423,6 +453,7 @@ static void *drain_thread(void *argument) {
   struct drain *drain = argument;
   front_stop_accepting(drain->server->front);
   firestore_service_stop(drain->server->firestore);
+  backups_stop(drain->server->backups);
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
   listener_stop_accepting(drain->server->admin_listener);
   rpc_server_drain(drain->server->admin_rpc, drain->deadline_us);
@@ -564,6 +595,7 @@ static void stop(struct server *server) {
   relief_stop(server->relief);
   front_close(server->front);
   listener_close(server->admin_listener);
+  backups_close(server->backups);
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   firestore_service_free(server->firestore);
@@ -580,6 +612,7 @@ static void stop(struct server *server) {
 
 int command_serve(int argc, char **argv) {
   port_memory_configure();
+  umask(077); /* all that it writes is its own user's: the data, and backups elsewhere */
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -593,6 +626,8 @@ int command_serve(int argc, char **argv) {
     fprintf(stderr, "skerry serve: %s\n", result.message);
     if (server.firestore != NULL)
       firestore_service_stop(server.firestore);
+    if (server.backups != NULL)
+      backups_stop(server.backups);
     if (server.rpc != NULL) {
       int64_t now = server.port->monotonic_us(server.port);
       rpc_server_drain(server.rpc, now);

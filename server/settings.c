@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/backup/schedule.h"
+
 /* Where a value came from; a higher rank wins. */
 enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
 
@@ -87,6 +89,16 @@ static const struct setting table[] = {
      "size of the change log; 0: 5% of the disk"},
     {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
      "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
+    {"backup_dir", TEXT, AT(backup_dir), "", 0, 0, NULL,
+     "absolute path of the directory for backups, on another medium than the data"},
+    {"backup_schedule", TEXT, AT(backup_schedule), "off", 0, 0, NULL,
+     "when a backup is made: off, every 6h (30m, 1d, ...), or daily 03:00 (local time)"},
+    {"backup_keep", NUMBER, AT(backup_keep), "7", 0, 1000, NULL,
+     "how many backups a scheduled one leaves there, itself included; 0: all"},
+    {"backup_keep_for", DURATION, AT(backup_keep_for_ms), "0", 0, 3660 * DAY, NULL,
+     "backups that are older are deleted too, but never the last; 0: none for its age"},
+    {"backup_rate", BYTES, AT(backup_bytes_per_second), "10M", 0, GIB, NULL,
+     "bytes a second that a backup writes, and reads to verify itself; 0: as fast as it can"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
@@ -512,6 +524,8 @@ void settings_fini(struct settings *s) {
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
+  free(s->backup_dir);
+  free(s->backup_schedule);
   free(s->indexes);
   free(s->rules);
   *s = (struct settings){0};
@@ -569,7 +583,20 @@ static status check_address(const struct settings *s, const char *address) {
                      address);
 }
 
+/* The server may be started from anywhere, and a relative path would mean another place each time. */
+static status check_backups(const struct settings *s) {
+  struct schedule schedule;
+  STATUS_TRY(schedule_parse(s->backup_schedule, &schedule));
+  if (*s->backup_dir != '\0' && *s->backup_dir != '/')
+    return status_make(STATUS_INVALID_ARGUMENT, "backup_dir is \"%s\": give an absolute path.",
+                       s->backup_dir);
+  if (schedule.kind != SCHEDULE_OFF && *s->backup_dir == '\0')
+    return status_make(STATUS_INVALID_ARGUMENT, "backup_schedule needs backup_dir: where do backups go?");
+  return status_ok();
+}
+
 status settings_check_safe(const struct settings *s) {
+  STATUS_TRY(check_backups(s));
   STATUS_TRY(check_tls(s));
   for (unsigned i = 0; i < s->listen.count; i++)
     STATUS_TRY(check_address(s, s->listen.items[i]));

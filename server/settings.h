@@ -46,8 +46,11 @@ struct settings {
   char *issuer_ca;                          /* a file's path; "": none */
   char *net_user;                           /* "": nobody else */
   char *data;
-  char *indexes;              /* a file's path; "": none */
-  char *rules;                /* likewise */
+  char *backup_dir;      /* a directory's absolute path; "": none */
+  char *backup_schedule; /* server/backup/schedule.h */
+  int64_t backup_keep, backup_keep_for_ms, backup_bytes_per_second; /* 0: all, for good, no limit */
+  char *indexes;                                                    /* a file's path; "": none */
+  char *rules;                                                      /* likewise */
   int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */
   int64_t access;             /* enum access_mode */
   int64_t log_level;          /* enum log_level */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/wire.h"
+#include "server/admin/backups.h"
 #include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
 #include "server/admin/keys.h"
@@ -172,6 +173,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;
+  response.backups = admin_backup_status(admin, rpc_call_arena(call));
   response.front = admin_front_status(admin, rpc_call_arena(call));
   response.connections_open = (int64_t)stats.connections_open;
   if (response.front != NULL)
@@ -188,6 +190,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
 
 static const struct skerry_admin_v1_admin_handlers handlers = {
     .get_status = get_status,
+    .backup = admin_backup,
     .apply_indexes = admin_apply_indexes,
     .list_indexes = admin_list_indexes,
     .suggest_indexes = admin_suggest_indexes,

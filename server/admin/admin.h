@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "rpc/server.h"
+#include "server/backup/backups.h"
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
@@ -33,6 +34,7 @@ struct admin {
   struct tokens *tokens;
   struct access *access;
   struct rules_source *rules;
+  struct backups *backups;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

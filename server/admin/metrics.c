@@ -252,6 +252,23 @@ static void put_process(const struct admin *admin, struct buf *out) {
                   relief.steps_down);
 }
 
+static void put_backups(struct backups *backups, struct buf *out) {
+  struct backups_facts facts;
+  backups_facts(backups, &facts);
+  metrics_gauge(out, "skerry_backup_scheduled", "1: the settings say when backups are made.",
+                facts.is_scheduled);
+  metrics_gauge(out, "skerry_backup_running", "1: one is being made.", facts.is_running);
+  metrics_counter(out, "skerry_backups_total", "Backups that were made and verified.", facts.succeeded);
+  metrics_counter(out, "skerry_backups_failed_total", "Backups that failed.", facts.failed);
+  metrics_gauge(out, "skerry_backup_failures", "Scheduled ones that failed in a row.", facts.failures);
+  metrics_counter(out, "skerry_backup_copied_bytes_total", "Bytes of the store that they copied.",
+                  facts.copied_bytes);
+  metrics_seconds(out, "skerry_backup_last_success_seconds", "gauge",
+                  "When the last one began, since 1970; 0: none.", (uint64_t)facts.last_success_us);
+  metrics_seconds(out, "skerry_backup_last_duration_seconds", "gauge", "How long it took.",
+                  (uint64_t)facts.last_duration_us);
+}
+
 void admin_metrics(const struct admin *admin, struct buf *out) {
   struct kv_info store;
   kv_info(admin->store, &store);
@@ -267,6 +284,7 @@ void admin_metrics(const struct admin *admin, struct buf *out) {
   put_tokens(admin->tokens, out);
   put_live(&documents, out);
   put_store(admin->store, &store, admin->port->wall_us(admin->port), out);
+  put_backups(admin->backups, out);
 }
 
 /* ---- GET /metrics ---- */

@@ -31,6 +31,10 @@ static status put_secret_if_missing(void *argument, struct kv_reader *reader, kv
   return status_ok();
 }
 
+void firestore_forget_secret(struct kv_batch *batch) {
+  kv_batch_delete(batch, KV_SYSTEM, SECRET_KEY);
+}
+
 static status load_secret(struct firestore_service *service) {
   struct kv_txn txn = {.resolve = put_secret_if_missing, .argument = service};
   kv_version version;

@@ -43,6 +43,9 @@ struct firestore_options {
 /* Reads (or makes, once for a store) the secret that page tokens are signed with. Blocks for that. */
 STATUS_MUST_USE status firestore_service_new(const struct firestore_options *options,
                                              struct firestore_service **ret);
+/* Forgets that secret: every token that was given out is then one of another store. For a store that no
+ * server has open. */
+void firestore_forget_secret(struct kv_batch *batch);
 STATUS_MUST_USE status firestore_service_register(struct firestore_service *service,
                                                   struct rpc_server *server);
 /* Work that waits for time to pass: to be called about once a second. */

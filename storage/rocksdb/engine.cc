@@ -41,6 +41,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/rocksdb/engine_db.h"
 #include "storage/rocksdb/translate.h"
 
 using rocksdb::ColumnFamilyHandle;
@@ -397,6 +398,10 @@ void engine_close(engine *e, bool flush) {
     e->db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   e->db->Close().PermitUncheckedError();
   delete e;
+}
+
+rocksdb::DB *engine_db(engine *e) {
+  return e->db.get();
 }
 
 void engine_pin_release(engine_pin *pin) {

@@ -1,6 +1,6 @@
-/* RocksDB as the driver needs it: a C header over the one C++ file of the project, since RocksDB's C API has
- * no user-defined timestamps with pinned reads, no write buffer manager, no error listener and errors as text
- * only. Nothing here knows of transactions, clocks or recovery.
+/* RocksDB as the driver needs it: a C header over C++ (engine.cc; backup_engine.cc is the other), since
+ * RocksDB's C API has no user-defined timestamps with pinned reads, no write buffer manager, no error
+ * listener and errors as text only. Nothing here knows of transactions, clocks or recovery.
  *
  * An engine has one column family for each kv_space, whose keys carry the version as RocksDB's user-defined
  * timestamp, and two plain ones: ENGINE_CHANGES and ENGINE_META. The value of a versioned key begins with its

@@ -672,6 +672,11 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   pthread_condattr_destroy(&attributes);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);
+  if (status_is_ok(&s) && store->layout.is_restoring && !options->restoring)
+    s = status_make(STATUS_FAILED_PRECONDITION,
+                    "A restore into %s was cut off, or still runs: let it end, or remove the directory and "
+                    "restore again.",
+                    options->directory);
   if (status_is_ok(&s) && options->read_only)
     s = layout_lock(&store->layout, options->directory);
   if (status_is_ok(&s)) {

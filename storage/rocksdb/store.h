@@ -26,6 +26,7 @@ struct kv_rocksdb_options {
   bool clock_trusted; /* the wall clock is right whatever the kernel says (`clock = trusted`, and --dev) */
   struct kv_rocksdb_tuning tuning;
   bool read_only; /* for tools on a store that no server has open */
+  bool restoring; /* for the restore that is putting it into place */
 };
 
 /* Opens or makes the store. Blocks while the log is replayed. Fails, with a text for the operator, with
