@@ -248,7 +248,10 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
      */
     options.periodic_compaction_seconds = UINT64_C(30) * 24 * 3600;
   }
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options(family, cache)));
+  rocksdb::BlockBasedTableOptions table = table_options(family, cache);
+  if (tuning.zstd) /* neighbours are alike, those of an index most: more of them at once pack better */
+    table.block_size = family == ENGINE_INDEX ? 16384 : 8192;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   /* LZ4: zstd would save a third of what is written, and make each get that misses the cache several times
    * dearer on a small core. Where the medium wears out, it is worth it. */
   options.compression = tuning.zstd ? rocksdb::kZSTD : rocksdb::kLZ4Compression;
