@@ -283,6 +283,9 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
      * six runs below it, so that files stay far under the 2 GiB of libraries of 32 bits. */
     options.compaction_style = rocksdb::kCompactionStyleUniversal;
     options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
+    /* Writes are held up when merges are behind, not when the runs of one merge have come together. */
+    options.level0_slowdown_writes_trigger = options.level0_file_num_compaction_trigger + 16;
+    options.level0_stop_writes_trigger = options.level0_file_num_compaction_trigger + 32;
     /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
      * style is to avoid. */
     options.compaction_options_universal.max_size_amplification_percent = 400;
