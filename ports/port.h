@@ -64,8 +64,8 @@ struct port *port_linux(void);
 void port_memory_configure(void);
 /* Gives free heap memory back to the system now. */
 void port_memory_trim(void);
-/* Called once when the start is over: pages of the program that only the start needed are given back. What is needed
- * again comes from the system's cache of files. */
+/* Called once when the start is over: pages of the program that only the start needed are given back. What is
+ * needed again comes from the system's cache of files. */
 void port_memory_settle(void);
 /* What is free in the heap, given back or not. Takes up to some milliseconds. */
 uint64_t port_memory_free_bytes(void);

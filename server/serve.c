@@ -592,12 +592,12 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
 }
 
 static void stop(struct server *server) {
-  relief_stop(server->relief);
   front_close(server->front);
   listener_close(server->admin_listener);
   backups_close(server->backups);
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
+  relief_stop(server->relief);  /* nobody asks for metrics any more */
   firestore_service_free(server->firestore);
   rules_source_close(server->rules);
   access_free(server->access);

@@ -202,6 +202,12 @@ static void no_sockets_unless_meant(void **state) {
   assert_null(getenv("LISTEN_PID"));
 }
 
+static void code_that_is_given_back_still_runs(void **state) {
+  (void)state;
+  port_memory_settle();
+  assert_true(port_linux()->wall_us(port_linux()) > 0);
+}
+
 static void pressure_is_told(void **state) {
   (void)state;
   struct port *port = port_linux();
@@ -271,6 +277,7 @@ int main(void) {
       cmocka_unit_test(reloading_and_the_watchdog),
       cmocka_unit_test(no_sockets_unless_meant),
       cmocka_unit_test(pressure_is_told),
+      cmocka_unit_test(code_that_is_given_back_still_runs),
       cmocka_unit_test(memory_goes_back_after_a_burst),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

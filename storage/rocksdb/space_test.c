@@ -215,7 +215,6 @@ static void test_table_fills(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_medium_that_can_only_be_read),
       cmocka_unit_test(test_watermark),
       cmocka_unit_test(test_medium_that_can_only_be_read),
       cmocka_unit_test(test_log_fills),

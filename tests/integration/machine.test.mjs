@@ -99,6 +99,32 @@ test('a medium that becomes read-only and is mounted for writing again', { skip 
   }
 });
 
+test('memory that gets short around it: caches shrink, everything goes on', { skip }, async (t) => {
+  const meminfo = path.join(makeTempDir(), 'meminfo');
+  t.after(() => removeDir(path.dirname(meminfo)));
+  const total = 1_000_000;
+  const available = (kib) => fs.writeFileSync(meminfo, `MemTotal: ${total} kB\nMemFree: 1 kB\nMemAvailable:   ${kib} kB\n`);
+  available(500_000);
+  const { server, rpc } = await on(t, { SKERRY_SHIM_MEMINFO: meminfo }, { args: [...PLAIN, '--metrics', 'local', '--memory-limit', '128M'] });
+  const metric = async (name) => Number((await (await fetch(`http://${server.address}/metrics`)).text()).match(new RegExp(`^${name} (\\S+)$`, 'm'))[1]);
+  const db = freshDatabase('(default)', 'demo-skerry');
+  await write(rpc, db, 'a', 1);
+  assert.equal(await metric('skerry_caches_sixteenths'), 16);
+  const capacity = await metric('skerry_rocksdb_cache_capacity_bytes');
+
+  available(10_000);
+  await until(async () => (await metric('skerry_caches_sixteenths')) === 1, () => server.log);
+  assert.ok((await metric('skerry_rocksdb_cache_capacity_bytes')) <= capacity / 16);
+  assert.match(server.log, /memory is short: caches shrink/);
+  assert.match(status(server), /PROBLEM {3}memory is short around the server \(966 of 976 MiB used\): caches shrunk to 1\/16/);
+  await write(rpc, db, 'b', 2);
+  for (const id of ['a', 'b']) assert.equal((await rpc.call('GetDocument', { name: db.doc(`c/${id}`) })).fields.n.integer_value, id === 'a' ? '1' : '2');
+
+  available(500_000); // at ease for half a minute, a step up
+  await until(async () => (await metric('skerry_caches_sixteenths')) > 1, () => server.log, 90_000);
+  assert.match(server.log, /memory is at ease: caches grow/);
+});
+
 test('no random numbers at the start: it waits and says so', { skip }, async (t) => {
   const flag = path.join(makeTempDir(), 'none');
   t.after(() => removeDir(path.dirname(flag)));

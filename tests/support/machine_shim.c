@@ -5,13 +5,16 @@
  *   SKERRY_SHIM_PAGE            bytes of a page, as sysconf tells
  *   SKERRY_SHIM_READ_ONLY       the name of a file: while it exists, every medium can only be read
  *   SKERRY_SHIM_NO_SYNC         the name of a file: while it exists, syncs fail as on such a medium
+ *   SKERRY_SHIM_MEMINFO         the name of a file that is read instead of /proc/meminfo
  *   SKERRY_SHIM_NO_ENTROPY      the name of a file: while it exists, random numbers are not there yet */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -27,6 +30,18 @@ static void *original(const char *name) {
 static bool file_is_there(const char *variable) {
   const char *name = getenv(variable);
   return name != NULL && access(name, F_OK) == 0;
+}
+
+int open(const char *path, int flags, ...) {
+  static int (*real)(const char *, int, ...);
+  if (real == NULL)
+    real = (int (*)(const char *, int, ...))(uintptr_t)original("open");
+  va_list arguments;
+  va_start(arguments, flags);
+  mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0;
+  va_end(arguments);
+  const char *instead = getenv("SKERRY_SHIM_MEMINFO");
+  return real(instead != NULL && strcmp(path, "/proc/meminfo") == 0 ? instead : path, flags, mode);
 }
 
 static long wall_offset(void) {
