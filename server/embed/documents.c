@@ -23,6 +23,7 @@ status skerry_documents_new(struct firestore_service *service, const char *proje
   documents->owner =
       (struct access_caller){.access = service->options.access, .may_read = true, .may_write = true};
   atomic_init(&documents->owner.references, 1);
+  pthread_mutex_init(&documents->mutex, NULL);
   *ret = documents;
   return result;
 }
@@ -32,6 +33,7 @@ void skerry_documents_free(struct skerry_documents *documents) {
     return;
   struct buf name = {.data = (uint8_t *)(uintptr_t)documents->root.name.ptr};
   buf_fini(&name);
+  pthread_mutex_destroy(&documents->mutex);
   free(documents);
 }
 

@@ -2,6 +2,8 @@
 #ifndef SKERRY_SERVER_EMBED_DOCUMENTS_INSIDE_H
 #define SKERRY_SERVER_EMBED_DOCUMENTS_INSIDE_H
 
+#include <pthread.h>
+
 #include "server/access/access.h"
 #include "server/embed/documents.h"
 #include "server/firestore/request.h"
@@ -11,6 +13,11 @@ struct skerry_documents {
   struct firestore_service *service;
   struct doc_path root;       /* of the database; its name is allocated */
   struct access_caller owner; /* SKERRY_AS_SERVER */
+
+  /* Transactions that lost against others are tried again one after the other (transaction.c). */
+  pthread_mutex_t mutex;
+  struct skerry_transaction *waiting, *waiting_last; /* with the mutex */
+  bool is_trying;                                    /* likewise */
 };
 
 /* `project` is copied. */

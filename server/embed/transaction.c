@@ -13,7 +13,7 @@
 #include "server/embed/documents_inside.h"
 #include "server/firestore/write_request.h"
 
-enum { TRIES_MAX = 100 };
+enum { TRIES_MAX = 20 };
 
 struct skerry_transaction {
   struct skerry_documents *documents;
@@ -22,6 +22,8 @@ struct skerry_transaction {
   const struct skerry_transaction_handlers *handlers;
   void *state;
   unsigned tries;
+  bool is_in_lane;
+  struct skerry_transaction *next; /* in the lane's queue */
 
   /* Of this run. */
   struct arena arena;
@@ -32,8 +34,6 @@ struct skerry_transaction {
   size_t write_count, write_capacity;
   struct doc_commit commit;
 };
-
-static void attempt(struct skerry_transaction *t);
 
 struct arena *skerry_transaction_arena(struct skerry_transaction *t) {
   return &t->arena;
@@ -148,17 +148,45 @@ static void finish(struct skerry_transaction *t, status result, kv_version versi
   free(t);
 }
 
-static void commit_done(struct doc_commit *commit, status result, kv_version version) {
-  struct skerry_transaction *t = commit->user;
-  transaction_release(t->transaction);
-  t->transaction = NULL;
-  if (result.code == STATUS_ABORTED && t->tries < TRIES_MAX && !rpc_call_is_cancelled(t->call)) {
-    end_attempt(t);
-    attempt(t);
-    return;
-  }
-  finish(t, result, version);
+/* ---- The lane ---- */
+
+/* True: it may be tried now. False: it waits, and lane_leave gives it to another thread. */
+static bool lane_enter(struct skerry_transaction *t) {
+  struct skerry_documents *documents = t->documents;
+  pthread_mutex_lock(&documents->mutex);
+  bool is_free = !documents->is_trying;
+  documents->is_trying = true;
+  t->is_in_lane = true;
+  t->next = NULL;
+  if (!is_free && documents->waiting == NULL)
+    documents->waiting = t;
+  else if (!is_free)
+    documents->waiting_last->next = t;
+  if (!is_free)
+    documents->waiting_last = t;
+  pthread_mutex_unlock(&documents->mutex);
+  return is_free;
 }
+
+/* The next one, which is the caller's to try, or NULL. Before the call of `t` is finished: `documents` may be
+ * gone after it. */
+static struct skerry_transaction *lane_leave(struct skerry_transaction *t) {
+  struct skerry_documents *documents = t->documents;
+  if (!t->is_in_lane)
+    return NULL;
+  pthread_mutex_lock(&documents->mutex);
+  struct skerry_transaction *next = documents->waiting;
+  if (next == NULL)
+    documents->is_trying = false;
+  else
+    documents->waiting = next->next;
+  pthread_mutex_unlock(&documents->mutex);
+  return next;
+}
+
+/* ---- Trying ---- */
+
+static void commit_done(struct doc_commit *commit, status result, kv_version version);
 
 static status begin(struct skerry_transaction *t) {
   struct firestore_service *service = t->documents->service;
@@ -184,24 +212,52 @@ static status prepare(struct skerry_transaction *t) {
                            &t->transaction);
 }
 
-static void attempt(struct skerry_transaction *t) {
+/* One run. True: its commit is under way. False: it is over, with *ret_result. */
+static bool attempt(struct skerry_transaction *t, status *ret_result, kv_version *ret_version) {
   t->tries++;
   arena_reset(&t->arena);
   status result = begin(t);
   if (status_is_ok(&result))
     result = t->handlers->run(t, t->state);
+  *ret_version = t->transaction == NULL ? 0 : transaction_snapshot(t->transaction).version;
   if (status_is_ok(&result) && t->write_count > 0) {
     result = prepare(t);
     if (status_is_ok(&result)) {
       doc_commit_start(t->documents->service->options.store, &t->commit);
-      return;
+      return true;
     }
   }
-  kv_version version = t->transaction == NULL ? 0 : transaction_snapshot(t->transaction).version;
   if (t->transaction != NULL)
     transaction_abandon(t->transaction);
   t->transaction = NULL;
+  *ret_result = result;
+  return false;
+}
+
+/* Tries `t` and, each time that one is over at once, the next of the lane. */
+static void go(struct skerry_transaction *t) {
+  status result;
+  kv_version version;
+  while (t != NULL && !attempt(t, &result, &version)) {
+    struct skerry_transaction *next = lane_leave(t);
+    finish(t, result, version);
+    t = next;
+  }
+}
+
+static void commit_done(struct doc_commit *commit, status result, kv_version version) {
+  struct skerry_transaction *t = commit->user;
+  transaction_release(t->transaction);
+  t->transaction = NULL;
+  if (result.code == STATUS_ABORTED && t->tries < TRIES_MAX && !rpc_call_is_cancelled(t->call)) {
+    end_attempt(t);
+    if (t->is_in_lane || lane_enter(t))
+      go(t);
+    return;
+  }
+  struct skerry_transaction *next = lane_leave(t);
   finish(t, result, version);
+  go(next);
 }
 
 void skerry_transact(struct skerry_documents *documents, struct rpc_call *call, enum skerry_rights rights,
@@ -215,5 +271,5 @@ void skerry_transact(struct skerry_documents *documents, struct rpc_call *call, 
       .documents = documents, .call = call, .rights = rights, .handlers = handlers, .state = state};
   arena_init(&t->arena, NULL, 0, rpc_call_arena(call)->cap_bytes);
   t->arena.budget = rpc_call_arena(call)->budget;
-  attempt(t);
+  go(t);
 }
