@@ -1,6 +1,7 @@
 # The front door. Each target installs what it needs (scripts/setup), then goes through the CMake presets.
 #
 #   make        build/release/skerry
+#   make install PREFIX=DIR            the program, and the library for services of your own (docs/library.md)
 #   make run    serve on 127.0.0.1:8080 in development mode, data in ./data
 #   make test   everything through ctest, then the unit tests under the sanitizers
 #   make lint   format and static checks          make bench   the measurements of docs/performance.md
@@ -11,12 +12,18 @@
 LISTEN ?= 127.0.0.1:8080
 DATA ?= ./data
 ROUNDS ?= 20
+PREFIX ?= /usr/local
 
-.PHONY: all run test lint bench fuzz clean setup arm64 armhf test-arm64 test-armhf
+.PHONY: all install run test lint bench fuzz clean setup arm64 armhf test-arm64 test-armhf
 
 all: setup
 	@$(if $(wildcard build/release/skerry),,echo "Building build/release/skerry: a minute or so, once.")
 	@scripts/build release skerry
+
+install: setup
+	@scripts/build release skerry skerry-net skerry_archive protoc-gen-skerry
+	@cmake --install build/release --prefix "$(PREFIX)" >build/install.log || { cat build/install.log >&2; exit 1; }
+	@echo "Installed below $(PREFIX)."
 
 run: all
 	@build/release/skerry serve --dev --listen $(LISTEN) --data $(DATA)
