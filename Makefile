@@ -6,6 +6,7 @@
 #   make test   everything through ctest, then the unit tests under the sanitizers
 #   make lint   format and static checks          make bench   the measurements of docs/performance.md
 #   make fuzz   each fuzz target for 10 s         make clean   removes build/
+#   make deb, deb-arm64, deb-armhf     Debian packages, into dist/ (docs/install.md)
 #   make arm64, make armhf             build/arm64/skerry, build/armhf/skerry, for 64-bit and 32-bit ARM
 #   make test-arm64, make test-armhf   their tests, under qemu-user
 
@@ -14,7 +15,7 @@ DATA ?= ./data
 ROUNDS ?= 20
 PREFIX ?= /usr/local
 
-.PHONY: all install run test lint bench fuzz clean setup arm64 armhf test-arm64 test-armhf
+.PHONY: all install run test lint bench fuzz clean setup arm64 armhf test-arm64 test-armhf deb deb-arm64 deb-armhf
 
 all: setup
 	@$(if $(wildcard build/release/skerry),,echo "Building build/release/skerry: a minute or so, once.")
@@ -51,6 +52,13 @@ arm64 armhf:
 
 test-arm64 test-armhf: test-%:
 	@scripts/test-arm $*
+
+deb: setup
+	@scripts/deb
+
+deb-arm64 deb-armhf: deb-%:
+	@scripts/setup --$*
+	@scripts/deb $*
 
 setup:
 	@scripts/setup

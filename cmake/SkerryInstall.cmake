@@ -114,3 +114,7 @@ endforeach()
 file(RELATIVE_PATH SKERRY_PC_PREFIX "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/skerry.pc.in" "${PROJECT_BINARY_DIR}/skerry.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/skerry.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT dev)
+
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  include(SkerryPackages)
+endif()
