@@ -14,6 +14,8 @@ install(DIRECTORY examples/orders DESTINATION "${docdir}/skerry-dev/examples" CO
 foreach(package skerry skerry-dev)
   string(REGEX REPLACE "^skerry-" "" component "${package}")
   install(FILES packaging/copyright DESTINATION "${docdir}/${package}" COMPONENT ${component})
+  install(FILES packaging/debian/${package}.lintian-overrides DESTINATION "${CMAKE_INSTALL_DATADIR}/lintian/overrides"
+    RENAME ${package} COMPONENT ${component})
   # What is linked in, and the headers that are compiled in. The notices are the same on every architecture.
   foreach(linked libgrpc-dev libabsl-dev librocksdb-dev libprotobuf-c-dev uthash-dev)
     install(FILES "/usr/share/doc/${linked}/copyright" DESTINATION "${docdir}/${package}/third-party" RENAME ${linked}
@@ -31,8 +33,9 @@ function(skerry_install_gzipped source name destination component)
   install(FILES "${made}" DESTINATION "${destination}" COMPONENT ${component})
 endfunction()
 skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/skerry.1" skerry.1 "${CMAKE_INSTALL_MANDIR}/man1" skerry)
-skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/changelog" changelog "${docdir}/skerry" skerry)
-skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/changelog" changelog "${docdir}/skerry-dev" dev)
+skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/changelog" changelog.Debian "${docdir}/skerry" skerry)
+skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/changelog" changelog.Debian "${docdir}/skerry-dev" dev)
+skerry_install_gzipped("${PROJECT_SOURCE_DIR}/packaging/protoc-gen-skerry.1" protoc-gen-skerry.1 "${CMAKE_INSTALL_MANDIR}/man1" dev)
 
 # Stripping programs is CPack's, that of archives is not.
 install(CODE "if(CMAKE_INSTALL_DO_STRIP)
@@ -59,13 +62,13 @@ set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_SKERRY_PACKAGE_NAME skerry)
 set(CPACK_DEBIAN_SKERRY_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_SKERRY_DESCRIPTION "mobile-app backend for small boxes
- One program that serves the public Firestore API over gRPC and HTTP to the
- Firebase and Google Cloud SDKs, with its data on this machine.")
+One program that serves the public Firestore API over gRPC and HTTP to the
+Firebase and Google Cloud SDKs, with its data on this machine.")
 set(CPACK_DEBIAN_SKERRY_PACKAGE_CONTROL_EXTRA
   "${PROJECT_SOURCE_DIR}/packaging/debian/postinst;${PROJECT_SOURCE_DIR}/packaging/debian/prerm;${PROJECT_SOURCE_DIR}/packaging/debian/postrm;${PROJECT_SOURCE_DIR}/packaging/debian/conffiles")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME skerry-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_DESCRIPTION "library for programs with Skerry inside
- Headers, libskerry.a, the code generator protoc-gen-skerry, and CMake and
- pkg-config files, for typed gRPC services beside Skerry's own.")
+Headers, libskerry.a, the code generator protoc-gen-skerry, and CMake and
+pkg-config files, for typed gRPC services beside Skerry's own.")
 include(CPack)
