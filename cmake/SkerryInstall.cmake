@@ -1,7 +1,7 @@
 # What `cmake --install` puts where, in two components: `skerry` (the program) and `dev` (the library for programs of
 # one's own: docs/library.md). Both become Debian packages (SkerryPackages.cmake).
 if(CMAKE_INSTALL_PREFIX STREQUAL "/usr" AND CMAKE_LIBRARY_ARCHITECTURE)
-  set(CMAKE_INSTALL_LIBDIR "lib/${CMAKE_LIBRARY_ARCHITECTURE}" CACHE PATH "Libraries, as Debian has them, in cross-builds too")
+  set(CMAKE_INSTALL_LIBDIR "lib/${CMAKE_LIBRARY_ARCHITECTURE}" CACHE PATH "Libraries, as Debian has them, in cross-builds too" FORCE)
 endif()
 include(GNUInstallDirs)
 set(SKERRY_LIBEXECDIR "${CMAKE_INSTALL_LIBEXECDIR}/skerry")
