@@ -53,11 +53,12 @@ arm64 armhf:
 test-arm64 test-armhf: test-%:
 	@scripts/test-arm $*
 
-deb: setup
+deb:
+	@scripts/setup --deb
 	@scripts/deb
 
 deb-arm64 deb-armhf: deb-%:
-	@scripts/setup --$*
+	@scripts/setup --deb --$*
 	@scripts/deb $*
 
 setup:

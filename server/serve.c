@@ -499,6 +499,7 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
   bool serving = true;
   struct given_back given_back = {0};
   while (!wait_signal(server, signals, 1000)) {
+    port_notify("WATCHDOG=1");
     give_memory_back(server, &given_back);
     front_tick(server->front);
     rpc_server_tick(server->rpc);

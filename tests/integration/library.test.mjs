@@ -32,7 +32,7 @@ before(async () => {
     keepCase: true, longs: String, defaults: true, includeDirs: [path.join(source, 'proto'), path.join(prefix, 'share/skerry/proto')],
   });
   Orders = grpc.loadPackageDefinition(definition).orders.v1.Orders;
-  server = await new Server().start();
+  server = await new Server({ args: ['--dev', '--listen', '127.0.0.1:0', '--metrics', 'all'] }).start();
   orders = new Rpc(server.address, Orders);
 });
 after(async () => {
@@ -141,13 +141,20 @@ test('what is wrong with a request is said', async () => {
   await fails(count(orders, { product: 'tea', counted: -1 }), code.INVALID_ARGUMENT);
 });
 
-test('health and reflection know the service', async (t) => {
+test('health, reflection and metrics know the service', async (t) => {
   const { loadProto } = await import('./support/rpc.mjs');
   const health = new Rpc(server.address, loadProto('grpc/health/v1/health.proto').grpc.health.v1.Health);
   t.after(() => health.close());
   assert.deepEqual(await health.call('Check', { service: 'orders.v1.Orders' }), { status: 'SERVING' });
-  const metrics = await fetch(`http://${server.address}/metrics`);
-  if (metrics.status === 200) assert.match(await metrics.text(), /orders\.v1\.Orders\/PlaceOrder/);
+  const reflection = new Rpc(server.address, loadProto('grpc/reflection/v1/reflection.proto').grpc.reflection.v1.ServerReflection);
+  t.after(() => reflection.close());
+  const stream = reflection.open('ServerReflectionInfo');
+  stream.write({ list_services: '' });
+  const { value } = await stream[Symbol.asyncIterator]().next();
+  stream.cancel();
+  assert.ok(value.list_services_response.service.some((one) => one.name === 'orders.v1.Orders'));
+  const metrics = await (await fetch(`http://${server.address}/metrics`)).text();
+  assert.match(metrics, /skerry_calls_finished_total\{method="\/orders\.v1\.Orders\/PlaceOrder",code="OK"\} [1-9]/);
 });
 
 test('streams that are given up', async () => {
