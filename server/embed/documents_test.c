@@ -492,12 +492,12 @@ static status count_and_write(struct skerry_transaction *transaction) {
   STATUS_TRY(skerry_transaction_query(transaction, &all_of_it, &documents, &count));
   if (atomic_load(&runs) == 1) {
     struct doc_path where;
-    str key;
+    str key = {NULL, 0};
     struct arena arena;
     arena_init(&arena, NULL, 0, 64 * 1024);
     status result = documents_path(all.documents, STR("phantoms/p"), &arena, &where);
     struct doc_record record = {.create_us = 1, .update_us = 1};
-    str bytes;
+    str bytes = {NULL, 0};
     if (status_is_ok(&result))
       result = doc_key_from_path(&where, &arena, &key);
     if (status_is_ok(&result))

@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { makeTempDir, removeDir } from './support/server.mjs';
+import { freePort, makeTempDir, removeDir } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,14 +21,6 @@ after(() => {
   serving?.kill('SIGTERM');
   removeDir(home);
 });
-
-async function freePort() {
-  const socket = net.createServer();
-  await new Promise((resolve) => socket.listen(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
-}
 
 // One shell for all blocks but the one that serves, as in a terminal.
 function sh(script) {
