@@ -95,6 +95,14 @@ test('JSON over HTTP, by the bindings', async () => {
   assert.ok((await (await fetch(url)).json()).some((order) => order.id === 'from-http'));
 });
 
+test('gRPC-Web', async () => {
+  const answer = await fetch(`http://${server.address}/orders.v1.Orders/ListOrders`, {
+    method: 'POST', headers: { 'content-type': 'application/grpc-web+proto' }, body: Buffer.alloc(5),
+  });
+  assert.equal(answer.status, 200);
+  assert.match(Buffer.from(await answer.arrayBuffer()).toString('latin1'), /from-http[^]*grpc-status: ?0/);
+});
+
 test('the SDK sees what the service writes, live', async (t) => {
   process.env.FIRESTORE_EMULATOR_HOST = server.address;
   const db = new firestore.Firestore({ projectId: 'skerry' });
@@ -218,9 +226,27 @@ test('the pkg-config file has all that a program needs', () => {
     env: { ...process.env, PKG_CONFIG_PATH: fs.readdirSync(path.join(prefix, 'lib')).flatMap((one) => [path.join(prefix, 'lib', one, 'pkgconfig'), path.join(prefix, 'lib/pkgconfig')]).join(':') },
   }).trim().split(/\s+/);
   const file = path.join(folder, 'alone.c');
-  fs.writeFileSync(file, '#include "skerry/documents.h"\n#include "skerry/server.h"\nint main(int argc, char **argv) { return skerry_main(argc, argv, NULL); }\n');
+  fs.writeFileSync(file, `
+    #include <stdio.h>
+    #include "skerry/documents.h"
+    #include "skerry/server.h"
+    static status start(struct skerry_server *server, void *argument) {
+      printf("%s\\n", skerry_server_documents(server) != NULL ? (const char *)argument : "none");
+      return status_make(STATUS_FAILED_PRECONDITION, "There is no shop.");
+    }
+    static void stop(void *argument) { printf("stopped %s\\n", (const char *)argument); }
+    int main(int argc, char **argv) {
+      struct skerry_program program = {.name = "shop", .start = start, .stop = stop, .argument = "it"};
+      return skerry_main(argc, argv, argc > 2 ? &program : NULL);
+    }
+  `);
   run('cc', ['-std=c11', ...pkg('--cflags'), file, '-o', path.join(folder, 'alone'), ...pkg('--libs')]);
   assert.match(run(path.join(folder, 'alone'), ['version']), /^skerry \d/);
+  // A start that fails ends the program with its message, and stop is called.
+  const failed = spawnSync(path.join(folder, 'alone'), ['serve', '--dev', '--listen', '127.0.0.1:0', '--data', path.join(folder, 'alone-data')], { encoding: 'utf8' });
+  assert.equal(failed.status, 1, failed.stderr);
+  assert.match(failed.stderr, /^shop serve: There is no shop\.$/m);
+  assert.equal(failed.stdout, 'it\nstopped it\n');
 });
 
 test('each installed header stands alone', () => {
