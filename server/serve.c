@@ -1,8 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> who may call -> services, the program's own last -> runtimes (public,
- * admin)
- *   -> listeners -> serving
+ *   settings -> store -> indexes -> who may call -> services, at last the program's own
+ *   -> runtimes (public, admin) -> listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
