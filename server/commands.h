@@ -4,7 +4,6 @@
 #ifndef SKERRY_SERVER_COMMANDS_H
 #define SKERRY_SERVER_COMMANDS_H
 
-int command_serve(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);

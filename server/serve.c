@@ -1,7 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> who may call -> services -> runtimes (public, admin) -> listeners ->
- * serving
+ *   settings -> store -> indexes -> who may call -> services, at last the program's own
+ *   -> runtimes (public, admin) -> listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
@@ -10,6 +10,8 @@
  *
  * A service manager that speaks systemd's protocols may hand over sockets (instead of `listen`), hears
  * READY, RELOADING, STOPPING and STATUS, and while the server is alive (life.h) WATCHDOG. */
+#include "server/serve.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,7 +26,8 @@
 #include "server/admin/admin.h"
 #include "server/admin/metrics.h"
 #include "server/backup/backups.h"
-#include "server/commands.h"
+#include "server/embed/documents_inside.h"
+#include "server/embed/server.h"
 #include "server/emulator.h"
 #include "server/firestore/rest_names.h"
 #include "server/firestore/service.h"
@@ -51,10 +54,22 @@ enum {
   TRIM_FREE_BYTES = 2 * 1024 * 1024, /* likewise: what has become free in the heap since the last */
   TRIM_FREE_INTERVAL_S = 5,          /* between two looks for that */
   ENTROPY_WAIT_MS = 60 * 1000,       /* seeds come with the first interrupts, or the disk's */
+  OWN_SERVICES_MAX = 64,             /* of the program */
+};
+
+/* What `start` of a program sees. */
+struct skerry_server {
+  const struct skerry_program *program;
+  struct rpc_server *rpc;
+  struct skerry_documents *documents;
+  const char *services[OWN_SERVICES_MAX]; /* their names */
+  size_t service_count;
+  bool is_started; /* `stop` is owed */
 };
 
 struct server {
   struct settings settings;
+  struct skerry_server own;
   struct port *port;
   const struct profile *profile;
   struct memory_plan memory;
@@ -211,6 +226,40 @@ static status start_backups(struct server *server) {
   return backups_open(&options, &server->backups);
 }
 
+/* ---- The program's own services ---- */
+
+status skerry_server_add_service(struct skerry_server *server, const struct rpc_service *service,
+                                 const void *handlers, void *state) {
+  if (server->service_count == OWN_SERVICES_MAX)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "A program has at most %d services of its own.",
+                       (int)OWN_SERVICES_MAX);
+  STATUS_TRY(rpc_server_add_service(server->rpc, service, handlers, state));
+  server->services[server->service_count++] = service->name;
+  return status_ok();
+}
+
+struct skerry_documents *skerry_server_documents(struct skerry_server *server) {
+  return server->documents;
+}
+
+static status start_own_services(struct server *server) {
+  const struct skerry_program *program = server->own.program;
+  const char *project = server->settings.projects.count > 0 ? server->settings.projects.items[0] : "skerry";
+  STATUS_TRY(skerry_documents_new(server->firestore, project, &server->own.documents));
+  server->own.rpc = server->rpc;
+  if (program->start == NULL)
+    return status_ok();
+  server->own.is_started = true;
+  return program->start(&server->own, program->argument);
+}
+
+static void stop_own_services(struct server *server) {
+  const struct skerry_program *program = server->own.program;
+  if (server->own.is_started && program->stop != NULL)
+    program->stop(program->argument);
+  skerry_documents_free(server->own.documents);
+}
+
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   STATUS_TRY(make_spill_directory(server));
@@ -235,6 +284,7 @@ static status start_services(struct server *server) {
   struct rpc_server_options options = rpc_options(server);
   STATUS_TRY(rpc_server_new(&options, &server->rpc));
   STATUS_TRY(firestore_service_register(server->firestore, server->rpc));
+  STATUS_TRY(start_own_services(server));
   STATUS_TRY(rpc_server_start(server->rpc));
 
   struct rpc_server_options admin_options = {.port = server->port,
@@ -408,6 +458,8 @@ static status start(struct server *server, int argc, char **argv) {
 static void set_serving(struct server *server, bool serving) {
   rpc_server_set_serving(server->rpc, "", serving);
   rpc_server_set_serving(server->rpc, "google.firestore.v1.Firestore", serving);
+  for (size_t i = 0; i < server->own.service_count; i++)
+    rpc_server_set_serving(server->rpc, server->own.services[i], serving);
 }
 
 /* Whether rules decide what users may do: those of a setting, or ones that were deployed. */
@@ -598,6 +650,7 @@ static void stop(struct server *server) {
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
   relief_stop(server->relief);  /* nobody asks for metrics any more */
+  stop_own_services(server);
   firestore_service_free(server->firestore);
   rules_source_close(server->rules);
   access_free(server->access);
@@ -610,7 +663,7 @@ static void stop(struct server *server) {
   settings_fini(&server->settings);
 }
 
-int command_serve(int argc, char **argv) {
+int serve(const struct skerry_program *program, int argc, char **argv) {
   port_memory_configure();
   umask(077); /* all that it writes is its own user's: the data, and backups elsewhere */
   sigset_t signals;
@@ -621,9 +674,10 @@ int command_serve(int argc, char **argv) {
   pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts, so that all inherit it */
 
   static struct server server;
+  server.own.program = program;
   status result = start(&server, argc, argv);
   if (!status_is_ok(&result)) {
-    fprintf(stderr, "skerry serve: %s\n", result.message);
+    fprintf(stderr, "%s serve: %s\n", program->name, result.message);
     if (server.firestore != NULL)
       firestore_service_stop(server.firestore);
     if (server.backups != NULL)
