@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <openssl/aead.h>
 #include <openssl/err.h>
-#include <openssl/mem.h>
 
 #include "base/crypto.h"
 
@@ -12,10 +11,6 @@ static_assert(NONCE_BYTES + TAG_BYTES == CRYPTO_SEAL_MORE_BYTES, "what a sealed 
 
 static const uint8_t *bytes_of(str s) {
   return s.ptr == NULL ? (const uint8_t *)"" : (const uint8_t *)s.ptr;
-}
-
-void crypto_wipe(void *bytes, size_t len) {
-  OPENSSL_cleanse(bytes, len);
 }
 
 void crypto_seal(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], str place, str bytes, struct buf *out) {

@@ -14,7 +14,4 @@ void crypto_seal(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], str place, str bytes,
  * memory. */
 bool crypto_open(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], str place, str sealed, struct buf *out);
 
-/* Overwrites what is not needed any more, so that the compiler does not leave it out. */
-void crypto_wipe(void *bytes, size_t len);
-
 #endif

@@ -10,9 +10,11 @@
 enum { LOCAL_PART_BYTES_MAX = 64, CLAIMS_ARENA_BYTES = 64 * 1024 };
 
 /* Of tokens themselves, and of OpenID Connect (Firebase's documentation has the list). */
-static const char *const reserved[] = {"acr",  "amr", "at_hash", "aud",      "auth_time", "azp",  "c_hash",
-                                       "cnf",  "exp", "firebase", "iat",     "iss",       "jti",  "nbf",
-                                       "nonce", "sid", "sub",     "user_id"};
+static const char *const reserved[] = {"acr",   "amr",   "at_hash", "aud",         "auth_time",
+                                       "azp",   "c_hash", "cnf",    "email",       "email_verified",
+                                       "exp",   "firebase", "iat",  "iss",         "jti",
+                                       "nbf",   "nonce", "provider_id", "sid",     "sub",
+                                       "user_id"};
 
 void fields_make_uid(char ret[FIELDS_UID_MADE_BYTES + 1]) {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

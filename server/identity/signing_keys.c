@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/base64url.h"
+#include "base/crypto_kdf.h"
 #include "base/crypto_seal.h"
 #include "base/log.h"
 #include "server/tokens/file.h"

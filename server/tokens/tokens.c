@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "net/url.h"
+#include "server/tokens/custom_token.h"
 #include "server/tokens/jwt.h"
 
 enum { ARENA_FIRST_BYTES = 8192, RULES_ARENA_BYTES = 256 * 1024 };
@@ -23,6 +24,7 @@ struct worker {
 struct tokens {
   struct port *port;
   bool dev;
+  struct tokens_own own;
   struct issuers *issuers;
   struct accounts *accounts;
   struct identity_cache *cache;
@@ -51,6 +53,10 @@ static status wrong(const char *what) {
 static void new_generation(void *argument) {
   struct tokens *tokens = argument;
   atomic_fetch_add(&tokens->generation, 1);
+}
+
+void tokens_doubt_all(struct tokens *tokens) {
+  new_generation(tokens);
 }
 
 uint64_t tokens_generation(const struct tokens *tokens) {
@@ -179,6 +185,7 @@ status tokens_open(const struct tokens_options *options, struct tokens **ret) {
     return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check tokens.");
   tokens->port = options->port;
   tokens->dev = options->dev;
+  tokens->own = options->own;
   atomic_init(&tokens->generation, 1);
   arena_init(&tokens->arena, NULL, 0, RULES_ARENA_BYTES);
   init_waiting(tokens);
@@ -253,6 +260,16 @@ static status verify_user(struct attempt *attempt, size_t index, struct identity
   return finish(attempt, &facts, ret);
 }
 
+/* Of this server's own accounts. */
+static status verify_own(struct attempt *attempt, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  const struct tokens_own *own = &attempt->tokens->own;
+  struct identity facts = {
+      .kind = IDENTITY_USER, .issuer = jwt->issuer, .expires_us = expiry_us(jwt->expires_s)};
+  STATUS_TRY(own->check(own->argument, jwt, attempt->now_us, attempt->arena, &facts.uid, &facts.project));
+  return finish(attempt, &facts, ret);
+}
+
 /* The emulator's: nothing is checked but that there is a user. */
 static status take_unsigned(struct attempt *attempt, struct identity **ret) {
   const struct jwt *jwt = &attempt->jwt;
@@ -270,10 +287,11 @@ static bool is_our_audience(str audience) {
   struct url url;
   if (!url_parse(audience, &url) || !url.https)
     return false;
-  if (str_eq(url.target, STR("/google.firestore.v1.Firestore")))
+  if (str_eq(url.target, STR("/google.firestore.v1.Firestore")) ||
+      str_eq(url.target, STR("/skerry.identity.v1.AccountAdmin")))
     return true;
   return (url.target.len == 0 || str_eq(url.target, STR("/"))) &&
-         str_eq(url.host, STR("firestore.googleapis.com"));
+         (str_eq(url.host, STR("firestore.googleapis.com")) || str_eq(url.host, STR("identitytoolkit.googleapis.com")));
 }
 
 static bool scope_covers_us(str scope) {
@@ -325,6 +343,8 @@ static status verify(struct attempt *attempt, str token, struct identity **ret) 
   struct tokens *tokens = attempt->tokens;
   STATUS_TRY(jwt_parse(token, attempt->arena, &attempt->jwt));
   const struct jwt *jwt = &attempt->jwt;
+  if (tokens->own.is_own != NULL && tokens->own.is_own(tokens->own.argument, jwt))
+    return verify_own(attempt, ret);
   if (tokens->dev && jwt->algorithm == JWT_NONE)
     return take_unsigned(attempt, ret);
   size_t index = jwt->issuer.len == 0 ? ISSUERS_MAX : issuers_index(tokens->issuers, jwt->issuer);
@@ -369,6 +389,11 @@ status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, s
   if (status_is_ok(&result))
     identity_cache_put(tokens->cache, token, *ret);
   return result;
+}
+
+status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us, struct arena *arena,
+                            struct custom_token *ret) {
+  return custom_token_verify(tokens->accounts, tokens->dev, token, now_us, arena, ret);
 }
 
 /* ---- Certificates ---- */
