@@ -38,8 +38,8 @@ void crypto_aes256_ctr(const uint8_t key[CRYPTO_AES256_KEY_BYTES], str in, uint8
 
 /* bcrypt ($2a$, $2b$, $2y$): hashes with the cost and the salt that `text` (all 60 characters of a stored
  * form) has, and compares in constant time. A password with a NUL matches nothing; bytes past the 72nd do not
- * count, as bcrypt is. False as well: the text is none. */
-bool crypto_bcrypt_matches(str text, str password);
+ * count, as bcrypt is. A text that is none matches nothing. RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status crypto_bcrypt_matches(str text, str password, bool *ret_matches);
 
 /* Overwrites secrets that are not needed any more; the compiler does not leave it out. */
 void crypto_wipe(void *bytes, size_t len);

@@ -54,6 +54,7 @@ skerry_dependency(inih LIBRARIES inih)
 skerry_dependency(jansson LIBRARIES jansson)
 skerry_dependency(pcre2 LIBRARIES pcre2-8)
 skerry_dependency(zlib LIBRARIES z)
+skerry_dependency(crypt LIBRARIES crypt) # bcrypt; comes with the C library's headers
 skerry_dependency(curl LIBRARIES curl) # for skerry-net only: it loads OpenSSL
 skerry_dependency(cmocka LIBRARIES cmocka)
 

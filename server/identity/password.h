@@ -1,7 +1,7 @@
 /* Passwords: the policy, and their stored forms. All functions are pure but for randomness; any thread.
  *
  * A stored form is a text that says everything needed to check a password against it (after the PHC string
- * format; values of bytes are base64 without padding):
+ * format; values of bytes are base64url without padding):
  *
  *   $scrypt$ln=14,r=8,p=1$SALT$HASH                            what this server writes (RFC 7914)
  *   $firebase-scrypt$ln=14,r=8,p=1,key=KEY,sep=SEP$SALT$HASH   exports of Firebase Authentication
