@@ -81,6 +81,18 @@ static const struct setting table[] = {
      "size of the change log; 0: 5% of the disk"},
     {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
      "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
+    {"accounts", CHOICE, AT(accounts), "auto", 0, 0, "auto|off|on",
+     "accounts of the app's users on this server: sign-up, sign-in, their administration; auto: in development"},
+    {"sign_up", CHOICE, AT(sign_up), "open", 0, 0, "open|closed",
+     "closed: only administrators and custom tokens make accounts"},
+    {"identity_issuer", TEXT, AT(identity_issuer), "https://securetoken.google.com/{project}", 0, 0, NULL,
+     "what ID tokens of these accounts say as `iss`; {project} stands for the project"},
+    {"id_token", CHOICE, AT(id_token), "es256", 0, 0, "es256|rs256|none",
+     "how ID tokens are signed; none, as the emulator's: in development only"},
+    {"id_token_lifetime", DURATION, AT(id_token_lifetime_ms), "1h", 300 * SECOND, 3600 * SECOND, NULL,
+     "how long an ID token is good"},
+    {"refresh_grace", DURATION, AT(refresh_grace_ms), "5m", 0, 30 * DAY, NULL,
+     "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its session"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
@@ -441,6 +453,7 @@ void settings_fini(struct settings *s) {
   list_clear(&s->certificate);
   free(s->issuer_ca);
   free(s->net_user);
+  free(s->identity_issuer);
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
@@ -516,6 +529,9 @@ status settings_check_safe(const struct settings *s) {
         STATUS_FAILED_PRECONDITION,
         "access = open lets everybody who reaches the port read and write everything. If that is what you "
         "want, add: --i-accept-open-access");
+  if (!s->dev && s->id_token == SETTINGS_ID_TOKEN_NONE)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "id_token = none lets everybody be any user. It is for development (--dev) alone.");
   return status_ok();
 }
 

@@ -35,9 +35,24 @@ static bool is_stream(const struct call *call) {
 
 /* ---- Errors as JSON ---- */
 
+/* Older clients know 400 and 403 (gateway_options.lenient_services). */
+static unsigned http_status_of(const struct exchange *ex, enum status_code code) {
+  unsigned number = gateway_http_status(code);
+  return ex->is_lenient && (number == 404 || number == 409) ? 400 : number;
+}
+
+/* What they look into: [{"message": ..., "domain": "global", "reason": "invalid"}]. */
+static void put_older_errors(str text, struct buf *out) {
+  buf_append_str(out, STR(",\"errors\":[{\"message\":"));
+  if (!json_write_string(text, out))
+    buf_append_str(out, STR("\"\""));
+  buf_append_str(out, STR(",\"domain\":\"global\",\"reason\":\"invalid\"}]"));
+}
+
 /* google.rpc.Status {code = 1, message = 2, details = 3}, as Google's REST APIs show it. */
-static void put_error(const struct schema *schema, const struct rpc_local_end *end, struct buf *out) {
-  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", gateway_http_status(end->code));
+static void put_error(const struct exchange *ex, const struct rpc_local_end *end, struct buf *out) {
+  const struct schema *schema = ex->gateway->schema;
+  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", http_status_of(ex, end->code));
   if (!json_write_string(end->text, out))
     buf_append_str(out, STR("\"\""));
   buf_printf(out, ",\"status\":\"%s\"", status_code_name((int)end->code));
@@ -62,6 +77,8 @@ static void put_error(const struct schema *schema, const struct rpc_local_end *e
     buf_append_byte(out, ']');
   }
   buf_fini(&details);
+  if (ex->is_lenient)
+    put_older_errors(end->text, out);
   buf_append_str(out, STR("}}"));
 }
 
@@ -69,9 +86,9 @@ static void answer_error(struct exchange *ex, unsigned http_status, const struct
                          bool in_array) {
   struct buf out = {0};
   buf_append_str(&out, in_array ? STR("[") : STR(""));
-  put_error(ex->gateway->schema, end, &out);
+  put_error(ex, end, &out);
   buf_append_str(&out, in_array ? STR("]\n") : STR("\n"));
-  exchange_answer(ex, http_status != 0 ? http_status : gateway_http_status(end->code), JSON_TYPE, &out);
+  exchange_answer(ex, http_status != 0 ? http_status : http_status_of(ex, end->code), JSON_TYPE, &out);
 }
 
 void call_refuse(struct exchange *ex, unsigned http_status, const status *why) {
@@ -172,7 +189,7 @@ static void finish_json(struct call *call, const struct rpc_local_end *end) {
   }
   if (end->code != STATUS_OK) {
     buf_append_str(&call->out, STR(",\n"));
-    put_error(call->ex->gateway->schema, end, &call->out);
+    put_error(call->ex, end, &call->out);
   }
   buf_append_str(&call->out, STR("]\n"));
   flush(call, &has_room);
