@@ -1,33 +1,37 @@
 /* How often secrets may be guessed: passwords, one-time codes, recovery codes. Failures are counted against
- * the account and against the address that tried; past a number of free ones each further attempt has to
- * wait, twice as long as the one before up to a cap, and is refused without being checked until then.
+ * the account and against the address that tried. Past a number of free ones each further attempt has to
+ * wait, twice as long as the one before up to a cap, and until then is refused without being checked.
  *
- *   counted against              free   then   up to      forgotten
- *   account, from strangers      10     1 s    15 min     halves every hour
- *   account, from a known place   10     1 s    15 min     halves every hour; a count of its own
- *   address (IPv4; IPv6: /64)    30     1 s    1 h        halves every 10 minutes
- *   network (IPv6: /48)          240    1 s    1 h        halves every 10 minutes
+ *   counted against               free   then  doubled up to  one is forgotten every
+ *   account, by strangers           10    1 s         15 min                  15 min
+ *   account, from a known place     10    1 s         15 min                  15 min
+ *   address (IPv4; IPv6: its /64)   30    1 s         15 min                   2 min
+ *   network (IPv6: its /48)        240    1 s         15 min                    15 s
  *
- * An attempt is counted before it is checked, so a thousand at once do not pass together; a success takes
- * its own count back, and clears the account's (not the address's: who knows one password could else go on
- * guessing others).
+ * So who goes on for ever gets four guesses an hour at an account. An attempt is counted before it is
+ * checked, so that a thousand at once do not pass together; one that succeeds takes its own count back and no
+ * other's, so that knowing one password is of no use for guessing others.
  *
- * Strangers and the owner. Whoever guesses one account from many addresses gets four attempts an hour
- * altogether, and so keeps strangers' turns used up. The owner still signs in from a place that he signed in
- * from before (struct attempts_known, stored with the user), because what strangers do is not counted there;
- * from a new place he has to wait for a turn, or resets the password by mail, which is not counted here and
- * clears the account. That is the trade: a guesser can cost the owner new places, never old ones.
+ * Strangers and the owner. Whoever guesses at one account from many addresses gets those four attempts an
+ * hour altogether, and so uses up the turns of all strangers. The owner still signs in from where he signed
+ * in before (struct attempts_known, stored with the user): there nothing counts but a record of that account
+ * from that place alone, so neither strangers nor a guesser behind the same address keep him out. From a new
+ * place he has to find a turn, or resets the password by mail, which is not counted here and clears the
+ * strangers' count. That is the trade: a guesser can cost the owner new places, never old ones.
  *
- * Memory and disk are fixed. Records are in a table of ATTEMPTS_SETS sets with ATTEMPTS_WAYS places each,
- * found by a keyed hash, so nobody can choose whom he shares a set with. A new record takes the place of the
- * one with the least count; to push one's own record out takes more failures than are in it, in every place
- * of the set. For accounts and for addresses there is a table each, so neither pushes out the other. Names
- * and addresses themselves are not kept, only their keyed hashes.
+ * Loopback is not counted as an address: behind a proxy on this machine everybody has it. The proxy has to
+ * limit addresses then; accounts are limited here all the same. So are Unix sockets.
  *
- * Time. While the server runs, the monotonic clock counts, so steps of the wall clock do nothing. Over a
+ * Memory and disk are fixed. Two tables, one for accounts and one for addresses, of ATTEMPTS_SETS sets with
+ * ATTEMPTS_WAYS places each. The set of a record is found by a keyed hash, so nobody can choose whom he
+ * shares one with. A new record takes the place of the one that has the least count for its kind: to push his
+ * own out, a guesser needs as many failures as are in it in every other place of the set, and as he cannot
+ * aim, in most of the table. Names and addresses are not kept, only their keyed hashes.
+ *
+ * Time. While the server runs the monotonic clock counts, so steps of the wall clock do nothing. Over a
  * restart it is the wall clock: backwards counts as no time, forwards is believed.
  *
- * Threads: any; a mutex inside, never held across a call of the store's. */
+ * Threads: any; one mutex, never held during a call of `changed`. */
 #ifndef SKERRY_SERVER_IDENTITY_ATTEMPTS_H
 #define SKERRY_SERVER_IDENTITY_ATTEMPTS_H
 
@@ -40,7 +44,7 @@ enum {
   ATTEMPTS_WAYS = 8,
   ATTEMPTS_SLOTS = 2 * ATTEMPTS_SETS * ATTEMPTS_WAYS,
   ATTEMPTS_SECRET_BYTES = 16,
-  ATTEMPTS_RECORD_BYTES = 41,
+  ATTEMPTS_RECORD_BYTES = 30,
 };
 
 /* ---- Where it is kept ---- */
@@ -95,9 +99,8 @@ bool attempts_is_known(const struct attempts *attempts, const struct attempts_kn
 /* ---- Attempts ---- */
 
 /* Who tries what. `account` is what names it (project and uid, or project and e-mail address in lower case,
- * also of accounts that do not exist); `address` is as rpc gives a peer's ("192.0.2.1:5000",
- * "[2001:db8::1]:5000", without a port too). What is no address (a Unix socket) is not counted against any.
- * Loopback is one like others: behind a proxy on this machine everybody has it, see docs. */
+ * also of accounts that do not exist); `address` is as struct rpc_peer has it ("192.0.2.1:5000",
+ * "[2001:db8::1]:5000"), without a port too. What is no address is not counted against any. */
 struct attempts_who {
   str account; /* empty: there is none (anonymous sign-up); only the address counts */
   str address;
@@ -106,19 +109,19 @@ struct attempts_who {
 
 /* One attempt that is under way. By value; holds nothing. */
 struct attempts_ticket {
-  uint64_t keys[3][2];
+  uint8_t kinds[3];
+  uint64_t keys[3];
+  int64_t until_us[3]; /* the waits that it began */
   unsigned count;
-  bool has_account;
 };
 
-/* Counts it. RESOURCE_EXHAUSTED: too early, and *ret_wait_ms says how long (else it is 0); the message is
- * Firebase's
- * ("TOO_MANY_ATTEMPTS_TRY_LATER : ...") and the same for accounts that do not exist. A refused one is not
- * counted. */
+/* Counts it. RESOURCE_EXHAUSTED: too early, and *ret_wait_ms says how long; the message is Firebase's
+ * ("TOO_MANY_ATTEMPTS_TRY_LATER : ...") and the same for accounts that do not exist. Refused ones are not
+ * counted, and *ret_wait_ms is 0 otherwise. */
 STATUS_MUST_USE status attempts_begin(struct attempts *attempts, const struct attempts_who *who,
                                       struct attempts_ticket *ret, int64_t *ret_wait_ms);
-/* Once for each that began. FAILED keeps the count; SUCCEEDED takes it back and clears the account's;
- * NOT_MADE takes it back (the pool was full, the store failed). */
+/* Once for each that began. NOT_MADE: it was not checked after all (the pool was full, the store failed).
+ * FAILED leaves the count, the other two take it back. */
 enum attempts_outcome { ATTEMPTS_FAILED, ATTEMPTS_SUCCEEDED, ATTEMPTS_NOT_MADE };
 void attempts_end(struct attempts *attempts, const struct attempts_ticket *ticket,
                   enum attempts_outcome outcome);

@@ -12,8 +12,7 @@ struct attempts_kv;
 
 /* Waits for the store: start-up only. Statuses of kv.h. */
 STATUS_MUST_USE status attempts_kv_open(struct kv_store *store, struct port *port, struct attempts_kv **ret);
-/* Writes what is not yet written, and waits for it. No attempt is under way. Before the store is closed. NULL
- * is fine. */
+/* Waits for what is being written. No attempt is under way. Before the store is closed. NULL is fine. */
 void attempts_kv_close(struct attempts_kv *kv);
 
 struct attempts *attempts_kv_attempts(const struct attempts_kv *kv);
