@@ -20,10 +20,11 @@ void crypto_seal(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], str place, str bytes,
     return;
   uint8_t *nonce = out->data + out->len, *at = nonce + NONCE_BYTES;
   crypto_random(nonce, NONCE_BYTES);
-  bool sealed = EVP_AEAD_CTX_init(&context, EVP_aead_aes_256_gcm(), key, CRYPTO_SEAL_KEY_BYTES, TAG_BYTES, NULL) != 0;
+  bool sealed =
+      EVP_AEAD_CTX_init(&context, EVP_aead_aes_256_gcm(), key, CRYPTO_SEAL_KEY_BYTES, TAG_BYTES, NULL) != 0;
   if (sealed) {
-    sealed = EVP_AEAD_CTX_seal(&context, at, &written, bytes.len + TAG_BYTES, nonce, NONCE_BYTES, bytes_of(bytes),
-                               bytes.len, bytes_of(place), place.len) != 0;
+    sealed = EVP_AEAD_CTX_seal(&context, at, &written, bytes.len + TAG_BYTES, nonce, NONCE_BYTES,
+                               bytes_of(bytes), bytes.len, bytes_of(place), place.len) != 0;
     EVP_AEAD_CTX_cleanup(&context);
   }
   if (sealed)
@@ -39,10 +40,12 @@ bool crypto_open(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], str place, str sealed
   if (sealed.len < CRYPTO_SEAL_MORE_BYTES || !buf_reserve(out, sealed.len))
     return false;
   const uint8_t *nonce = bytes_of(sealed);
-  bool opened = EVP_AEAD_CTX_init(&context, EVP_aead_aes_256_gcm(), key, CRYPTO_SEAL_KEY_BYTES, TAG_BYTES, NULL) != 0;
+  bool opened =
+      EVP_AEAD_CTX_init(&context, EVP_aead_aes_256_gcm(), key, CRYPTO_SEAL_KEY_BYTES, TAG_BYTES, NULL) != 0;
   if (opened) {
-    opened = EVP_AEAD_CTX_open(&context, out->data + out->len, &written, sealed.len, nonce, NONCE_BYTES,
-                               nonce + NONCE_BYTES, sealed.len - NONCE_BYTES, bytes_of(place), place.len) != 0;
+    opened =
+        EVP_AEAD_CTX_open(&context, out->data + out->len, &written, sealed.len, nonce, NONCE_BYTES,
+                          nonce + NONCE_BYTES, sealed.len - NONCE_BYTES, bytes_of(place), place.len) != 0;
     EVP_AEAD_CTX_cleanup(&context);
   }
   if (opened)

@@ -1,5 +1,4 @@
 #include "base/crypto_seal.h"
-
 #include "tests/support/unit.h"
 
 static const uint8_t KEY[CRYPTO_SEAL_KEY_BYTES] = {1, 2, 3};

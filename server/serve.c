@@ -1,7 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> accounts -> who may call -> services -> runtimes (public, admin) -> listeners ->
- * serving
+ *   settings -> store -> indexes -> accounts -> who may call -> services -> runtimes (public, admin) ->
+ * listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
@@ -38,7 +38,7 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
-  CORES_A_HASH_THREAD = 4, /* checks of passwords leave the other cores to the rest */
+  CORES_A_HASH_THREAD = 4,           /* checks of passwords leave the other cores to the rest */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */

@@ -82,7 +82,8 @@ static const struct setting table[] = {
     {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
      "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
     {"accounts", CHOICE, AT(accounts), "auto", 0, 0, "auto|off|on",
-     "accounts of the app's users on this server: sign-up, sign-in, their administration; auto: in development"},
+     "accounts of the app's users on this server: sign-up, sign-in, their administration; auto: in "
+     "development"},
     {"sign_up", CHOICE, AT(sign_up), "open", 0, 0, "open|closed",
      "closed: only administrators and custom tokens make accounts"},
     {"identity_issuer", TEXT, AT(identity_issuer), "https://securetoken.google.com/{project}", 0, 0, NULL,
@@ -92,7 +93,8 @@ static const struct setting table[] = {
     {"id_token_lifetime", DURATION, AT(id_token_lifetime_ms), "1h", 300 * SECOND, 3600 * SECOND, NULL,
      "how long an ID token is good"},
     {"refresh_grace", DURATION, AT(refresh_grace_ms), "5m", 0, 30 * DAY, NULL,
-     "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its session"},
+     "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its "
+     "session"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},

@@ -12,8 +12,8 @@ struct sign_in;
 /* Files lie in DATA/tokens. INVALID_ARGUMENT with what is wrong in a setting; FAILED_PRECONDITION,
  * RESOURCE_EXHAUSTED. */
 /* `own`: of this server's accounts, zeroed without any; outlives it. */
-STATUS_MUST_USE status sign_in_open(const struct settings *settings, struct port *port, const struct tokens_own *own,
-                                    struct sign_in **ret);
+STATUS_MUST_USE status sign_in_open(const struct settings *settings, struct port *port,
+                                    const struct tokens_own *own, struct sign_in **ret);
 /* No call is under way. Ends at once, also while keys are being fetched. NULL is fine. */
 void sign_in_close(struct sign_in *sign_in);
 

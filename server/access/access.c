@@ -212,7 +212,8 @@ status access_enter(struct access *access, struct rpc_call *call, enum access_ne
 
 static status may_own(const struct identity *identity, str project) {
   if (is_nobody(identity))
-    return status_make(STATUS_UNAUTHENTICATED, "This needs a token of a service account with the role owner.");
+    return status_make(STATUS_UNAUTHENTICATED,
+                       "This needs a token of a service account with the role owner.");
   if (identity->project.len > 0 && !str_eq(identity->project, project))
     return status_make(STATUS_PERMISSION_DENIED, "The token is for another project.");
   if (identity->kind != IDENTITY_OWNER && identity->role != IDENTITY_ROLE_OWNER)

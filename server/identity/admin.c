@@ -88,7 +88,8 @@ static status choose_uid(struct edit *edit, const char *wanted) {
   return fields_check_uid(edit->in.uid);
 }
 
-void identity_create_account(struct rpc_call *call, const Skerry__Identity__V1__CreateAccountRequest *request) {
+void identity_create_account(struct rpc_call *call,
+                             const Skerry__Identity__V1__CreateAccountRequest *request) {
   struct edit *edit = TASK_NEW(call, edit);
   if (edit == NULL)
     return;
@@ -108,7 +109,8 @@ static enum user_flag flag(bool is_there, bool value) {
   return !is_there ? USER_UNCHANGED : value ? USER_SET : USER_CLEARED;
 }
 
-void identity_update_account(struct rpc_call *call, const Skerry__Identity__V1__UpdateAccountRequest *request) {
+void identity_update_account(struct rpc_call *call,
+                             const Skerry__Identity__V1__UpdateAccountRequest *request) {
   struct edit *edit = TASK_NEW(call, edit);
   if (edit == NULL)
     return;
@@ -167,7 +169,8 @@ static status find_all(struct task *task, const Skerry__Identity__V1__LookupAcco
     return task_no_memory();
   STATUS_TRY(user_view_now(task->service->options.store, &view));
   for (size_t i = 0; i < request->n_local_id; i++) {
-    STATUS_TRY(user_store_find(&view, task->project, str_from_cstr(request->local_id[i]), task->arena, &user));
+    STATUS_TRY(
+        user_store_find(&view, task->project, str_from_cstr(request->local_id[i]), task->arena, &user));
     STATUS_TRY(add_found(task, user, found));
   }
   for (size_t i = 0; i < request->n_email; i++) {
@@ -184,7 +187,8 @@ static status find_all(struct task *task, const Skerry__Identity__V1__LookupAcco
   return status_ok();
 }
 
-void identity_lookup_accounts(struct rpc_call *call, const Skerry__Identity__V1__LookupAccountsRequest *request) {
+void identity_lookup_accounts(struct rpc_call *call,
+                              const Skerry__Identity__V1__LookupAccountsRequest *request) {
   struct task *task = TASK_NEW(call, task);
   struct found found = {0};
   if (task == NULL)
@@ -214,8 +218,8 @@ static status list(struct task *task, const Skerry__Identity__V1__ListAccountsRe
   if (users == NULL || response->users == NULL)
     return task_no_memory();
   STATUS_TRY(user_view_now(task->service->options.store, &view));
-  STATUS_TRY(user_store_list(&view, task->project, str_from_cstr(request->next_page_token), max, task->arena, users,
-                             &count));
+  STATUS_TRY(user_store_list(&view, task->project, str_from_cstr(request->next_page_token), max, task->arena,
+                             users, &count));
   for (size_t i = 0; i < count; i++) {
     Skerry__Identity__V1__User *user = user_describe(task->arena, users[i]);
     if (user == NULL)

@@ -18,7 +18,8 @@ static status commit_removal(struct task *task, const struct user_view *view, st
     if (user == NULL && !removal->is_batch)
       return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
     bool refused = user != NULL && removal->only_disabled && !user->disabled;
-    removal->refusals[i] = refused ? "NOT_DISABLED : Disable the account before you batch delete it, or force it." : NULL;
+    removal->refusals[i] =
+        refused ? "NOT_DISABLED : Disable the account before you batch delete it, or force it." : NULL;
     if (user != NULL && !refused)
       STATUS_TRY(user_store_delete(batch, task->arena, user));
   }
@@ -35,8 +36,8 @@ static void reply_removal(struct task *task) {
   }
   Skerry__Identity__V1__BatchDeleteAccountsResponse response =
       SKERRY__IDENTITY__V1__BATCH_DELETE_ACCOUNTS_RESPONSE__INIT;
-  response.errors =
-      ARENA_NEW_ARRAY(task->arena, Skerry__Identity__V1__BatchDeleteAccountsResponse__Error *, removal->count);
+  response.errors = ARENA_NEW_ARRAY(task->arena, Skerry__Identity__V1__BatchDeleteAccountsResponse__Error *,
+                                    removal->count);
   for (size_t i = 0; i < removal->count && response.errors != NULL; i++) {
     if (removal->refusals[i] == NULL)
       continue;
@@ -71,7 +72,8 @@ static void start_removal(struct removal *removal, status result) {
     task_fail(task, result);
 }
 
-void identity_delete_account(struct rpc_call *call, const Skerry__Identity__V1__DeleteAccountRequest *request) {
+void identity_delete_account(struct rpc_call *call,
+                             const Skerry__Identity__V1__DeleteAccountRequest *request) {
   struct removal *removal = TASK_NEW(call, removal);
   if (removal == NULL)
     return;

@@ -1,8 +1,8 @@
-/* Refreshing. A refresh token is spent by its use, and the one before the last gets the last answer again for a while
- * (refresh_token.h): clients lose answers, and several pages of one browser share a token. Whoever comes later with a
- * spent one has a copy, or somebody else has, and nobody can say who: so the session ends. That it was once good is
- * known without a list of old ones, because what follows it can be computed: a text that was made up from the
- * session's id, which is in ID tokens, ends nothing. */
+/* Refreshing. A refresh token is spent by its use, and the one before the last gets the last answer again for
+ * a while (refresh_token.h): clients lose answers, and several pages of one browser share a token. Whoever
+ * comes later with a spent one has a copy, or somebody else has, and nobody can say who: so the session ends.
+ * That it was once good is known without a list of old ones, because what follows it can be computed: a text
+ * that was made up from the session's id, which is in ID tokens, ends nothing. */
 #include "base/log.h"
 #include "server/identity/handlers.h"
 
@@ -13,7 +13,7 @@ struct exchange_call {
   struct refresh_token token;
   struct sign_in_session session; /* as it becomes */
   user_record *user;
-  bool was_spent;  /* it is an ancestor of the one before the last */
+  bool was_spent; /* it is an ancestor of the one before the last */
   bool is_replay, has_ended;
 };
 
@@ -67,7 +67,8 @@ static status commit_exchange(struct task *task, const struct user_view *view, s
   if (x->user == NULL)
     return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
   x->session.record = *before;
-  bool is_current = is_hash_of(before->current, &x->token), is_previous = is_hash_of(before->previous, &x->token);
+  bool is_current = is_hash_of(before->current, &x->token),
+       is_previous = is_hash_of(before->previous, &x->token);
   if (!is_current && !is_previous && !x->was_spent)
     return status_make(STATUS_INVALID_ARGUMENT, "INVALID_REFRESH_TOKEN");
   if (x->user->disabled)
@@ -127,7 +128,8 @@ static status begin(struct exchange_call *x, const Skerry__Identity__V1__Exchang
   return status_ok();
 }
 
-void identity_exchange_token(struct rpc_call *call, const Skerry__Identity__V1__ExchangeTokenRequest *request) {
+void identity_exchange_token(struct rpc_call *call,
+                             const Skerry__Identity__V1__ExchangeTokenRequest *request) {
   struct exchange_call *x = TASK_NEW(call, exchange_call);
   if (x == NULL)
     return;

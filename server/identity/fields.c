@@ -10,11 +10,10 @@
 enum { LOCAL_PART_BYTES_MAX = 64, CLAIMS_ARENA_BYTES = 64 * 1024 };
 
 /* Of tokens themselves, and of OpenID Connect (Firebase's documentation has the list). */
-static const char *const reserved[] = {"acr",   "amr",   "at_hash", "aud",         "auth_time",
-                                       "azp",   "c_hash", "cnf",    "email",       "email_verified",
-                                       "exp",   "firebase", "iat",  "iss",         "jti",
-                                       "nbf",   "nonce", "provider_id", "sid",     "sub",
-                                       "user_id"};
+static const char *const reserved[] = {
+    "acr", "amr",   "at_hash",        "aud",         "auth_time", "azp", "c_hash",
+    "cnf", "email", "email_verified", "exp",         "firebase",  "iat", "iss",
+    "jti", "nbf",   "nonce",          "provider_id", "sid",       "sub", "user_id"};
 
 void fields_make_uid(char ret[FIELDS_UID_MADE_BYTES + 1]) {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -38,7 +37,8 @@ static bool has_control(str text) {
 
 status fields_check_uid(str uid) {
   if (uid.len == 0 || uid.len > FIELDS_UID_BYTES_MAX || has_control(uid) || !utf8_is_valid(uid.ptr, uid.len))
-    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_LOCAL_ID : An id has 1 to %d bytes.", FIELDS_UID_BYTES_MAX);
+    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_LOCAL_ID : An id has 1 to %d bytes.",
+                       FIELDS_UID_BYTES_MAX);
   return status_ok();
 }
 
@@ -49,8 +49,9 @@ static bool is_address_byte(char c) {
 
 static bool is_email(str email) {
   str domain, local = str_split(email, '@', &domain);
-  if (email.len > FIELDS_EMAIL_BYTES_MAX || local.len == 0 || local.len > LOCAL_PART_BYTES_MAX || domain.len == 0 ||
-      domain.ptr[0] == '.' || domain.ptr[domain.len - 1] == '.' || !utf8_is_valid(email.ptr, email.len))
+  if (email.len > FIELDS_EMAIL_BYTES_MAX || local.len == 0 || local.len > LOCAL_PART_BYTES_MAX ||
+      domain.len == 0 || domain.ptr[0] == '.' || domain.ptr[domain.len - 1] == '.' ||
+      !utf8_is_valid(email.ptr, email.len))
     return false;
   for (size_t i = 0; i < local.len; i++)
     if (!is_address_byte(local.ptr[i]))
@@ -96,7 +97,8 @@ static status check_claims(const json_t *json) {
   struct doc_map readable;
   for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
     if (json_object_get(json, reserved[i]) != NULL)
-      return status_make(STATUS_INVALID_ARGUMENT, "FORBIDDEN_CLAIM : The claim \"%s\" is the token's own.", reserved[i]);
+      return status_make(STATUS_INVALID_ARGUMENT, "FORBIDDEN_CLAIM : The claim \"%s\" is the token's own.",
+                         reserved[i]);
   arena_init(&arena, first, sizeof first, CLAIMS_ARENA_BYTES);
   status result = json_to_claims(json, &arena, &readable);
   arena_fini(&arena);
@@ -137,7 +139,9 @@ status fields_append_claims(str weaker, str stronger, struct buf *out) {
     return status_ok();
   }
   json_t *all = parse_or_empty(weaker), *more = parse_or_empty(stronger);
-  char *text = all == NULL || more == NULL || json_object_update(all, more) != 0 ? NULL : json_dumps(all, JSON_COMPACT);
+  char *text = all == NULL || more == NULL || json_object_update(all, more) != 0
+                   ? NULL
+                   : json_dumps(all, JSON_COMPACT);
   json_decref(all);
   json_decref(more);
   if (text == NULL)

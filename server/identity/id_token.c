@@ -48,7 +48,8 @@ static void put_firebase(const user_record *user, const session_record *session,
   bool first = true;
   buf_append_str(out, STR(",\"firebase\":{\"identities\":{"));
   for (size_t i = 0; i < user->n_providers; i++)
-    put_list(out, &first, str_from_cstr(user->providers[i]->provider_id), str_from_cstr(user->providers[i]->raw_id));
+    put_list(out, &first, str_from_cstr(user->providers[i]->provider_id),
+             str_from_cstr(user->providers[i]->raw_id));
   if (*user->email != '\0')
     put_list(out, &first, STR("email"), str_from_cstr(user->email));
   buf_append_byte(out, '}');
@@ -57,8 +58,8 @@ static void put_firebase(const user_record *user, const session_record *session,
 }
 
 static status put_claims(const struct id_token_maker *maker, const user_record *user,
-                         const uint8_t id[REFRESH_TOKEN_SESSION_BYTES], const session_record *session, int64_t now_s,
-                         struct buf *out) {
+                         const uint8_t id[REFRESH_TOKEN_SESSION_BYTES], const session_record *session,
+                         int64_t now_s, struct buf *out) {
   str project = str_from_cstr(user->project), uid = str_from_cstr(user->uid);
   struct buf issuer = {0};
   put_issuer(maker, project, &issuer);
@@ -69,8 +70,8 @@ static status put_claims(const struct id_token_maker *maker, const user_record *
   put_text(out, "aud", project);
   put_text(out, "sub", uid);
   put_text(out, "user_id", uid);
-  buf_printf(out, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",\"auth_time\":%" PRId64, now_s, now_s + maker->lifetime_s,
-             session->auth_time_s);
+  buf_printf(out, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",\"auth_time\":%" PRId64, now_s,
+             now_s + maker->lifetime_s, session->auth_time_s);
   buf_append_str(out, STR(",\"sid\":\""));
   base64url_append(out, str_make(id, REFRESH_TOKEN_SESSION_BYTES));
   buf_append_byte(out, '"');
@@ -79,7 +80,8 @@ static status put_claims(const struct id_token_maker *maker, const user_record *
     buf_printf(out, ",\"email_verified\":%s", user->email_verified ? "true" : "false");
   }
   struct buf more = {0};
-  status result = fields_append_claims(str_from_cstr(session->claims), str_from_cstr(user->custom_claims), &more);
+  status result =
+      fields_append_claims(str_from_cstr(session->claims), str_from_cstr(user->custom_claims), &more);
   /* An app may have claims of these names, and then means its own. */
   if (*user->display_name != '\0' && (more.len == 0 || memmem(more.data, more.len, "\"name\":", 7) == NULL))
     put_text(out, "name", str_from_cstr(user->display_name));
@@ -99,8 +101,8 @@ static status put_claims(const struct id_token_maker *maker, const user_record *
 }
 
 status id_token_make(const struct id_token_maker *maker, const user_record *user,
-                     const uint8_t id[REFRESH_TOKEN_SESSION_BYTES], const session_record *session, int64_t now_s,
-                     struct buf *out) {
+                     const uint8_t id[REFRESH_TOKEN_SESSION_BYTES], const session_record *session,
+                     int64_t now_s, struct buf *out) {
   struct buf claims = {0};
   status result = put_claims(maker, user, id, session, now_s, &claims);
   if (status_is_ok(&result) && claims.failed)
@@ -149,8 +151,8 @@ static bool read_session(const struct jwt *jwt, uint8_t out[REFRESH_TOKEN_SESSIO
   return true;
 }
 
-static status check_state(const struct id_token_maker *maker, const struct id_token *token, struct arena *arena,
-                          user_record **ret_user) {
+static status check_state(const struct id_token_maker *maker, const struct id_token *token,
+                          struct arena *arena, user_record **ret_user) {
   struct user_view view;
   user_record *user;
   session_record *session;
@@ -162,14 +164,15 @@ static status check_state(const struct id_token_maker *maker, const struct id_to
     return bad("USER_DISABLED");
   STATUS_TRY(user_store_find_session(&view, token->session, arena, &session));
   if (session == NULL || token->auth_time_s < user->valid_since_s ||
-      !str_eq(str_from_cstr(session->uid), token->uid) || !str_eq(str_from_cstr(session->project), token->project))
+      !str_eq(str_from_cstr(session->uid), token->uid) ||
+      !str_eq(str_from_cstr(session->project), token->project))
     return bad("TOKEN_EXPIRED");
   *ret_user = user;
   return status_ok();
 }
 
-status id_token_check(const struct id_token_maker *maker, const struct jwt *jwt, int64_t now_us, struct arena *arena,
-                      struct id_token *ret, user_record **ret_user) {
+status id_token_check(const struct id_token_maker *maker, const struct jwt *jwt, int64_t now_us,
+                      struct arena *arena, struct id_token *ret, user_record **ret_user) {
   bool good = false;
   bool is_signed = jwt->algorithm != JWT_NONE;
   if (is_signed ? !signing_keys_verify(maker->keys, jwt, &good) || !good : !maker->is_unsigned)

@@ -2,8 +2,8 @@
 #include "server/identity/handlers.h"
 #include "server/identity/user_change.h"
 
-/* What takes an account over, or away, needs a sign-in not longer ago than this: Firebase's documented bound. Nobody
- * asks it of anonymous users, who cannot sign in again. */
+/* What takes an account over, or away, needs a sign-in not longer ago than this: Firebase's documented bound.
+ * Nobody asks it of anonymous users, who cannot sign in again. */
 enum { RECENT_S = 5 * 60 };
 
 static status check_recent(const struct task *task, const struct id_token *token, const user_record *user) {
@@ -86,7 +86,8 @@ static void reply_update(struct task *task) {
   status result = status_ok();
   if (update->renews) {
     tokens_doubt_all(task->service->tokens);
-    result = sign_in_session_tokens(task, &update->in.session, user, &response.id_token, &response.refresh_token);
+    result =
+        sign_in_session_tokens(task, &update->in.session, user, &response.id_token, &response.refresh_token);
     response.expires_in = task->service->maker.lifetime_s;
   }
   if (status_is_ok(&result) && !user_describe_providers(task->arena, user, &response.provider_user_info,

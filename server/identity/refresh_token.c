@@ -5,7 +5,8 @@
 #include "base/base64.h"
 #include "base/base64url.h"
 
-static_assert(sizeof(struct refresh_token) == REFRESH_TOKEN_TEXT_BYTES / 4 * 3, "a token is its bytes, in order");
+static_assert(sizeof(struct refresh_token) == REFRESH_TOKEN_TEXT_BYTES / 4 * 3,
+              "a token is its bytes, in order");
 
 void refresh_token_make(struct refresh_token *ret) {
   crypto_random(ret, sizeof *ret);

@@ -1,9 +1,9 @@
-/* Refresh tokens: what keeps a session alive. 64 characters, base64url of the session's id (16 bytes) and a secret
- * (32). The server keeps hashes of the secrets only.
+/* Refresh tokens: what keeps a session alive. 64 characters, base64url of the session's id (16 bytes) and a
+ * secret (32). The server keeps hashes of the secrets only.
  *
- * A refresh spends the secret and gives the next one. The next one is computed from the one that came and a key of
- * the server's, so that whoever sends the same token twice gets the same answer, although nothing of the answer is
- * kept; and who has a token, but not the key, cannot compute what follows it. Any thread. */
+ * A refresh spends the secret and gives the next one. The next one is computed from the one that came and a
+ * key of the server's, so that whoever sends the same token twice gets the same answer, although nothing of
+ * the answer is kept; and who has a token, but not the key, cannot compute what follows it. Any thread. */
 #ifndef SKERRY_SERVER_IDENTITY_REFRESH_TOKEN_H
 #define SKERRY_SERVER_IDENTITY_REFRESH_TOKEN_H
 

@@ -5,8 +5,9 @@
 #include "server/identity/handlers.h"
 
 enum {
-  HASHES_WAIT_MAX = 256,   /* sign-ins that wait: some ten seconds of a small box, which is as long as people wait */
-  HASH_NICE = 5,           /* checks of passwords step back behind reads and writes */
+  HASHES_WAIT_MAX =
+      256,       /* sign-ins that wait: some ten seconds of a small box, which is as long as people wait */
+  HASH_NICE = 5, /* checks of passwords step back behind reads and writes */
   KEYS_INTERVAL_S = 60,
 };
 
@@ -124,8 +125,8 @@ static const struct skerry_identity_v1_account_admin_handlers account_admin = {
     .batch_delete_accounts = identity_batch_delete_accounts,
 };
 
-status identity_service_register(struct identity_service *service, struct tokens *tokens, struct access *access,
-                                 struct rpc_server *on) {
+status identity_service_register(struct identity_service *service, struct tokens *tokens,
+                                 struct access *access, struct rpc_server *on) {
   service->tokens = tokens;
   service->access = access;
   STATUS_TRY(rpc_server_add_service(on, &skerry_identity_v1_accounts_service, &accounts, service));

@@ -12,23 +12,24 @@
 struct identity_service_options {
   struct kv_store *store;
   struct port *port;
-  const char *directory;        /* of the data: `identity.key` */
-  const char *const *projects;  /* served ones; users of calls that name none are the first's. At least one */
+  const char *directory;       /* of the data: `identity.key` */
+  const char *const *projects; /* served ones; users of calls that name none are the first's. At least one */
   size_t project_count;
-  bool dev;                     /* any project; unsigned custom tokens, as the emulator takes them */
-  bool sign_up_closed;          /* accounts are made by administrators alone */
-  const char *issuer;           /* "{project}" in it stands for the project */
+  bool dev;            /* any project; unsigned custom tokens, as the emulator takes them */
+  bool sign_up_closed; /* accounts are made by administrators alone */
+  const char *issuer;  /* "{project}" in it stands for the project */
   enum crypto_algorithm algorithm;
-  bool tokens_unsigned;         /* in development: ID tokens as the emulator makes them */
+  bool tokens_unsigned; /* in development: ID tokens as the emulator makes them */
   int64_t id_token_lifetime_s;
-  int64_t refresh_grace_us;     /* how long the refresh token before the last still gets the last answer */
-  size_t hash_memory_bytes;     /* that checks of passwords may take at once; one at least can always run */
-  unsigned hash_threads;        /* 0: 1 */
+  int64_t refresh_grace_us; /* how long the refresh token before the last still gets the last answer */
+  size_t hash_memory_bytes; /* that checks of passwords may take at once; one at least can always run */
+  unsigned hash_threads;    /* 0: 1 */
 };
 
 struct identity_service;
 
-/* Opens the store of accounts and the keys. The pointers outlive it. Waits. Statuses of kv.h; FAILED_PRECONDITION. */
+/* Opens the store of accounts and the keys. The pointers outlive it. Waits. Statuses of kv.h;
+ * FAILED_PRECONDITION. */
 STATUS_MUST_USE status identity_service_new(const struct identity_service_options *options,
                                             struct identity_service **ret);
 /* How tokens of this service's are told from others' and checked: for tokens_options. */

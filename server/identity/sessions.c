@@ -104,7 +104,8 @@ static status commit_revocation(struct task *task, const struct user_view *view,
 }
 
 static void reply_revocation(struct task *task) {
-  Skerry__Identity__V1__RevokeSessionsResponse response = SKERRY__IDENTITY__V1__REVOKE_SESSIONS_RESPONSE__INIT;
+  Skerry__Identity__V1__RevokeSessionsResponse response =
+      SKERRY__IDENTITY__V1__REVOKE_SESSIONS_RESPONSE__INIT;
   tokens_doubt_all(task->service->tokens);
   skerry_identity_v1_accounts_revoke_sessions_reply(task->call, &response);
 }
@@ -115,7 +116,8 @@ static status begin_revocation(struct revocation *revocation,
   user_record *user;
   STATUS_TRY(task_read_id_token(&revocation->task, request->id_token, &revocation->token, &user));
   if (request->n_session_id > USER_SESSIONS_MAX)
-    return status_make(STATUS_INVALID_ARGUMENT, "TOO_MANY_SESSIONS : A user has at most %d.", USER_SESSIONS_MAX);
+    return status_make(STATUS_INVALID_ARGUMENT, "TOO_MANY_SESSIONS : A user has at most %d.",
+                       USER_SESSIONS_MAX);
   revocation->all = request->all;
   revocation->ids = arena_calloc(arena, request->n_session_id, sizeof *revocation->ids);
   if (revocation->ids == NULL)
@@ -132,7 +134,8 @@ static status begin_revocation(struct revocation *revocation,
   return status_ok();
 }
 
-void identity_revoke_sessions(struct rpc_call *call, const Skerry__Identity__V1__RevokeSessionsRequest *request) {
+void identity_revoke_sessions(struct rpc_call *call,
+                              const Skerry__Identity__V1__RevokeSessionsRequest *request) {
   struct revocation *revocation = TASK_NEW(call, revocation);
   if (revocation == NULL)
     return;

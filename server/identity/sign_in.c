@@ -18,7 +18,8 @@ status sign_in_hash(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   struct buf stored = {0};
   status result = password_hash(task->service->cost, in->password, &stored);
-  str copy = status_is_ok(&result) && !stored.failed ? arena_str_copy(task->arena, buf_str(&stored)) : (str){0};
+  str copy =
+      status_is_ok(&result) && !stored.failed ? arena_str_copy(task->arena, buf_str(&stored)) : (str){0};
   buf_fini(&stored);
   STATUS_TRY(result);
   if (copy.ptr == NULL)
@@ -31,7 +32,8 @@ void sign_in_reply(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   Skerry__Identity__V1__SignInResponse response = SKERRY__IDENTITY__V1__SIGN_IN_RESPONSE__INIT;
   task_end_attempt(task, true);
-  status result = sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
+  status result =
+      sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
   if (!status_is_ok(&result)) {
     task_fail(task, result);
     return;
@@ -62,7 +64,8 @@ static status check_password(struct task *task) {
 
 static status note_place(const struct task *task, user_record *user) {
   const struct attempts *attempts = attempts_kv_attempts(task->service->attempts);
-  struct attempts_known known = attempts_known_decode(str_make(user->known_places.data, user->known_places.len));
+  struct attempts_known known =
+      attempts_known_decode(str_make(user->known_places.data, user->known_places.len));
   str account = arena_printf(task->arena, "%s/%s", user->project, user->email);
   uint8_t *bytes = arena_alloc(task->arena, ATTEMPTS_KNOWN_BYTES_MAX);
   if (account.ptr == NULL || bytes == NULL)
@@ -102,7 +105,8 @@ static void after_check(struct task *task) {
   task_commit(task, commit_password, sign_in_reply);
 }
 
-static status begin_password(struct sign_in *in, const Skerry__Identity__V1__SignInWithPasswordRequest *request) {
+static status begin_password(struct sign_in *in,
+                             const Skerry__Identity__V1__SignInWithPasswordRequest *request) {
   struct task *task = &in->task;
   struct user_view view;
   user_record *user;
@@ -157,16 +161,18 @@ static status commit_custom(struct task *task, const struct user_view *view, str
   return user_store_put(view, batch, task->arena, before, user);
 }
 
-static status begin_custom(struct sign_in *in, const Skerry__Identity__V1__SignInWithCustomTokenRequest *request) {
+static status begin_custom(struct sign_in *in,
+                           const Skerry__Identity__V1__SignInWithCustomTokenRequest *request) {
   struct task *task = &in->task;
   struct custom_token token;
   str claims = STR("");
   if (*request->token == '\0')
     return status_make(STATUS_INVALID_ARGUMENT, "MISSING_CUSTOM_TOKEN");
-  STATUS_TRY(tokens_verify_custom(task->service->tokens, str_from_cstr(request->token), task->now_us, task->arena,
-                                  &token));
+  STATUS_TRY(tokens_verify_custom(task->service->tokens, str_from_cstr(request->token), task->now_us,
+                                  task->arena, &token));
   if (token.project.len > 0 && !str_eq(token.project, task->project))
-    return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_MISMATCH : The service account is of another project.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "CREDENTIAL_MISMATCH : The service account is of another project.");
   STATUS_TRY(fields_check_uid(token.uid));
   if (token.claims.len > 0)
     STATUS_TRY(fields_canonical_claims(token.claims, task->arena, &claims));

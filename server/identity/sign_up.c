@@ -60,7 +60,8 @@ static status read_credentials(struct sign_up *up, const Skerry__Identity__V1__S
   return status_ok();
 }
 
-static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpRequest *request, bool *ret_has_password) {
+static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpRequest *request,
+                    bool *ret_has_password) {
   struct sign_in *in = &up->in;
   in->is_linking = *request->id_token != '\0';
   in->is_new = !in->is_linking;
@@ -72,7 +73,8 @@ static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpReques
     if (uid == NULL)
       return task_no_memory();
     if (in->task.service->options.sign_up_closed)
-      return status_make(STATUS_PERMISSION_DENIED, "ADMIN_ONLY_OPERATION : This server takes no new accounts.");
+      return status_make(STATUS_PERMISSION_DENIED,
+                         "ADMIN_ONLY_OPERATION : This server takes no new accounts.");
     fields_make_uid(uid);
     in->uid = str_make(uid, FIELDS_UID_MADE_BYTES);
   }

@@ -1,5 +1,5 @@
-/* In the store: "identity/key/" and the id; the value is sealed, with its own key as the place: 8 bytes of the time
- * when it was made (microseconds, big-endian), then the PEM of the private key. */
+/* In the store: "identity/key/" and the id; the value is sealed, with its own key as the place: 8 bytes of
+ * the time when it was made (microseconds, big-endian), then the PEM of the private key. */
 #include "server/identity/signing_keys.h"
 
 #include <assert.h>
@@ -58,11 +58,13 @@ static status read_file(struct signing_keys *keys) {
     memcpy(keys->seal_key, content.data, FILE_BYTES);
   else if (status_is_ok(&result))
     result = status_make(STATUS_FAILED_PRECONDITION,
-                         "%s is damaged. Restore it, or remove it: then users' tokens have to be refreshed.", path);
+                         "%s is damaged. Restore it, or remove it: then users' tokens have to be refreshed.",
+                         path);
   if (content.data != NULL)
     crypto_wipe(content.data, content.len);
   buf_fini(&content);
-  crypto_hmac_sha256(str_make(keys->seal_key, sizeof keys->seal_key), STR("refresh tokens"), keys->refresh_key);
+  crypto_hmac_sha256(str_make(keys->seal_key, sizeof keys->seal_key), STR("refresh tokens"),
+                     keys->refresh_key);
   return result;
 }
 
@@ -86,8 +88,10 @@ static bool keep(struct signing_keys *keys, const char *id, int64_t created_us, 
 static void read_key(struct signing_keys *keys, str place, str sealed) {
   struct buf opened = {0};
   struct crypto_key *key = NULL;
-  if (place.len != KEY_BYTES || !crypto_open(keys->seal_key, place, sealed, &opened) || opened.len < TIME_BYTES) {
-    log_event(LOG_LEVEL_WARN, "a key of ID tokens cannot be opened with identity.key", LOG_INT("bytes", sealed.len));
+  if (place.len != KEY_BYTES || !crypto_open(keys->seal_key, place, sealed, &opened) ||
+      opened.len < TIME_BYTES) {
+    log_event(LOG_LEVEL_WARN, "a key of ID tokens cannot be opened with identity.key",
+              LOG_INT("bytes", sealed.len));
   } else {
     uint64_t created = 0;
     for (size_t i = 0; i < TIME_BYTES; i++)
@@ -145,7 +149,8 @@ static void id_of(const struct crypto_key *key, char out[SIGNING_KEY_ID_BYTES + 
     snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-static status seal_and_store(struct signing_keys *keys, const char *id, int64_t now_us, const struct crypto_key *key) {
+static status seal_and_store(struct signing_keys *keys, const char *id, int64_t now_us,
+                             const struct crypto_key *key) {
   char name[KEY_BYTES];
   struct buf plain = {.max_bytes = PEM_BYTES_MAX}, sealed = {0};
   str place = store_key(id, name);
@@ -250,9 +255,11 @@ void signing_keys_tick(struct signing_keys *keys, int64_t now_us) {
     crypto_key_free(old.key);
   }
   if (!status_is_ok(&result))
-    log_event(LOG_LEVEL_WARN, "the keys of ID tokens could not be rotated", LOG_CSTR("error", result.message));
+    log_event(LOG_LEVEL_WARN, "the keys of ID tokens could not be rotated",
+              LOG_CSTR("error", result.message));
   else if (due)
-    log_event(LOG_LEVEL_INFO, "ID tokens are signed with a new key", LOG_INT("days", SIGNING_KEYS_ROTATE_DAYS));
+    log_event(LOG_LEVEL_INFO, "ID tokens are signed with a new key",
+              LOG_INT("days", SIGNING_KEYS_ROTATE_DAYS));
 }
 
 /* ---- Use ---- */
@@ -302,7 +309,8 @@ bool signing_keys_verify(struct signing_keys *keys, const struct jwt *jwt, bool 
 }
 
 void signing_keys_visit(struct signing_keys *keys,
-                        void (*visit)(void *argument, const char *id, const struct crypto_key *key), void *argument) {
+                        void (*visit)(void *argument, const char *id, const struct crypto_key *key),
+                        void *argument) {
   pthread_rwlock_rdlock(&keys->lock);
   for (size_t i = 0; i < keys->count; i++)
     visit(argument, keys->keys[i].id, keys->keys[i].key);

@@ -1,10 +1,11 @@
-/* The keys that this server signs ID tokens with. They are in the store, sealed (base/crypto_seal.h) under a key that
- * is in a file of the data directory, `identity.key` (mode 0600), and not in the store: so a backup of the store
- * alone, or a disk image without that file, signs nothing. Whoever reads the whole data directory can. Without the
- * file (a backup was restored elsewhere) new keys are made, and ID tokens that are in use have to be refreshed.
+/* The keys that this server signs ID tokens with. They are in the store, sealed (base/crypto_seal.h) under a
+ * key that is in a file of the data directory, `identity.key` (mode 0600), and not in the store: so a backup
+ * of the store alone, or a disk image without that file, signs nothing. Whoever reads the whole data
+ * directory can. Without the file (a backup was restored elsewhere) new keys are made, and ID tokens that are
+ * in use have to be refreshed.
  *
- * A key signs for SIGNING_KEYS_ROTATE_DAYS and verifies for a day longer; there is one for each algorithm that was in
- * use. Any thread. */
+ * A key signs for SIGNING_KEYS_ROTATE_DAYS and verifies for a day longer; there is one for each algorithm
+ * that was in use. Any thread. */
 #ifndef SKERRY_SERVER_IDENTITY_SIGNING_KEYS_H
 #define SKERRY_SERVER_IDENTITY_SIGNING_KEYS_H
 
@@ -30,25 +31,27 @@ struct signing_keys_options {
   enum crypto_algorithm algorithm; /* of new tokens: ES256 or RS256 */
 };
 
-/* Reads the keys, and makes one if none is of use. Waits: start-up only. Statuses of kv.h; FAILED_PRECONDITION, the
- * file is damaged or cannot be read; RESOURCE_EXHAUSTED. */
-STATUS_MUST_USE status signing_keys_open(const struct signing_keys_options *options, struct signing_keys **ret);
+/* Reads the keys, and makes one if none is of use. Waits: start-up only. Statuses of kv.h;
+ * FAILED_PRECONDITION, the file is damaged or cannot be read; RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status signing_keys_open(const struct signing_keys_options *options,
+                                         struct signing_keys **ret);
 void signing_keys_close(struct signing_keys *keys); /* NULL is fine */
 
-/* Now and then (once a minute or so): makes the next key when its time has come, and forgets old ones. May wait for
- * the store. A failure is logged, and tried again. */
+/* Now and then (once a minute or so): makes the next key when its time has come, and forgets old ones. May
+ * wait for the store. A failure is logged, and tried again. */
 void signing_keys_tick(struct signing_keys *keys, int64_t now_us);
 
 /* Appends the token of these claims (a JSON object). RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status signing_keys_sign(struct signing_keys *keys, str claims, struct buf *out);
 
-/* Whether the key that signed the token, by its id, is one of these; then *ret_good says whether the signature is
- * right. */
+/* Whether the key that signed the token, by its id, is one of these; then *ret_good says whether the
+ * signature is right. */
 bool signing_keys_verify(struct signing_keys *keys, const struct jwt *jwt, bool *ret_good);
 
 /* The public halves, for a JWK Set. The key is valid during the visit. */
 void signing_keys_visit(struct signing_keys *keys,
-                        void (*visit)(void *argument, const char *id, const struct crypto_key *key), void *argument);
+                        void (*visit)(void *argument, const char *id, const struct crypto_key *key),
+                        void *argument);
 
 /* For refresh_token_next: derived from the file's key. */
 const uint8_t *signing_keys_refresh_key(const struct signing_keys *keys);

@@ -39,7 +39,8 @@ status task_init(struct task *task, struct rpc_call *call, const char *target, c
   if (*tenant != '\0')
     return status_make(STATUS_INVALID_ARGUMENT, "UNSUPPORTED_TENANT_OPERATION : This server has no tenants.");
   if (!is_served(&service->options, task->project))
-    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_PROJECT_ID : This server does not serve the project.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "INVALID_PROJECT_ID : This server does not serve the project.");
   return status_ok();
 }
 
@@ -107,7 +108,8 @@ void task_commit(struct task *task,
 /* What the client can do nothing about and need not know. */
 static status outward(status why) {
   if (why.code == STATUS_DATA_LOSS)
-    return status_make(STATUS_UNAVAILABLE, "The server cannot read the account. Its operator has to look at it.");
+    return status_make(STATUS_UNAVAILABLE,
+                       "The server cannot read the account. Its operator has to look at it.");
   return why;
 }
 
@@ -194,8 +196,8 @@ status sign_in_session_put(const struct task *task, struct sign_in_session *sess
   return user_store_add_session(batch, task->arena, user, session->token.session, &session->record);
 }
 
-status sign_in_session_tokens(const struct task *task, const struct sign_in_session *session, const user_record *user,
-                              char **ret_id_token, char **ret_refresh_token) {
+status sign_in_session_tokens(const struct task *task, const struct sign_in_session *session,
+                              const user_record *user, char **ret_id_token, char **ret_refresh_token) {
   struct buf token = {0};
   char *refresh = arena_alloc(task->arena, REFRESH_TOKEN_TEXT_BYTES + 1);
   if (refresh == NULL)

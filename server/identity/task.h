@@ -1,11 +1,12 @@
-/* What a call of this service does in steps: slow work on the pool, a commit, an answer. Inside of the directory.
+/* What a call of this service does in steps: slow work on the pool, a commit, an answer. Inside of the
+ * directory.
  *
  *   handler --task_hash--> pool: work --wake--> next
  *           --task_commit--> store: change --wake--> next
  *
- * `next` runs on a thread of the call's queue, so signing tokens is spread over the cores and holds up no commit. A
- * step that fails ends the call with its status. A task lies in the call's arena, at the start of what its handler
- * keeps; a handler that starts no step finishes the call itself. */
+ * `next` runs on a thread of the call's queue, so signing tokens is spread over the cores and holds up no
+ * commit. A step that fails ends the call with its status. A task lies in the call's arena, at the start of
+ * what its handler keeps; a handler that starts no step finishes the call itself. */
 #ifndef SKERRY_SERVER_IDENTITY_TASK_H
 #define SKERRY_SERVER_IDENTITY_TASK_H
 
@@ -46,9 +47,10 @@ struct task {
   struct attempts_ticket ticket;
 };
 
-/* For a call of a user's: which project `target` is (empty: the first). INVALID_ARGUMENT: one that is not served, or
- * a tenant. */
-STATUS_MUST_USE status task_init(struct task *task, struct rpc_call *call, const char *target, const char *tenant);
+/* For a call of a user's: which project `target` is (empty: the first). INVALID_ARGUMENT: one that is not
+ * served, or a tenant. */
+STATUS_MUST_USE status task_init(struct task *task, struct rpc_call *call, const char *target,
+                                 const char *tenant);
 /* Allocates what begins with a task; finishes the call where there is no memory: NULL. */
 void *task_new(struct rpc_call *call, size_t size);
 #define TASK_NEW(call, type) ((struct type *)task_new((call), sizeof(struct type)))
@@ -63,8 +65,9 @@ void task_commit(struct task *task,
 /* The end, if it is not a response. */
 void task_fail(struct task *task, status why);
 
-/* Attempts at secrets (attempts.h): whose, by a name that is the same for the same account. RESOURCE_EXHAUSTED: too
- * many. What begins is ended by task_count, or by task_fail as failed (wrong secrets) or not made. */
+/* Attempts at secrets (attempts.h): whose, by a name that is the same for the same account.
+ * RESOURCE_EXHAUSTED: too many. What begins is ended by task_count, or by task_fail as failed (wrong secrets)
+ * or not made. */
 STATUS_MUST_USE status task_begin_attempt(struct task *task, str account);
 void task_end_attempt(struct task *task, bool succeeded);
 
@@ -87,7 +90,8 @@ STATUS_MUST_USE status sign_in_session_put(const struct task *task, struct sign_
                                            user_record *user, struct kv_batch *batch);
 /* Both tokens, in the arena. */
 STATUS_MUST_USE status sign_in_session_tokens(const struct task *task, const struct sign_in_session *session,
-                                              const user_record *user, char **ret_id_token, char **ret_refresh_token);
+                                              const user_record *user, char **ret_id_token,
+                                              char **ret_refresh_token);
 
 /* What a protobuf-c message wants, which changes nothing. */
 static inline char *task_text(const char *text) {

@@ -94,7 +94,8 @@ void user_record_init(user_record *user, const char *project, const char *uid, i
 
 /* ---- Describing ---- */
 
-static Skerry__Identity__V1__ProviderUserInfo *describe_provider(struct arena *arena, const provider_record *record) {
+static Skerry__Identity__V1__ProviderUserInfo *describe_provider(struct arena *arena,
+                                                                 const provider_record *record) {
   Skerry__Identity__V1__ProviderUserInfo *info = ARENA_NEW(arena, Skerry__Identity__V1__ProviderUserInfo);
   if (info == NULL)
     return NULL;

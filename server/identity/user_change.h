@@ -1,5 +1,5 @@
-/* Changes of an account's fields, the same for its owner and for administrators; and an account as others see it.
- * Inside of the directory. */
+/* Changes of an account's fields, the same for its owner and for administrators; and an account as others see
+ * it. Inside of the directory. */
 #ifndef SKERRY_SERVER_IDENTITY_USER_CHANGE_H
 #define SKERRY_SERVER_IDENTITY_USER_CHANGE_H
 
@@ -8,7 +8,8 @@
 
 enum user_flag { USER_UNCHANGED, USER_SET, USER_CLEARED };
 
-/* NULL and USER_UNCHANGED: as it is. Texts are borrowed, canonical and checked (user_change_check), "" takes away. */
+/* NULL and USER_UNCHANGED: as it is. Texts are borrowed, canonical and checked (user_change_check), "" takes
+ * away. */
 struct user_change {
   const char *email, *display_name, *photo_url, *custom_claims;
   const char *password; /* as it is stored */
@@ -18,7 +19,8 @@ struct user_change {
   size_t delete_attribute_count, delete_provider_count;
 };
 
-/* Replaces texts by their canonical forms, in the arena. INVALID_ARGUMENT with the code; RESOURCE_EXHAUSTED. */
+/* Replaces texts by their canonical forms, in the arena. INVALID_ARGUMENT with the code; RESOURCE_EXHAUSTED.
+ */
 STATUS_MUST_USE status user_change_check(struct user_change *change, struct arena *arena);
 /* To a copy of the record. INVALID_ARGUMENT: MISSING_EMAIL, a password without an address. */
 STATUS_MUST_USE status user_change_apply(const struct user_change *change, int64_t now_us, user_record *user);

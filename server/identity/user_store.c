@@ -66,10 +66,11 @@ static void give(void *arena, void *pointer) {
 
 static status decode(const ProtobufCMessageDescriptor *type, str bytes, struct arena *arena, void *ret) {
   ProtobufCAllocator allocator = {take, give, arena};
-  ProtobufCMessage *message =
-      protobuf_c_message_unpack(type, &allocator, bytes.len, (const uint8_t *)(bytes.len == 0 ? "" : bytes.ptr));
+  ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, bytes.len,
+                                                        (const uint8_t *)(bytes.len == 0 ? "" : bytes.ptr));
   if (message == NULL)
-    return arena->exhausted ? no_memory() : status_make(STATUS_DATA_LOSS, "The record of an account is damaged.");
+    return arena->exhausted ? no_memory()
+                            : status_make(STATUS_DATA_LOSS, "The record of an account is damaged.");
   memcpy(ret, &message, sizeof message);
   return status_ok();
 }
@@ -106,7 +107,8 @@ static status get_record(const struct user_view *view, str key, const ProtobufCM
 
 /* ---- Opening ---- */
 
-static status write_format(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+static status write_format(void *argument, struct kv_reader *reader, kv_version version,
+                           struct kv_batch *batch) {
   (void)argument;
   (void)reader;
   (void)version;
@@ -124,8 +126,9 @@ status user_store_open(struct kv_store *store) {
   if (known)
     return status_ok();
   if (found)
-    return status_make(STATUS_FAILED_PRECONDITION,
-                       "The accounts in this store have the format of a newer version of Skerry. Start that one.");
+    return status_make(
+        STATUS_FAILED_PRECONDITION,
+        "The accounts in this store have the format of a newer version of Skerry. Start that one.");
   struct kv_txn txn = {.resolve = write_format};
   kv_version version;
   return kv_commit_wait(store, &txn, &version);
@@ -140,14 +143,16 @@ status user_view_now(struct kv_store *store, struct user_view *ret) {
 
 /* ---- Finding ---- */
 
-status user_store_find(const struct user_view *view, str project, str uid, struct arena *arena, user_record **ret) {
+status user_store_find(const struct user_view *view, str project, str uid, struct arena *arena,
+                       user_record **ret) {
   str key;
   STATUS_TRY(user_key(arena, project, uid, &key));
   return get_record(view, key, &skerry__identity__v1__stored_user__descriptor, arena, ret);
 }
 
 /* The user whose id is under the key. */
-static status find_by(const struct user_view *view, str project, str key, struct arena *arena, user_record **ret) {
+static status find_by(const struct user_view *view, str project, str key, struct arena *arena,
+                      user_record **ret) {
   struct kv_value value = {0};
   STATUS_TRY(get(view, key, &value));
   status result = status_ok();
@@ -223,7 +228,8 @@ const provider_record *user_record_provider(const user_record *user, str provide
   return NULL;
 }
 
-/* An index entry moves from `before` to `after`, either of which may be empty; `code` says that another has it. */
+/* An index entry moves from `before` to `after`, either of which may be empty; `code` says that another has
+ * it. */
 static status move_entry(const struct user_view *view, struct kv_batch *batch, str before, str after, str uid,
                          const char *code) {
   if (str_eq(before, after))
@@ -273,7 +279,8 @@ static status put_providers(const struct user_view *view, struct kv_batch *batch
     if (has_same(before, p))
       continue;
     STATUS_TRY(provider_key(arena, project, str_from_cstr(p->provider_id), str_from_cstr(p->raw_id), &key));
-    STATUS_TRY(move_entry(view, batch, (str){0}, key, str_from_cstr(after->uid), "FEDERATED_USER_ID_ALREADY_LINKED"));
+    STATUS_TRY(move_entry(view, batch, (str){0}, key, str_from_cstr(after->uid),
+                          "FEDERATED_USER_ID_ALREADY_LINKED"));
   }
   return status_ok();
 }
@@ -312,7 +319,8 @@ status user_store_delete(struct kv_batch *batch, struct arena *arena, const user
     kv_batch_delete(batch, KV_SYSTEM, key);
   }
   for (size_t i = 0; i < user->n_sessions; i++)
-    kv_batch_delete(batch, KV_SYSTEM, session_key(str_make(user->sessions[i].data, user->sessions[i].len), session));
+    kv_batch_delete(batch, KV_SYSTEM,
+                    session_key(str_make(user->sessions[i].data, user->sessions[i].len), session));
   return status_ok();
 }
 

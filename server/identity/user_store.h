@@ -7,9 +7,9 @@
  *   identity/provider/PROJECT 0 ID 0 RAW    uid
  *   identity/session/ID (16 bytes)          StoredSession
  *
- * A user's record names its sessions, so that all of a user is found without a scan and goes in one commit. Writing
- * is done within a transaction's resolve (storage/kv.h), where it meets the state that it changes: so two sign-ups
- * with one address cannot both succeed, and a kill leaves all of a change or nothing.
+ * A user's record names its sessions, so that all of a user is found without a scan and goes in one commit.
+ * Writing is done within a transaction's resolve (storage/kv.h), where it meets the state that it changes: so
+ * two sign-ups with one address cannot both succeed, and a kill leaves all of a change or nothing.
  *
  * Statuses: those of kv.h; ALREADY_EXISTS with the code that SDKs know; DATA_LOSS, a record is damaged;
  * RESOURCE_EXHAUSTED. */
@@ -31,7 +31,8 @@ enum {
   USER_PAGE_MAX = 1000,
 };
 
-/* Checks the format, or writes it into an empty store. Waits: start-up only. FAILED_PRECONDITION: a newer one. */
+/* Checks the format, or writes it into an empty store. Waits: start-up only. FAILED_PRECONDITION: a newer
+ * one. */
 STATUS_MUST_USE status user_store_open(struct kv_store *store);
 
 /* What is read from: within resolve its reader, otherwise a snapshot. */
@@ -42,8 +43,8 @@ struct user_view {
 STATUS_MUST_USE status user_view_now(struct kv_store *store, struct user_view *ret);
 
 /* *ret lies in the arena, NULL: there is none. */
-STATUS_MUST_USE status user_store_find(const struct user_view *view, str project, str uid, struct arena *arena,
-                                       user_record **ret);
+STATUS_MUST_USE status user_store_find(const struct user_view *view, str project, str uid,
+                                       struct arena *arena, user_record **ret);
 STATUS_MUST_USE status user_store_find_email(const struct user_view *view, str project, str email,
                                              struct arena *arena, user_record **ret);
 STATUS_MUST_USE status user_store_find_provider(const struct user_view *view, str project, str provider_id,
@@ -52,12 +53,14 @@ STATUS_MUST_USE status user_store_find_provider(const struct user_view *view, st
 STATUS_MUST_USE status user_store_list(const struct user_view *view, str project, str after, size_t max,
                                        struct arena *arena, user_record **ret, size_t *ret_count);
 
-/* Within resolve. `before` is what was found and `after` what it becomes, in memory of its own; before NULL: a new
- * one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED. */
-STATUS_MUST_USE status user_store_put(const struct user_view *view, struct kv_batch *batch, struct arena *arena,
-                                      const user_record *before, const user_record *after);
+/* Within resolve. `before` is what was found and `after` what it becomes, in memory of its own; before NULL:
+ * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED. */
+STATUS_MUST_USE status user_store_put(const struct user_view *view, struct kv_batch *batch,
+                                      struct arena *arena, const user_record *before,
+                                      const user_record *after);
 /* The user, its sessions, and what refers to it. */
-STATUS_MUST_USE status user_store_delete(struct kv_batch *batch, struct arena *arena, const user_record *user);
+STATUS_MUST_USE status user_store_delete(struct kv_batch *batch, struct arena *arena,
+                                         const user_record *user);
 
 /* A copy whose lists may be changed: of pointers and fields, not of the texts. NULL: no memory. */
 user_record *user_record_copy(struct arena *arena, const user_record *user);
@@ -67,10 +70,10 @@ const provider_record *user_record_provider(const user_record *user, str provide
 /* ---- Sessions ---- */
 
 STATUS_MUST_USE status user_store_find_session(const struct user_view *view,
-                                               const uint8_t id[REFRESH_TOKEN_SESSION_BYTES], struct arena *arena,
-                                               session_record **ret);
-/* Puts it; a new one is added to the user's (a copy), whose oldest may give way. The user is put by the caller,
- * afterwards. */
+                                               const uint8_t id[REFRESH_TOKEN_SESSION_BYTES],
+                                               struct arena *arena, session_record **ret);
+/* Puts it; a new one is added to the user's (a copy), whose oldest may give way. The user is put by the
+ * caller, afterwards. */
 STATUS_MUST_USE status user_store_put_session(struct kv_batch *batch, struct arena *arena,
                                               const uint8_t id[REFRESH_TOKEN_SESSION_BYTES],
                                               const session_record *session);

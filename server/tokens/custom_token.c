@@ -15,15 +15,16 @@ static status wrong(const char *what) {
 /* ---- Whose signature it is ---- */
 
 /* Whether one of the account's keys that is good now has signed it; *ret_project then lies in the arena. */
-static status find_signer(struct accounts *accounts, const struct jwt *jwt, int64_t now_s, struct arena *arena,
-                          str *ret_project) {
+static status find_signer(struct accounts *accounts, const struct jwt *jwt, int64_t now_s,
+                          struct arena *arena, str *ret_project) {
   struct account_key **keys;
   size_t count;
   bool is_known = false, is_owner = false, is_signed = false;
   STATUS_TRY(accounts_list(accounts, &keys, &count));
   for (size_t i = 0; i < count; i++) {
     const struct account_key *key = keys[i];
-    bool is_good = str_eq(jwt->issuer, str_from_cstr(key->email)) && (key->expires_s == 0 || now_s < key->expires_s);
+    bool is_good =
+        str_eq(jwt->issuer, str_from_cstr(key->email)) && (key->expires_s == 0 || now_s < key->expires_s);
     is_known = is_known || is_good;
     if (is_good && !is_signed && jwt_is_signed_by(jwt, key->key)) {
       is_signed = true;
@@ -34,11 +35,13 @@ static status find_signer(struct accounts *accounts, const struct jwt *jwt, int6
   }
   free(keys);
   if (!is_known)
-    return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_MISMATCH : Its issuer is no service account of this server.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "CREDENTIAL_MISMATCH : Its issuer is no service account of this server.");
   if (!is_signed)
     return wrong("its signature is wrong");
   if (!is_owner)
-    return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_MISMATCH : Custom tokens need an account with the role owner.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "CREDENTIAL_MISMATCH : Custom tokens need an account with the role owner.");
   return ret_project->ptr == NULL ? status_default(STATUS_RESOURCE_EXHAUSTED) : status_ok();
 }
 

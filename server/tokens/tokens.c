@@ -291,7 +291,8 @@ static bool is_our_audience(str audience) {
       str_eq(url.target, STR("/skerry.identity.v1.AccountAdmin")))
     return true;
   return (url.target.len == 0 || str_eq(url.target, STR("/"))) &&
-         (str_eq(url.host, STR("firestore.googleapis.com")) || str_eq(url.host, STR("identitytoolkit.googleapis.com")));
+         (str_eq(url.host, STR("firestore.googleapis.com")) ||
+          str_eq(url.host, STR("identitytoolkit.googleapis.com")));
 }
 
 static bool scope_covers_us(str scope) {

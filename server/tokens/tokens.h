@@ -4,8 +4,8 @@
  *   - ID tokens of the configured issuers (issuer_setting.h): signature, issuer, audience, times, subject;
  *   - tokens that service accounts of this server sign themselves (RS256, at most an hour long, issuer and
  *     subject the account's address), with an audience that is this API, `https://HOST/` of Google's or
- *     `https://HOST/google.firestore.v1.Firestore` (or skerry.identity.v1.AccountAdmin), or with a `scope` that covers it, as client libraries
- *     send towards hosts that are not Google's;
+ *     `https://HOST/google.firestore.v1.Firestore` (or skerry.identity.v1.AccountAdmin), or with a `scope`
+ * that covers it, as client libraries send towards hosts that are not Google's;
  *   - ID tokens of this server's own accounts (server/identity), if it has them;
  *   - in development only, the emulator's conventions: "owner", and tokens that are not signed.
  *
@@ -39,8 +39,8 @@ enum {
  * anybody. Any thread. */
 struct tokens_own {
   bool (*is_own)(void *argument, const struct jwt *jwt); /* NULL: there are none */
-  /* What is wrong with one, or whose it is: *ret_uid, and *ret_project as in struct identity, borrow from the token
-   * or lie in the arena. */
+  /* What is wrong with one, or whose it is: *ret_uid, and *ret_project as in struct identity, borrow from the
+   * token or lie in the arena. */
   status (*check)(void *argument, const struct jwt *jwt, int64_t now_us, struct arena *arena, str *ret_uid,
                   str *ret_project);
   void *argument;
@@ -53,7 +53,7 @@ struct tokens_options {
   size_t issuer_count;
   const struct certificate_rule *certificates; /* copied */
   size_t certificate_count;
-  struct issuers_fetcher fetcher;    /* needed if there are issuers */
+  struct issuers_fetcher fetcher; /* needed if there are issuers */
   struct tokens_own own;
   bool dev;                          /* the emulator's conventions */
   size_t cache_entries, cache_bytes; /* 0: the defaults */
@@ -90,8 +90,8 @@ STATUS_MUST_USE status tokens_list_keys(struct tokens *tokens, struct account_ke
 
 /* A custom token, with which a service account lets a user in (custom_token.h). */
 struct custom_token;
-STATUS_MUST_USE status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us, struct arena *arena,
-                                            struct custom_token *ret);
+STATUS_MUST_USE status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us,
+                                            struct arena *arena, struct custom_token *ret);
 
 size_t tokens_issuer_count(const struct tokens *tokens);
 void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret);

@@ -1,0 +1,325 @@
+// Accounts in development: the sign-in SDK, stubs, and administration by firebase-admin, which lets the host be set there.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { accountServices, auth as A, claimsOf, closeApps, codeOf, signInApp } from './support/accounts.mjs';
+import { json, request } from './support/http.mjs';
+import { Rpc, codeName } from './support/rpc.mjs';
+import { skerryOnly, startServer } from './support/server.mjs';
+
+const options = { skip: skerryOnly };
+let server, users, owner;
+const secrets = [];
+
+before(async () => {
+  if (options.skip) return;
+  server = await startServer();
+  users = new Rpc(server.address, accountServices().Accounts, { authorization: null });
+  owner = new Rpc(server.address, accountServices().AccountAdmin);
+});
+after(async () => {
+  if (!server) return;
+  users.close();
+  owner.close();
+  await closeApps();
+  await server.close();
+  for (const secret of secrets) assert.ok(!server.log.includes(secret), 'a secret is in the log');
+  assert.deepEqual(server.log.match(/eyJ|scrypt\$/g), null);
+});
+
+const phone = () => signInApp(`http://${server.address}`, 'skerry');
+let people = 0;
+const newEmail = () => `person${++people}@example.com`;
+const secret = (text) => (secrets.push(text), text);
+const PASSWORD = secret('correct horse 7');
+const post = (path, value, more) => json(server.port, 'POST', path, value, more);
+const TOOLKIT = '/identitytoolkit.googleapis.com/v1/accounts';
+const refresh = (token) => post('/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: token });
+
+describe('the sign-in SDK', options, () => {
+  test('anonymous, and then permanent under the same id', async () => {
+    const { auth } = phone();
+    const { user } = await A.signInAnonymously(auth);
+    assert.match(user.uid, /^[A-Za-z0-9]{28}$/);
+    assert.ok(user.isAnonymous);
+    assert.equal(claimsOf(await user.getIdToken()).firebase.sign_in_provider, 'anonymous');
+    const email = newEmail();
+    const linked = await A.linkWithCredential(user, A.EmailAuthProvider.credential(email.toUpperCase(), PASSWORD));
+    assert.deepEqual([linked.user.uid, linked.user.email, linked.user.isAnonymous], [user.uid, email, false]);
+    assert.deepEqual(linked.user.providerData.map((one) => one.providerId), ['password']);
+    await A.signOut(auth);
+    const back = await A.signInWithEmailAndPassword(auth, email, PASSWORD);
+    assert.equal(back.user.uid, user.uid);
+    const claims = claimsOf(await back.user.getIdToken());
+    assert.deepEqual([claims.email, claims.email_verified, claims.firebase.sign_in_provider, claims.user_id], [email, false, 'password', user.uid]);
+    assert.equal(claims.exp - claims.iat, 3600);
+  });
+
+  test('profile, password, address, deletion', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    const { user } = await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    await A.updateProfile(user, { displayName: 'Ann "the" Ä', photoURL: 'https://example.com/a.png' });
+    await user.reload();
+    assert.deepEqual([user.displayName, user.photoURL], ['Ann "the" Ä', 'https://example.com/a.png']);
+    assert.equal(claimsOf(await user.getIdToken(true)).name, 'Ann "the" Ä');
+    await A.updateProfile(user, { displayName: '' });
+    await user.reload();
+    assert.equal(user.displayName, null);
+
+    const other = phone();
+    await A.signInWithEmailAndPassword(other.auth, email, PASSWORD);
+    const second = secret('another horse 8');
+    await A.updatePassword(user, second);
+    assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, email, PASSWORD)), 'auth/invalid-credential');
+    assert.equal(await codeOf(other.auth.currentUser.getIdToken(true)), 'auth/user-token-expired'); // elsewhere signed out
+    assert.equal(other.auth.currentUser, null);
+    await user.reload(); // here not
+    const third = newEmail();
+    await A.updateEmail(user, third);
+    await A.signInWithEmailAndPassword(other.auth, third, second);
+    await A.deleteUser(user);
+    assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, third, second)), 'auth/invalid-credential');
+    assert.equal(await codeOf(other.auth.currentUser.reload()), 'auth/user-token-expired');
+  });
+
+  test('what is wrong has the codes that apps know', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    assert.equal(await codeOf(A.createUserWithEmailAndPassword(auth, email, PASSWORD)), 'auth/email-already-in-use');
+    assert.equal(await codeOf(A.createUserWithEmailAndPassword(auth, newEmail(), 'short')), 'auth/weak-password');
+    for (const bad of ['nobody', '@example.com', 'a@', 'a b@example.com', 'a@b..c', `${'x'.repeat(65)}@example.com`])
+      assert.equal(await codeOf(A.createUserWithEmailAndPassword(auth, bad, PASSWORD)), 'auth/invalid-email', bad);
+    assert.equal(await codeOf(A.signInWithCustomToken(auth, 'nonsense')), 'auth/invalid-custom-token');
+  });
+
+  test('no difference between a wrong password and an unknown address', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    const answer = async (who) => {
+      const { status, value } = await post(`${TOOLKIT}:signInWithPassword`, { email: who, password: 'wrong pass' });
+      return [status, value];
+    };
+    assert.deepEqual(await answer(email), await answer(newEmail()));
+    assert.deepEqual((await answer(email))[1].error, {
+      code: 400, message: 'INVALID_LOGIN_CREDENTIALS', status: 'INVALID_ARGUMENT',
+      errors: [{ message: 'INVALID_LOGIN_CREDENTIALS', domain: 'global', reason: 'invalid' }],
+    });
+  });
+});
+
+describe('refresh tokens', options, () => {
+  const signUp = async () => (await post(`${TOOLKIT}:signUp?key=none`, { returnSecureToken: true, clientType: 'CLIENT_TYPE_WEB', unknown: { a: [1] } })).value;
+
+  test('as a form, as native SDKs and the web send it', async () => {
+    const { refreshToken, localId } = await signUp();
+    const answer = await request(server.port, '/securetoken.googleapis.com/v1/token?key=none', {
+      method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: `grant_type=refresh_token&refresh_token=${refreshToken}`,
+    });
+    const value = answer.json();
+    assert.equal(answer.status, 200, answer.text);
+    assert.deepEqual([value.user_id, value.expires_in, value.token_type, value.project_id], [localId, '3600', 'Bearer', 'skerry']);
+    assert.equal(value.access_token, value.id_token);
+    assert.notEqual(value.refresh_token, refreshToken);
+  });
+
+  test('a lost answer is given again, a spent token ends the session', async () => {
+    const { refreshToken: first, idToken } = await signUp();
+    const { value: one } = await refresh(first);
+    const { value: again } = await refresh(first);
+    assert.equal(again.refresh_token, one.refresh_token);
+    const { value: two } = await refresh(one.refresh_token);
+    assert.equal((await refresh(one.refresh_token)).value.refresh_token, two.refresh_token);
+    const reused = await refresh(first); // two steps behind: a copy
+    assert.deepEqual([reused.status, reused.value.error.message], [400, 'TOKEN_EXPIRED']);
+    assert.equal((await refresh(two.refresh_token)).value.error.message, 'TOKEN_EXPIRED');
+    assert.equal((await post(`${TOOLKIT}:lookup`, { idToken })).value.error.message, 'TOKEN_EXPIRED'); // its ID tokens too
+    assert.equal((await post(`${TOOLKIT}:lookup`, { idToken: two.id_token })).value.error.message, 'TOKEN_EXPIRED');
+  });
+
+  test('after the time of grace the last but one ends it too', options, async () => {
+    const strict = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--refresh-grace', '0s'] });
+    try {
+      const at = (path, value) => json(strict.port, 'POST', path, value);
+      const exchange = (token) => at('/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: token });
+      const { value } = await at(`${TOOLKIT}:signUp`, {});
+      const { value: next } = await exchange(value.refreshToken);
+      assert.equal((await exchange(value.refreshToken)).value.error.message, 'TOKEN_EXPIRED');
+      assert.equal((await exchange(next.refresh_token)).value.error.message, 'TOKEN_EXPIRED');
+    } finally {
+      await strict.close();
+    }
+  });
+
+  test('what was made up from a session’s id ends nothing', async () => {
+    const { refreshToken, idToken } = await signUp();
+    const bytes = Buffer.from(refreshToken, 'base64url');
+    assert.equal(Buffer.from(claimsOf(idToken).sid, 'base64url').compare(bytes.subarray(0, 16)), 0);
+    bytes[20] ^= 1;
+    assert.equal((await refresh(bytes.toString('base64url'))).value.error.message, 'INVALID_REFRESH_TOKEN');
+    for (const [bad, message] of [['', 'MISSING_REFRESH_TOKEN'], ['x', 'INVALID_REFRESH_TOKEN'], [`${refreshToken}A`, 'INVALID_REFRESH_TOKEN'], ['A'.repeat(64), 'TOKEN_EXPIRED']])
+      assert.equal((await refresh(bad)).value.error.message, message);
+    assert.equal((await refresh(refreshToken)).status, 200);
+  });
+});
+
+test('sessions are listed and revoked, by stubs', options, async () => {
+  const email = newEmail();
+  const first = await users.call('SignUp', { email, password: PASSWORD });
+  const second = await users.call('SignInWithPassword', { email, password: PASSWORD });
+  const { sessions } = await users.call('ListSessions', { id_token: second.id_token });
+  assert.deepEqual(sessions.map((one) => [one.sign_in_provider, one.current ?? false]), [['password', false], ['password', true]]);
+  await users.call('RevokeSessions', { id_token: second.id_token, session_id: [sessions[0].session_id] });
+  await assert.rejects(users.call('Lookup', { id_token: first.id_token }), (e) => codeName(e.code) === 'INVALID_ARGUMENT' && e.details === 'TOKEN_EXPIRED');
+  assert.equal((await users.call('Lookup', { id_token: second.id_token })).users[0].email, email);
+  await users.call('RevokeSessions', { id_token: second.id_token, all: true });
+  await assert.rejects(users.call('ExchangeToken', { grant_type: 'refresh_token', refresh_token: second.refresh_token }), /TOKEN_EXPIRED/);
+});
+
+test('a user has at most 64 sessions: the oldest ends', options, async () => {
+  const { localId } = (await post(`${TOOLKIT}:signUp`, {})).value;
+  const unsigned = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify({ uid: localId })).toString('base64url')}.`;
+  const made = [];
+  for (let i = 0; i < 65; i++) made.push((await post(`${TOOLKIT}:signInWithCustomToken`, { token: unsigned })).value);
+  assert.equal((await refresh(made[0].refreshToken)).value.error.message, 'TOKEN_EXPIRED');
+  assert.equal((await refresh(made[1].refreshToken)).status, 200);
+});
+
+describe('administration with firebase-admin', options, () => {
+  let admin, adminAuth, app;
+  before(async () => {
+    if (options.skip) return;
+    process.env.FIREBASE_AUTH_EMULATOR_HOST = server.address;
+    admin = await import('firebase-admin/app');
+    app = admin.initializeApp({ projectId: 'skerry' });
+    adminAuth = (await import('firebase-admin/auth')).getAuth(app);
+  });
+  after(async () => {
+    delete process.env.FIREBASE_AUTH_EMULATOR_HOST;
+    if (app) await admin.deleteApp(app);
+  });
+
+  test('create, get, update, claims, revoke, disable, delete', async () => {
+    const email = newEmail();
+    const made = await adminAuth.createUser({ uid: 'chosen-id', email, password: PASSWORD, displayName: 'Bob', emailVerified: true });
+    assert.deepEqual([made.uid, made.email, made.emailVerified, made.displayName], ['chosen-id', email, true, 'Bob']);
+    assert.equal(await codeOf(adminAuth.createUser({ uid: 'chosen-id' })), 'auth/uid-already-exists');
+    assert.equal(await codeOf(adminAuth.createUser({ email })), 'auth/email-already-exists');
+    assert.equal((await adminAuth.getUserByEmail(email)).uid, 'chosen-id');
+    assert.equal(await codeOf(adminAuth.getUser('nobody')), 'auth/user-not-found');
+
+    const { auth } = phone();
+    const { user } = await A.signInWithEmailAndPassword(auth, email, PASSWORD);
+    await adminAuth.setCustomUserClaims('chosen-id', { role: 'cook', shops: ['a', 'b'] });
+    const claims = claimsOf(await user.getIdToken(true));
+    assert.deepEqual([claims.role, claims.shops, claims.email_verified], ['cook', ['a', 'b'], true]);
+    assert.deepEqual((await adminAuth.getUser('chosen-id')).customClaims, { role: 'cook', shops: ['a', 'b'] });
+    assert.equal(await codeOf(adminAuth.setCustomUserClaims('chosen-id', { big: 'x'.repeat(1000) })), 'auth/claims-too-large');
+    const reserved = await owner.call('UpdateAccount', { target_project_id: 'skerry', local_id: 'chosen-id', custom_attributes: '{"sub":"root"}' }).catch((e) => e.details);
+    assert.match(reserved, /^FORBIDDEN_CLAIM/);
+
+    await adminAuth.updateUser('chosen-id', { disabled: true });
+    assert.equal(await codeOf(user.reload()), 'auth/user-disabled');
+    assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, email, PASSWORD)), 'auth/user-disabled');
+    await adminAuth.updateUser('chosen-id', { disabled: false, displayName: null });
+    assert.equal((await adminAuth.getUser('chosen-id')).displayName, undefined);
+
+    const again = phone();
+    const { user: last } = await A.signInWithEmailAndPassword(again.auth, email, PASSWORD);
+    await new Promise((resolve) => setTimeout(resolve, 1100)); // valid_since counts in seconds
+    await adminAuth.revokeRefreshTokens('chosen-id');
+    assert.equal(await codeOf(last.getIdToken(true)), 'auth/user-token-expired');
+    await adminAuth.deleteUser('chosen-id');
+    assert.equal(await codeOf(adminAuth.getUser('chosen-id')), 'auth/user-not-found');
+    assert.equal(await codeOf(adminAuth.deleteUser('chosen-id')), 'auth/user-not-found');
+  });
+
+  test('custom tokens', async () => {
+    const { auth } = phone();
+    const token = await adminAuth.createCustomToken('made-by-token', { level: 3 });
+    const { user } = await A.signInWithCustomToken(auth, token);
+    assert.equal(user.uid, 'made-by-token');
+    const claims = claimsOf(await user.getIdToken(true));
+    assert.deepEqual([claims.level, claims.firebase.sign_in_provider], [3, 'custom']);
+  });
+
+  test('all accounts, in pages', async () => {
+    const wanted = new Set();
+    for (let i = 0; i < 5; i++) wanted.add((await adminAuth.createUser({ uid: `listed-${i}` })).uid);
+    const seen = [];
+    for (let page; ; ) {
+      const result = await adminAuth.listUsers(2, page);
+      seen.push(...result.users.map((one) => one.uid));
+      if (!(page = result.pageToken)) break;
+    }
+    assert.deepEqual(seen, [...new Set(seen)].sort());
+    for (const uid of wanted) assert.ok(seen.includes(uid));
+    const result = await adminAuth.deleteUsers([...wanted, 'nobody']);
+    assert.deepEqual([result.successCount, result.failureCount], [6, 0]);
+    assert.equal((await adminAuth.getUsers([...wanted].map((uid) => ({ uid })))).users.length, 0);
+  });
+});
+
+test('administration is not for users', options, async () => {
+  const { idToken } = (await post(`${TOOLKIT}:signUp`, {})).value;
+  const path = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts:batchGet';
+  for (const [headers, status] of [[{}, 401], [{ authorization: `Bearer ${idToken}` }, 403], [{ authorization: 'Bearer owner' }, 200]])
+    assert.equal((await json(server.port, 'GET', path, undefined, { headers })).status, status, JSON.stringify(headers));
+});
+
+test('attempts are limited, whoever makes them', options, async () => {
+  const email = newEmail();
+  const { auth } = phone();
+  await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+  const seen = new Set();
+  for (let i = 0; i < 16; i++) seen.add((await post(`${TOOLKIT}:signInWithPassword`, { email, password: `guess number ${i}` })).value.error.message.split(' : ')[0]);
+  assert.deepEqual([...seen], ['INVALID_LOGIN_CREDENTIALS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
+});
+
+test('a kill loses nothing that was acknowledged', options, async () => {
+  const data = fs.mkdtempSync('/tmp/skerry-accounts-');
+  let box = await startServer({ dataDir: data });
+  try {
+    const known = new Map(); // refresh token by uid
+    for (let round = 0; round < 3; round++) {
+      let going = true;
+      const worker = async (n) => {
+        while (going) {
+          try {
+            const { value } = await json(box.port, 'POST', `${TOOLKIT}:signUp`, {});
+            known.set(value.localId, [value.refreshToken]);
+            const { value: next } = await json(box.port, 'POST', '/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: value.refreshToken });
+            known.set(value.localId, [next.refresh_token]);
+            if (n === 0) {
+              known.delete(value.localId); // being deleted: either way
+              await json(box.port, 'POST', `${TOOLKIT}:delete`, { idToken: next.id_token });
+              known.set(value.localId, null);
+            }
+          } catch {
+            return; // the server is gone
+          }
+        }
+      };
+      const workers = [0, 1, 2, 3].map(worker);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await box.kill();
+      going = false;
+      await Promise.all(workers);
+      box = await startServer({ dataDir: data });
+      for (const [uid, tokens] of known) {
+        const { value } = await json(box.port, 'POST', '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts:lookup', { localId: [uid] }, { headers: { authorization: 'Bearer owner' } });
+        assert.equal(value.users?.length ?? 0, tokens === null ? 0 : 1, uid);
+        if (tokens === null) continue;
+        const { value: next } = await json(box.port, 'POST', '/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: tokens[0] });
+        assert.equal(next.user_id, uid, JSON.stringify(next));
+        known.set(uid, [next.refresh_token]);
+      }
+    }
+    assert.ok(known.size > 20, `${known.size}`);
+  } finally {
+    await box.close();
+    fs.rmSync(data, { recursive: true, force: true });
+  }
+});
