@@ -51,7 +51,7 @@ static const struct setting table[] = {
     {"issuer", PHRASES, AT(issuer), "", 0, 0, NULL,
      "whose sign-in tokens are taken: https://securetoken.google.com/PROJECT (Firebase Authentication), or "
      "an "
-     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL]. As often as there are issuers"},
+     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL] [provider=ID: for signing in to accounts]. As often as there are issuers"},
     {"issuer_ca", TEXT, AT(issuer_ca), "", 0, 0, NULL,
      "PEM file of authorities that are trusted for issuers, beside the system's"},
     {"net_user", TEXT, AT(net_user), "", 0, 0, NULL,

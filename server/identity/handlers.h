@@ -15,6 +15,17 @@ void identity_sign_in_with_custom_token(struct rpc_call *call,
                                         const Skerry__Identity__V1__SignInWithCustomTokenRequest *request);
 /* exchange.c */
 void identity_exchange_token(struct rpc_call *call, const Skerry__Identity__V1__ExchangeTokenRequest *request);
+/* idp.c */
+void identity_sign_in_with_idp(struct rpc_call *call, const Skerry__Identity__V1__SignInWithIdpRequest *request);
+/* mfa_enroll.c */
+void identity_start_mfa_enrollment(struct rpc_call *call,
+                                   const Skerry__Identity__V1__StartMfaEnrollmentRequest *request);
+void identity_finalize_mfa_enrollment(struct rpc_call *call,
+                                      const Skerry__Identity__V1__FinalizeMfaEnrollmentRequest *request);
+void identity_withdraw_mfa(struct rpc_call *call, const Skerry__Identity__V1__WithdrawMfaRequest *request);
+/* mfa_sign_in.c */
+void identity_finalize_mfa_sign_in(struct rpc_call *call,
+                                   const Skerry__Identity__V1__FinalizeMfaSignInRequest *request);
 /* profile.c */
 void identity_lookup(struct rpc_call *call, const Skerry__Identity__V1__LookupRequest *request);
 void identity_update(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request);
@@ -50,6 +61,7 @@ struct sign_in {
   user_record *user; /* as it was committed */
   struct id_token linked; /* sign-up with an ID token: whose */
   bool is_linking, is_new;
+  bool is_first_half; /* a second factor is needed: there is no session yet */
 };
 void sign_in_reply(struct task *task);
 /* Work on the pool: sets `hash` from `password`. */

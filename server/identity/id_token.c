@@ -54,6 +54,10 @@ static void put_firebase(const user_record *user, const session_record *session,
     put_list(out, &first, STR("email"), str_from_cstr(user->email));
   buf_append_byte(out, '}');
   put_text(out, "sign_in_provider", str_from_cstr(session->sign_in_provider));
+  if (*session->second_factor_id != '\0') {
+    put_text(out, "sign_in_second_factor", STR("totp"));
+    put_text(out, "second_factor_identifier", str_from_cstr(session->second_factor_id));
+  }
   buf_append_byte(out, '}');
 }
 

@@ -2,16 +2,6 @@
 #include "server/identity/handlers.h"
 #include "server/identity/user_change.h"
 
-/* What takes an account over, or away, needs a sign-in not longer ago than this: Firebase's documented bound.
- * Nobody asks it of anonymous users, who cannot sign in again. */
-enum { RECENT_S = 5 * 60 };
-
-static status check_recent(const struct task *task, const struct id_token *token, const user_record *user) {
-  if (!user->anonymous && task->now_us / 1000000 - token->auth_time_s > RECENT_S)
-    return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_TOO_OLD_LOGIN_AGAIN");
-  return status_ok();
-}
-
 /* ---- Lookup ---- */
 
 void identity_lookup(struct rpc_call *call, const Skerry__Identity__V1__LookupRequest *request) {
@@ -66,14 +56,11 @@ static status commit_update(struct task *task, const struct user_view *view, str
   update->change.password = in->hash;
   STATUS_TRY(user_change_apply(&update->change, task->now_us, user));
   if (update->renews) {
-    int64_t last_login_us = user->last_login_us;
-    in->session.record.auth_time_s = session->auth_time_s;
-    in->session.record.claims = session->claims;
-    in->session.record.sign_in_provider =
-        before->anonymous && !user->anonymous ? task_text("password") : session->sign_in_provider;
-    user_store_end_sessions(batch, user, STR(""));
-    STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
-    user->last_login_us = last_login_us; /* nobody has signed in */
+    STATUS_TRY(sign_in_session_renew(task, &in->session, session, user, batch));
+    if (before->anonymous && !user->anonymous) {
+      in->session.record.sign_in_provider = task_text("password");
+      STATUS_TRY(user_store_put_session(batch, task->arena, in->session.token.session, &in->session.record));
+    }
   }
   in->user = user;
   return user_store_put(view, batch, task->arena, before, user);
@@ -134,7 +121,7 @@ static status begin_update(struct update *update, const Skerry__Identity__V1__Up
   }
   update->renews = update->change.email != NULL || request->_password_case != 0;
   if (update->renews || request->n_delete_provider > 0)
-    STATUS_TRY(check_recent(task, &update->token, user));
+    STATUS_TRY(task_check_recent(task, &update->token, user));
   return status_ok();
 }
 
@@ -184,7 +171,7 @@ void identity_delete(struct rpc_call *call, const Skerry__Identity__V1__DeleteRe
   if (status_is_ok(&result))
     result = task_read_id_token(&deletion->task, request->id_token, &deletion->token, &user);
   if (status_is_ok(&result))
-    result = check_recent(&deletion->task, &deletion->token, user);
+    result = task_check_recent(&deletion->task, &deletion->token, user);
   if (status_is_ok(&result))
     task_commit(&deletion->task, commit_delete, reply_delete);
   else

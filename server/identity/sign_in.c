@@ -1,6 +1,7 @@
 /* Signing in with what the user knows, and with what the app's own server vouches for. */
 #include "server/identity/fields.h"
 #include "server/identity/handlers.h"
+#include "server/identity/mfa.h"
 #include "server/identity/user_change.h"
 #include "server/tokens/custom_token.h"
 
@@ -32,8 +33,13 @@ void sign_in_reply(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   Skerry__Identity__V1__SignInResponse response = SKERRY__IDENTITY__V1__SIGN_IN_RESPONSE__INIT;
   task_end_attempt(task, true);
-  status result =
-      sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
+  status result = status_ok();
+  if (!in->is_first_half)
+    result = sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
+  else if (mfa_describe(task->arena, in->user, &response.mfa_info, &response.n_mfa_info))
+    result = mfa_make_pending(task, in->user, in->session.record.sign_in_provider, &response.mfa_pending_credential);
+  else
+    result = task_no_memory();
   if (!status_is_ok(&result)) {
     task_fail(task, result);
     return;
@@ -42,7 +48,7 @@ void sign_in_reply(struct task *task) {
   response.email = in->user->email;
   response.display_name = in->user->display_name;
   response.photo_url = in->user->photo_url;
-  response.expires_in = task->service->maker.lifetime_s;
+  response.expires_in = in->is_first_half ? 0 : task->service->maker.lifetime_s;
   response.is_new_user = in->is_new;
   response.registered = !in->is_new;
   skerry_identity_v1_accounts_sign_up_reply(task->call, &response);
@@ -90,7 +96,9 @@ static status commit_password(struct task *task, const struct user_view *view, s
   if (in->hash != NULL)
     user->password = task_text(in->hash);
   STATUS_TRY(note_place(task, user));
-  STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
+  in->is_first_half = user->totp != NULL;
+  if (!in->is_first_half)
+    STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
   in->user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }

@@ -27,6 +27,7 @@ struct signing_key {
 struct signing_keys {
   struct signing_keys_options options;
   uint8_t seal_key[CRYPTO_SEAL_KEY_BYTES], refresh_key[REFRESH_TOKEN_KEY_BYTES];
+  uint8_t secrets_key[CRYPTO_SEAL_KEY_BYTES];
   pthread_rwlock_t lock; /* the rest; held for the time of a signature, never over the store */
   struct signing_key keys[SIGNING_KEYS_MAX]; /* the oldest first */
   size_t count;
@@ -319,4 +320,12 @@ void signing_keys_visit(struct signing_keys *keys,
 
 const uint8_t *signing_keys_refresh_key(const struct signing_keys *keys) {
   return keys->refresh_key;
+}
+
+void signing_keys_seal(const struct signing_keys *keys, str place, str bytes, struct buf *out) {
+  crypto_seal(keys->secrets_key, place, bytes, out);
+}
+
+bool signing_keys_unseal(const struct signing_keys *keys, str place, str sealed, struct buf *out) {
+  return crypto_open(keys->secrets_key, place, sealed, out);
 }

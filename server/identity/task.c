@@ -171,6 +171,12 @@ status task_read_id_token(struct task *task, const char *text, struct id_token *
   return result;
 }
 
+status task_check_recent(const struct task *task, const struct id_token *token, const user_record *user) {
+  if (!user->anonymous && task->now_us / 1000000 - token->auth_time_s > TASK_RECENT_S)
+    return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_TOO_OLD_LOGIN_AGAIN");
+  return status_ok();
+}
+
 /* ---- Sessions ---- */
 
 void sign_in_session_init(const struct task *task, const char *provider, const char *claims,
@@ -194,6 +200,19 @@ status sign_in_session_put(const struct task *task, struct sign_in_session *sess
   session->record.uid = user->uid;
   user->last_login_us = task->now_us;
   return user_store_add_session(batch, task->arena, user, session->token.session, &session->record);
+}
+
+status sign_in_session_renew(const struct task *task, struct sign_in_session *session, const session_record *old,
+                             user_record *user, struct kv_batch *batch) {
+  int64_t last_login_us = user->last_login_us;
+  session->record.auth_time_s = old->auth_time_s;
+  session->record.claims = old->claims;
+  session->record.sign_in_provider = old->sign_in_provider;
+  session->record.second_factor_id = old->second_factor_id;
+  user_store_end_sessions(batch, user, STR(""));
+  STATUS_TRY(sign_in_session_put(task, session, user, batch));
+  user->last_login_us = last_login_us; /* nobody has signed in */
+  return status_ok();
 }
 
 status sign_in_session_tokens(const struct task *task, const struct sign_in_session *session,

@@ -1,6 +1,7 @@
 #include "server/identity/user_change.h"
 
 #include "server/identity/fields.h"
+#include "server/identity/mfa.h"
 
 static char *text(const char *value) {
   return (char *)(uintptr_t)value; /* what protobuf-c wants, and does not change */
@@ -70,6 +71,8 @@ status user_change_apply(const struct user_change *change, int64_t now_us, user_
     delete_attribute(user, change->delete_attributes[i]);
   for (size_t i = 0; i < change->delete_provider_count; i++)
     delete_provider(user, change->delete_providers[i]);
+  if (change->withdraws_mfa)
+    user->totp = NULL;
   if (change->password != NULL) {
     user->password = text(change->password);
     user->password_updated_us = now_us;
@@ -148,6 +151,8 @@ Skerry__Identity__V1__User *user_describe(struct arena *arena, const user_record
   made->custom_attributes = user->custom_claims;
   made->custom_auth = user->custom_auth;
   made->password_updated_at = (double)(user->password_updated_us / 1000);
+  if (!mfa_describe(arena, user, &made->mfa_info, &made->n_mfa_info))
+    return NULL;
   if (!user_describe_providers(arena, user, &made->provider_user_info, &made->n_provider_user_info))
     return NULL;
   return made;

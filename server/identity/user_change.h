@@ -15,6 +15,7 @@ struct user_change {
   const char *password; /* as it is stored */
   enum user_flag email_verified, disabled;
   int64_t valid_since_s; /* 0: as it is */
+  bool withdraws_mfa;
   char *const *delete_attributes, *const *delete_providers;
   size_t delete_attribute_count, delete_provider_count;
 };

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/base64url.h"
 #include "server/tokens/json.h"
 #include "server/tokens/jwt.h"
 
@@ -62,16 +61,9 @@ static status check_claims(const struct jwt *jwt, int64_t now_s) {
 
 /* The JSON text of the claims, from the payload itself, which jwt_parse has read without an objection. */
 static status read_claims(str token, struct arena *arena, str *ret) {
-  str rest, payload;
-  str_split(token, '.', &rest);
-  payload = str_split(rest, '.', &rest);
-  char *bytes = arena_alloc(arena, base64url_decoded_max(payload.len) + 1);
-  size_t len;
-  if (bytes == NULL)
-    return status_default(STATUS_RESOURCE_EXHAUSTED);
-  if (!base64url_decode(payload, bytes, &len))
-    return wrong("it is not well formed");
-  json_t *json = json_object_parse(str_make(bytes, len), JWT_DEPTH_MAX);
+  str payload;
+  STATUS_TRY(jwt_payload(token, arena, &payload));
+  json_t *json = json_object_parse(payload, JWT_DEPTH_MAX);
   const json_t *claims = json_object_get(json, "claims");
   status result = status_ok();
   *ret = (str){0};

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/crypto.h"
 #include "net/url.h"
 #include "server/tokens/custom_token.h"
 #include "server/tokens/jwt.h"
@@ -234,9 +236,9 @@ static status finish(const struct attempt *attempt, struct identity *facts, stru
   return *ret == NULL ? no_memory() : status_ok();
 }
 
-static status verify_user(struct attempt *attempt, size_t index, struct identity **ret) {
-  const struct jwt *jwt = &attempt->jwt;
-  const struct issuer_setting *setting = issuers_setting(attempt->tokens->issuers, index);
+/* Whether it is the issuer's, for one of the audiences, and good now. */
+static status check_user(const struct tokens *tokens, size_t index, const struct jwt *jwt, int64_t now_us) {
+  const struct issuer_setting *setting = issuers_setting(tokens->issuers, index);
   if (jwt->algorithm == JWT_NONE)
     return wrong("it is not signed");
   bool for_us = false;
@@ -244,14 +246,21 @@ static status verify_user(struct attempt *attempt, size_t index, struct identity
     for_us = for_us || jwt_has_audience(jwt, setting->audiences[i]);
   if (!for_us)
     return wrong("it is meant for another app (`aud`)");
-  STATUS_TRY(jwt_check(jwt, attempt->now_us / 1000000));
+  STATUS_TRY(jwt_check(jwt, now_us / 1000000));
   struct key_set *set;
   const struct crypto_key *key;
-  STATUS_TRY(issuers_find(attempt->tokens->issuers, index, jwt->key_id, jwt_key_algorithm(jwt), &set, &key));
+  STATUS_TRY(issuers_find(tokens->issuers, index, jwt->key_id, jwt_key_algorithm(jwt), &set, &key));
   bool good = jwt_is_signed_by(jwt, key);
   key_set_unref(set);
-  if (!good)
-    return wrong("its signature is wrong");
+  return good ? status_ok() : wrong("its signature is wrong");
+}
+
+static status verify_user(struct attempt *attempt, size_t index, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  const struct issuer_setting *setting = issuers_setting(attempt->tokens->issuers, index);
+  if (setting->provider.len > 0)
+    return wrong("it is for signing in to an account, and does not count itself");
+  STATUS_TRY(check_user(attempt->tokens, index, jwt, attempt->now_us));
   struct identity facts = {.kind = IDENTITY_USER,
                            .uid = jwt->subject,
                            .issuer = jwt->issuer,
@@ -395,6 +404,51 @@ status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, s
 status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us, struct arena *arena,
                             struct custom_token *ret) {
   return custom_token_verify(tokens->accounts, tokens->dev, token, now_us, arena, ret);
+}
+
+/* ---- Users of other issuers who sign in to accounts ---- */
+
+static bool is_nonce(str claim, str nonce) {
+  uint8_t digest[CRYPTO_SHA256_BYTES];
+  char hex[2 * CRYPTO_SHA256_BYTES + 1];
+  crypto_sha256(nonce, digest);
+  for (size_t i = 0; i < CRYPTO_SHA256_BYTES; i++)
+    snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+  return str_eq(claim, nonce) || str_eq(claim, str_from_cstr(hex));
+}
+
+static bool is_for(const struct issuer_setting *setting, str provider, str project) {
+  return str_eq(setting->provider, provider) && (setting->project.len == 0 || str_eq(setting->project, project));
+}
+
+static status check_provider(const struct tokens *tokens, const struct jwt *jwt, str provider, str nonce,
+                             str project, int64_t now_us) {
+  size_t index = jwt->issuer.len == 0 ? ISSUERS_MAX : issuers_index(tokens->issuers, jwt->issuer);
+  bool is_set = false;
+  for (size_t i = 0; i < issuers_count(tokens->issuers); i++)
+    is_set = is_set || is_for(issuers_setting(tokens->issuers, i), provider, project);
+  if (!is_set || provider.len == 0)
+    return status_make(STATUS_PERMISSION_DENIED, "OPERATION_NOT_ALLOWED : This server has no such provider.");
+  if (index == ISSUERS_MAX || !is_for(issuers_setting(tokens->issuers, index), provider, project))
+    return wrong("its issuer (`iss`) is not this provider's");
+  STATUS_TRY(check_user(tokens, index, jwt, now_us));
+  str claim = jwt_claim_text(jwt, STR("nonce"));
+  if (claim.len > 0 || nonce.len > 0 ? !is_nonce(claim, nonce) : false)
+    return status_make(STATUS_INVALID_ARGUMENT, "MISSING_OR_INVALID_NONCE : The token's nonce is another one.");
+  return status_ok();
+}
+
+status tokens_verify_provider(struct tokens *tokens, str token, str provider, str nonce, str project,
+                              int64_t now_us, struct arena *arena, struct jwt *ret) {
+  struct jwt jwt;
+  status result = jwt_parse(token, arena, &jwt);
+  if (status_is_ok(&result))
+    result = check_provider(tokens, &jwt, provider, nonce, project, now_us);
+  if (result.code == STATUS_UNAUTHENTICATED)
+    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_IDP_RESPONSE : %s", result.message);
+  if (status_is_ok(&result))
+    *ret = jwt;
+  return result;
 }
 
 /* ---- Certificates ---- */

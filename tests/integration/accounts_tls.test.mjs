@@ -3,7 +3,7 @@ import { Box, cleanUp, db, skip } from './support/access.mjs'; // first
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { accountServices, auth as A, claimsOf, closeApps, codeOf, signInApp, trustForHttp } from './support/accounts.mjs';
+import { accountServices, auth as A, claimsOf, closeApps, codeOf, signInApp, totp, trustForHttp } from './support/accounts.mjs';
 import { json } from './support/http.mjs';
 import { grpc, sdk as fs } from './support/packages.mjs';
 import { Rpc, code, fails, value as v } from './support/rpc.mjs';
@@ -23,7 +23,7 @@ const TOOLKIT = '/identitytoolkit.googleapis.com/v1/accounts';
 let box, url, ca;
 before(async () => {
   if (skip) return;
-  box = await Box.open(RULES, { args: ['--accounts', 'on'] });
+  box = await Box.open(RULES, { args: ['--accounts', 'on'], provider: 'oidc.works' });
   ca = box.authority.cert;
   trustForHttp(ca);
   url = `https://localhost:${box.server.port}`;
@@ -173,4 +173,107 @@ test('keys are published, and sign what apps get', options, async () => {
   assert.equal(alg, 'ES256');
   const key = crypto.createPublicKey({ key: jwk, format: 'jwk' });
   assert.ok(crypto.verify('sha256', Buffer.from(`${header}.${payload}`), { key, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url')));
+});
+
+test('a second factor: enrolment, sign-in, a code once, recovery, withdrawal', options, async () => {
+  const email = 'factor@example.com';
+  const { auth } = phone();
+  const { user } = await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+  const elsewhere = phone();
+  await A.signInWithEmailAndPassword(elsewhere.auth, email, PASSWORD);
+  const enrol = async () => A.TotpMultiFactorGenerator.generateSecret(await A.multiFactor(user).getSession());
+  const secret = await enrol();
+  assert.deepEqual([secret.codeLength, secret.codeIntervalSeconds, secret.hashingAlgorithm], [6, 30, 'SHA1']);
+  box.secrets.push(secret.secretKey);
+  const wrong = A.TotpMultiFactorGenerator.assertionForEnrollment(secret, '000000');
+  if (totp(secret.secretKey) !== '000000') assert.equal(await codeOf(A.multiFactor(user).enroll(wrong, 'phone')), 'auth/invalid-verification-code');
+  const enrolled = totp(secret.secretKey);
+  await A.multiFactor(user).enroll(A.TotpMultiFactorGenerator.assertionForEnrollment(secret, enrolled), 'my phone');
+  assert.deepEqual(A.multiFactor(user).enrolledFactors.map((one) => [one.displayName, one.factorId]), [['my phone', 'totp']]);
+  assert.equal(claimsOf(await user.getIdToken()).firebase.sign_in_second_factor, 'totp');
+  assert.equal(await codeOf(elsewhere.auth.currentUser.getIdToken(true)), 'auth/user-token-expired'); // it has shown none
+  assert.equal(await codeOf(enrol()), 'auth/second-factor-already-in-use');
+
+  const half = async (password = PASSWORD) => {
+    const error = await A.signInWithEmailAndPassword(phone().auth, email, password).then(() => null, (e) => e);
+    assert.equal(error.code, 'auth/multi-factor-auth-required');
+    return A.getMultiFactorResolver(auth, error);
+  };
+  const finish = (resolver, code) => resolver.resolveSignIn(A.TotpMultiFactorGenerator.assertionForSignIn(resolver.hints[0].uid, code));
+  assert.equal(await codeOf(finish(await half(), enrolled)), 'auth/invalid-verification-code'); // used by the enrolment
+  const next = totp(secret.secretKey, 1);
+  const { user: back } = await finish(await half(), next);
+  assert.equal(back.uid, user.uid);
+  assert.equal(claimsOf(await back.getIdToken(true)).firebase.sign_in_second_factor, 'totp'); // outlives a refresh
+  assert.equal(await codeOf(finish(await half(), next)), 'auth/invalid-verification-code');
+
+  await A.multiFactor(back).unenroll(A.multiFactor(back).enrolledFactors[0]);
+  await A.signInWithEmailAndPassword(phone().auth, email, PASSWORD);
+});
+
+test('recovery codes, and what a pending credential is not good for', options, async () => {
+  const users = stub('Accounts');
+  const email = 'recover@example.com';
+  const { id_token } = await users.call('SignUp', { email, password: PASSWORD });
+  const { totp_session_info: info } = await users.call('StartMfaEnrollment', { id_token, totp_enrollment_info: {} });
+  const done = await users.call('FinalizeMfaEnrollment', { id_token, totp_verification_info: { session_info: info.session_info, verification_code: totp(info.shared_secret_key) } });
+  assert.equal(new Set(done.recovery_codes).size, 10);
+  box.secrets.push(...done.recovery_codes, info.shared_secret_key);
+  const half = async (password = PASSWORD) => (await users.call('SignInWithPassword', { email, password })).mfa_pending_credential;
+  const finish = (pending, recovery_code) => users.call('FinalizeMfaSignIn', { mfa_pending_credential: pending, recovery_code });
+  const pending = await half();
+  assert.equal((await finish(pending, done.recovery_codes[3].toLowerCase())).recovery_codes, 9);
+  await fails(finish(pending, done.recovery_codes[3]), code.INVALID_ARGUMENT, /INVALID_CODE/);
+  await fails(finish(`${pending.slice(0, -3)}AAA`, done.recovery_codes[4]), code.INVALID_ARGUMENT, /INVALID_MFA_PENDING_CREDENTIAL/);
+  await fails(finish(info.session_info, done.recovery_codes[4]), code.INVALID_ARGUMENT, /INVALID_MFA_PENDING_CREDENTIAL/);
+  const { id_token: now } = await finish(await half(), done.recovery_codes[5]);
+  await users.call('Update', { id_token: now, password: 'a new horse 99' });
+  await fails(finish(pending, done.recovery_codes[4]), code.INVALID_ARGUMENT, /INVALID_MFA_PENDING_CREDENTIAL/); // of another password
+  assert.equal((await finish(await half('a new horse 99'), done.recovery_codes[4])).recovery_codes, 7);
+  const guesses = [];
+  const last = await half('a new horse 99');
+  for (let i = 0; i < 14; i++) guesses.push(await finish(last, 'AAAA-BBBB-CCCC-DDDD').then(() => 'OK', (e) => e.details.split(' : ')[0]));
+  assert.equal(guesses[0], 'INVALID_CODE');
+  assert.equal(guesses.at(-1), 'TOO_MANY_ATTEMPTS_TRY_LATER');
+});
+
+test('signing in with tokens of a provider', options, async () => {
+  const credential = (claims, nonce) => new A.OAuthProvider('oidc.works').credential({ idToken: box.provider.token(claims), rawNonce: nonce });
+  const enter = async (claims, nonce) => (await A.signInWithCredential(phone().auth, credential(claims, nonce))).user;
+  await until(() => box.status().includes(`${box.provider.url}: 1 keys`), 'the keys of the provider');
+
+  const first = await enter({ sub: 'w1', email: 'Cy@Example.com', email_verified: true, name: 'Cy', picture: 'https://example.com/cy.png' });
+  assert.deepEqual([first.email, first.emailVerified, first.displayName, first.isAnonymous], ['cy@example.com', true, 'Cy', false]);
+  const claims = claimsOf(await first.getIdToken());
+  assert.deepEqual(claims.firebase, { identities: { 'oidc.works': ['w1'], email: ['cy@example.com'] }, sign_in_provider: 'oidc.works' });
+  assert.equal((await enter({ sub: 'w1' })).uid, first.uid);
+  await fails(get(box.raw(`Bearer ${box.provider.token({ sub: first.uid })}`), `mine/${first.uid}`), code.UNAUTHENTICATED); // not itself
+
+  // Linking and unlinking.
+  const { auth } = phone();
+  const { user } = await A.signInAnonymously(auth);
+  await A.linkWithCredential(user, credential({ sub: 'w2' }));
+  assert.deepEqual([user.isAnonymous, user.providerData.map((one) => one.providerId)], [false, ['oidc.works']]);
+  assert.equal((await enter({ sub: 'w2' })).uid, user.uid);
+  assert.equal(await codeOf(A.linkWithCredential((await A.signInAnonymously(phone().auth)).user, credential({ sub: 'w2' }))), 'auth/credential-already-in-use');
+  await A.unlink(user, 'oidc.works');
+  assert.notEqual((await enter({ sub: 'w2' })).uid, user.uid);
+
+  // The same address.
+  const { user: dora } = await A.createUserWithEmailAndPassword(phone().auth, 'dora@example.com', PASSWORD); // who never showed that it is hers
+  const owner = await enter({ sub: 'w3', email: 'dora@example.com', email_verified: true });
+  assert.equal(owner.uid, dora.uid);
+  assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, 'dora@example.com', PASSWORD)), 'auth/invalid-credential');
+  assert.equal(await codeOf(dora.getIdToken(true)), 'auth/user-token-expired');
+  assert.equal(await codeOf(enter({ sub: 'w4', email: 'dora@example.com', email_verified: true })), 'auth/account-exists-with-different-credential');
+  assert.equal((await enter({ sub: 'w5', email: 'dora@example.com', email_verified: false })).email, null); // says nothing
+
+  // Nonces, and tokens that are not for this.
+  const hashed = crypto.createHash('sha256').update('n0nce').digest('hex');
+  await enter({ sub: 'w6', nonce: hashed }, 'n0nce');
+  for (const [made, nonce] of [[{ nonce: hashed }, 'other'], [{ nonce: hashed }, undefined], [{}, 'n0nce']])
+    assert.equal(await codeOf(enter({ sub: 'w6', ...made }, nonce)), 'auth/missing-or-invalid-nonce');
+  for (const bad of [{ aud: 'other' }, { exp: 1 }, { iss: box.issuer.url }]) assert.equal(await codeOf(enter({ sub: 'w7', ...bad })), 'auth/invalid-credential');
+  assert.equal(await codeOf(A.signInWithCredential(phone().auth, A.GoogleAuthProvider.credential(box.provider.token()))), 'auth/operation-not-allowed');
+  assert.equal(await codeOf(A.signInWithCredential(phone().auth, A.FacebookAuthProvider.credential('access'))), 'auth/operation-not-allowed');
 });
