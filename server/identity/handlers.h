@@ -40,6 +40,8 @@ void identity_create_account(struct rpc_call *call, const Skerry__Identity__V1__
 void identity_lookup_accounts(struct rpc_call *call, const Skerry__Identity__V1__LookupAccountsRequest *request);
 void identity_update_account(struct rpc_call *call, const Skerry__Identity__V1__UpdateAccountRequest *request);
 void identity_list_accounts(struct rpc_call *call, const Skerry__Identity__V1__ListAccountsRequest *request);
+/* admin_import.c */
+void identity_import_accounts(struct rpc_call *call, const Skerry__Identity__V1__ImportAccountsRequest *request);
 /* admin_delete.c */
 void identity_delete_account(struct rpc_call *call, const Skerry__Identity__V1__DeleteAccountRequest *request);
 void identity_batch_delete_accounts(struct rpc_call *call,

@@ -126,6 +126,7 @@ static const struct skerry_identity_v1_account_admin_handlers account_admin = {
     .lookup_accounts = identity_lookup_accounts,
     .update_account = identity_update_account,
     .list_accounts = identity_list_accounts,
+    .import_accounts = identity_import_accounts,
     .delete_account = identity_delete_account,
     .batch_delete_accounts = identity_batch_delete_accounts,
 };

@@ -228,34 +228,13 @@ const provider_record *user_record_provider(const user_record *user, str provide
   return NULL;
 }
 
-/* An index entry moves from `before` to `after`, either of which may be empty; `code` says that another has
- * it. */
-static status move_entry(const struct user_view *view, struct kv_batch *batch, str before, str after, str uid,
-                         const char *code) {
-  if (str_eq(before, after))
-    return status_ok();
-  if (after.len > 0) {
-    struct kv_value value = {0};
-    STATUS_TRY(get(view, after, &value));
-    bool taken = value.found && !str_eq(value.bytes, uid);
-    kv_value_release(&value);
-    if (taken)
-      return status_make(STATUS_ALREADY_EXISTS, "%s", code);
-    kv_batch_put(batch, KV_SYSTEM, after, uid);
-  }
-  if (before.len > 0)
-    kv_batch_delete(batch, KV_SYSTEM, before);
-  return status_ok();
-}
-
-static status put_email(const struct user_view *view, struct kv_batch *batch, struct arena *arena,
-                        const user_record *before, const user_record *after) {
-  str project = str_from_cstr(after->project), old = {0}, new = {0};
-  if (before != NULL && *before->email != '\0')
-    STATUS_TRY(email_key(arena, project, str_from_cstr(before->email), &old));
-  if (*after->email != '\0')
-    STATUS_TRY(email_key(arena, project, str_from_cstr(after->email), &new));
-  return move_entry(view, batch, old, new, str_from_cstr(after->uid), "EMAIL_EXISTS");
+/* Whether somebody else than the user has the entry: then `code`. */
+static status check_entry(const struct user_view *view, str key, str uid, const char *code) {
+  struct kv_value value = {0};
+  STATUS_TRY(get(view, key, &value));
+  bool taken = value.found && !str_eq(value.bytes, uid);
+  kv_value_release(&value);
+  return taken ? status_make(STATUS_ALREADY_EXISTS, "%s", code) : status_ok();
 }
 
 static bool has_same(const user_record *user, const provider_record *provider) {
@@ -264,8 +243,50 @@ static bool has_same(const user_record *user, const provider_record *provider) {
   return same != NULL && strcmp(same->raw_id, provider->raw_id) == 0;
 }
 
-static status put_providers(const struct user_view *view, struct kv_batch *batch, struct arena *arena,
-                            const user_record *before, const user_record *after) {
+static status check_new(const struct user_view *view, struct arena *arena, const user_record *before,
+                        const user_record *after, str key) {
+  str project = str_from_cstr(after->project), uid = str_from_cstr(after->uid), entry;
+  if (before == NULL) {
+    struct kv_value there = {0};
+    STATUS_TRY(get(view, key, &there));
+    bool found = there.found;
+    kv_value_release(&there);
+    if (found)
+      return status_make(STATUS_ALREADY_EXISTS, "DUPLICATE_LOCAL_ID");
+  }
+  if (*after->email != '\0') {
+    STATUS_TRY(email_key(arena, project, str_from_cstr(after->email), &entry));
+    STATUS_TRY(check_entry(view, entry, uid, "EMAIL_EXISTS"));
+  }
+  for (size_t i = 0; i < after->n_providers; i++) {
+    const provider_record *p = after->providers[i];
+    if (has_same(before, p))
+      continue;
+    STATUS_TRY(provider_key(arena, project, str_from_cstr(p->provider_id), str_from_cstr(p->raw_id), &entry));
+    STATUS_TRY(check_entry(view, entry, uid, "FEDERATED_USER_ID_ALREADY_LINKED"));
+  }
+  return status_ok();
+}
+
+static status write_email(struct kv_batch *batch, struct arena *arena, const user_record *before,
+                          const user_record *after) {
+  str project = str_from_cstr(after->project), key;
+  const char *old = before == NULL ? "" : before->email;
+  if (strcmp(old, after->email) == 0)
+    return status_ok();
+  if (*old != '\0') {
+    STATUS_TRY(email_key(arena, project, str_from_cstr(old), &key));
+    kv_batch_delete(batch, KV_SYSTEM, key);
+  }
+  if (*after->email != '\0') {
+    STATUS_TRY(email_key(arena, project, str_from_cstr(after->email), &key));
+    kv_batch_put(batch, KV_SYSTEM, key, str_from_cstr(after->uid));
+  }
+  return status_ok();
+}
+
+static status write_providers(struct kv_batch *batch, struct arena *arena, const user_record *before,
+                              const user_record *after) {
   str project = str_from_cstr(after->project), key;
   for (size_t i = 0; before != NULL && i < before->n_providers; i++) {
     const provider_record *p = before->providers[i];
@@ -279,8 +300,7 @@ static status put_providers(const struct user_view *view, struct kv_batch *batch
     if (has_same(before, p))
       continue;
     STATUS_TRY(provider_key(arena, project, str_from_cstr(p->provider_id), str_from_cstr(p->raw_id), &key));
-    STATUS_TRY(move_entry(view, batch, (str){0}, key, str_from_cstr(after->uid),
-                          "FEDERATED_USER_ID_ALREADY_LINKED"));
+    kv_batch_put(batch, KV_SYSTEM, key, str_from_cstr(after->uid));
   }
   return status_ok();
 }
@@ -289,17 +309,10 @@ status user_store_put(const struct user_view *view, struct kv_batch *batch, stru
                       const user_record *before, const user_record *after) {
   str key, value;
   STATUS_TRY(user_key(arena, str_from_cstr(after->project), str_from_cstr(after->uid), &key));
-  if (before == NULL) {
-    struct kv_value there = {0};
-    STATUS_TRY(get(view, key, &there));
-    bool found = there.found;
-    kv_value_release(&there);
-    if (found)
-      return status_make(STATUS_ALREADY_EXISTS, "DUPLICATE_LOCAL_ID");
-  }
-  STATUS_TRY(put_email(view, batch, arena, before, after));
-  STATUS_TRY(put_providers(view, batch, arena, before, after));
+  STATUS_TRY(check_new(view, arena, before, after, key)); /* all of it before anything is written */
   STATUS_TRY(encode(&after->base, arena, &value));
+  STATUS_TRY(write_email(batch, arena, before, after));
+  STATUS_TRY(write_providers(batch, arena, before, after));
   kv_batch_put(batch, KV_SYSTEM, key, value);
   return status_ok();
 }

@@ -54,7 +54,8 @@ STATUS_MUST_USE status user_store_list(const struct user_view *view, str project
                                        struct arena *arena, user_record **ret, size_t *ret_count);
 
 /* Within resolve. `before` is what was found and `after` what it becomes, in memory of its own; before NULL:
- * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED. */
+ * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED; then nothing was written, so
+ * a batch of several users may go on with the next. */
 STATUS_MUST_USE status user_store_put(const struct user_view *view, struct kv_batch *batch,
                                       struct arena *arena, const user_record *before,
                                       const user_record *after);
