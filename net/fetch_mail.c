@@ -63,22 +63,23 @@ bool fetch_mail_set_up(struct transfer *transfer, const struct net_mail *mail, c
          curl_easy_setopt(easy, CURLOPT_READDATA, transfer) == CURLE_OK;
 }
 
-/* Replies that are about us, not about the mail: it is not let in, or has to sign in. */
-static bool is_about_us(CURLcode result, long reply) {
+/* Replies that are about us, not about the mail: we are not let in, have to sign in, or may not send as this
+ * sender. */
+static bool is_about_us(const struct transfer *transfer, CURLcode result, long reply) {
   return result == CURLE_LOGIN_DENIED || result == CURLE_USE_SSL_FAILED || reply == 421 || reply == 454 ||
-         reply == 502 || reply == 503 || reply == 504 || (reply >= 530 && reply <= 538);
+         (reply >= 500 && reply <= 504) || (reply >= 530 && reply <= 538) ||
+         strncmp(transfer->problem, "MAIL failed", 11) == 0;
 }
 
+/* The last reply is one to this mail if libcurl gave up at MAIL, RCPT or DATA, which it calls an error of
+ * sending, or if it had given the text. */
 uint16_t fetch_mail_outcome(const struct transfer *transfer, CURLcode result, const char **ret_problem) {
   long reply = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &reply);
   if (result == CURLE_OK)
     return TAKEN;
   *ret_problem = transfer->problem[0] != '\0' ? transfer->problem : curl_easy_strerror(result);
-  /* Only where libcurl gave up because of the reply; else it is that of an earlier command. */
-  bool refused =
-      result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR || result == CURLE_WEIRD_SERVER_REPLY
-          ? false
-          : reply >= REFUSALS_FROM && reply <= REFUSALS_TO;
-  return refused && !is_about_us(result, reply) ? (uint16_t)reply : 0;
+  bool to_mail = result == CURLE_SEND_ERROR || transfer->request_sent == transfer->request_body.len;
+  bool refused = to_mail && reply >= REFUSALS_FROM && reply <= REFUSALS_TO;
+  return refused && !is_about_us(transfer, result, reply) ? (uint16_t)reply : 0;
 }
