@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 
 enum {
-  WORD_BYTES_MAX = 45,    /* in an encoded word: 60 characters of base64, and 12 around them */
+  WORD_BYTES_MAX = 39,    /* in an encoded word: 52 characters of base64, 12 around them, and a name before */
   PLAIN_SUBJECT_MAX = 60, /* so that its line stays under 78 */
   LINE_MAX_BYTES = 76,
 };
