@@ -52,7 +52,7 @@ static str next_word(str *rest) {
 
 static bool is_good_url(str text, bool allow_loopback_http) {
   struct url url;
-  return url_parse(text, &url) && (url.https || (allow_loopback_http && url_is_loopback(&url)));
+  return url_parse(text, &url) && (url.scheme == URL_HTTPS || (allow_loopback_http && url_is_loopback(&url)));
 }
 
 static status add_audiences(str setting, str list, struct issuer_setting *ret) {

@@ -294,7 +294,7 @@ static status take_unsigned(struct attempt *attempt, struct identity **ret) {
 
 static bool is_our_audience(str audience) {
   struct url url;
-  if (!url_parse(audience, &url) || !url.https)
+  if (!url_parse(audience, &url) || url.scheme != URL_HTTPS)
     return false;
   if (str_eq(url.target, STR("/google.firestore.v1.Firestore")) ||
       str_eq(url.target, STR("/skerry.identity.v1.AccountAdmin")))
