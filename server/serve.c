@@ -29,6 +29,7 @@
 #include "server/identity/service.h"
 #include "server/index_file.h"
 #include "server/listener/listener.h"
+#include "server/mail/mail.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -54,6 +55,7 @@ struct server {
   struct index_worker *index_worker;
   struct index_advisor *advisor;
   struct identity_service *identity; /* NULL: no accounts */
+  struct mail *mail;                 /* likewise */
   struct sign_in *sign_in;
   struct access *access;
   struct rules_source *rules;
@@ -192,6 +194,10 @@ static bool has_accounts(const struct settings *s) {
 
 static status start_accounts(struct server *server) {
   const struct settings *s = &server->settings;
+  if (!has_accounts(s))
+    return status_ok();
+  struct mail_options mail = {.store = server->store, .port = server->port, .dev = s->dev};
+  STATUS_TRY(mail_open(&mail, &server->mail));
   struct identity_service_options options = {
       .store = server->store,
       .port = server->port,
@@ -205,10 +211,14 @@ static status start_accounts(struct server *server) {
       .tokens_unsigned = s->id_token == SETTINGS_ID_TOKEN_NONE,
       .id_token_lifetime_s = s->id_token_lifetime_ms / 1000,
       .refresh_grace_us = s->refresh_grace_ms * 1000,
+      .mail = server->mail,
+      .action_url = s->dev && *s->action_url == '\0' ? "http://localhost/auth/action" : s->action_url,
+      .link_origins = (const char *const *)s->link_origins.items,
+      .link_origin_count = s->link_origins.count,
       .hash_memory_bytes = server->memory_limit_bytes / 8,
       .hash_threads = 1 + (server->port->cores(server->port) - 1) / CORES_A_HASH_THREAD,
   };
-  return has_accounts(s) ? identity_service_new(&options, &server->identity) : status_ok();
+  return identity_service_new(&options, &server->identity);
 }
 
 static status start_access(struct server *server) {
@@ -311,7 +321,7 @@ static status open_gateway(struct server *server, struct gateway **ret) {
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
-  server->emulator = (struct emulator){server->firestore, server->rules};
+  server->emulator = (struct emulator){server->firestore, server->rules, server->identity, server->mail};
   STATUS_TRY(open_gateway(server, &gateway));
   status registered = s->dev ? emulator_register(gateway, &server->emulator) : status_ok();
   if (s->metrics != SETTINGS_METRICS_OFF && status_is_ok(&registered))
@@ -517,6 +527,9 @@ static void stop(struct server *server) {
   access_free(server->access);
   sign_in_close(server->sign_in);
   identity_service_free(server->identity);
+  if (server->mail != NULL)
+    mail_stop(server->mail);
+  mail_close(server->mail);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);
   index_set_close(server->indexes);

@@ -95,6 +95,10 @@ static const struct setting table[] = {
     {"refresh_grace", DURATION, AT(refresh_grace_ms), "5m", 0, 30 * DAY, NULL,
      "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its "
      "session"},
+    {"action_url", TEXT, AT(action_url), "", 0, 0, NULL,
+     "page of the app that links in mails of accounts lead to; it gets the parameters mode and oobCode"},
+    {"link_origins", LIST, AT(link_origins), "", 0, 0, NULL,
+     "origins (https://app.example), besides that of action_url, whose pages such links may lead to; dev allows all"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
@@ -456,6 +460,8 @@ void settings_fini(struct settings *s) {
   free(s->issuer_ca);
   free(s->net_user);
   free(s->identity_issuer);
+  free(s->action_url);
+  list_clear(&s->link_origins);
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);

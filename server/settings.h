@@ -64,6 +64,8 @@ struct settings {
   char *identity_issuer; /* "{project}" in it stands for the project */
   int64_t id_token;      /* enum settings_id_token */
   int64_t id_token_lifetime_ms, refresh_grace_ms;
+  char *action_url; /* "": none */
+  struct settings_list link_origins;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };

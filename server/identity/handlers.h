@@ -15,6 +15,15 @@ void identity_sign_in_with_custom_token(struct rpc_call *call,
                                         const Skerry__Identity__V1__SignInWithCustomTokenRequest *request);
 /* exchange.c */
 void identity_exchange_token(struct rpc_call *call, const Skerry__Identity__V1__ExchangeTokenRequest *request);
+/* code_send.c */
+void identity_send_oob_code(struct rpc_call *call, const Skerry__Identity__V1__SendOobCodeRequest *request);
+void identity_create_oob_link(struct rpc_call *call, const Skerry__Identity__V1__CreateOobLinkRequest *request);
+void identity_create_auth_uri(struct rpc_call *call, const Skerry__Identity__V1__CreateAuthUriRequest *request);
+/* code_use.c */
+void identity_reset_password(struct rpc_call *call, const Skerry__Identity__V1__ResetPasswordRequest *request);
+void identity_sign_in_with_email_link(struct rpc_call *call,
+                                      const Skerry__Identity__V1__SignInWithEmailLinkRequest *request);
+void identity_apply_code(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request);
 /* idp.c */
 void identity_sign_in_with_idp(struct rpc_call *call, const Skerry__Identity__V1__SignInWithIdpRequest *request);
 /* mfa_enroll.c */
@@ -66,6 +75,9 @@ struct sign_in {
   bool is_first_half; /* a second factor is needed: there is no session yet */
 };
 void sign_in_reply(struct task *task);
+/* Somebody has shown that the account's address is his, and whoever made the account never did: its password, providers,
+ * second factor and sessions go. Of a copy. */
+void sign_in_take_over(user_record *user, struct kv_batch *batch);
 /* Work on the pool: sets `hash` from `password`. */
 status sign_in_hash(struct task *task);
 size_t sign_in_hash_memory(const struct identity_service *service);

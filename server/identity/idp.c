@@ -99,16 +99,6 @@ static status add_provider(struct idp *idp, user_record *user) {
   return status_ok();
 }
 
-/* Whoever made the account never showed that the address is his. */
-static void take_over(user_record *user, struct kv_batch *batch) {
-  user->password = task_text("");
-  user->password_updated_us = 0;
-  user->n_providers = 0;
-  user->totp = NULL;
-  user->email_verified = true;
-  user_store_end_sessions(batch, user, STR(""));
-}
-
 /* The account that the person signs in to: *ret is a copy that may be changed; *ret_before is as it is stored, NULL for
  * a new one. *ret is NULL if it takes a confirmation first. */
 static status find_account(struct idp *idp, const struct user_view *view, struct kv_batch *batch,
@@ -141,7 +131,7 @@ static status find_account(struct idp *idp, const struct user_view *view, struct
   if (before->email_verified)
     *ret = NULL;
   else
-    take_over(user, batch);
+    sign_in_take_over(user, batch);
   return status_ok();
 }
 

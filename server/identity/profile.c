@@ -126,6 +126,10 @@ static status begin_update(struct update *update, const Skerry__Identity__V1__Up
 }
 
 void identity_update(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
+  if (*request->oob_code != '\0') {
+    identity_apply_code(call, request);
+    return;
+  }
   struct update *update = TASK_NEW(call, update);
   if (update == NULL)
     return;

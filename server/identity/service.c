@@ -2,13 +2,14 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "server/identity/handlers.h"
 
 enum {
   HASHES_WAIT_MAX =
       256,       /* sign-ins that wait: some ten seconds of a small box, which is as long as people wait */
   HASH_NICE = 5, /* checks of passwords step back behind reads and writes */
-  KEYS_INTERVAL_S = 60,
+  CHORES_INTERVAL_S = 60, /* keys that are due, codes that are old */
 };
 
 static int64_t monotonic_us(void *port) {
@@ -50,6 +51,7 @@ status identity_service_new(const struct identity_service_options *options, stru
   if (service == NULL)
     return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory for accounts.");
   service->options = *options;
+  service->mail = options->mail;
   service->cost = PASSWORD_COST_SMALL;
   status result = open_parts(service);
   if (status_is_ok(&result))
@@ -73,10 +75,59 @@ void identity_service_free(struct identity_service *service) {
 }
 
 void identity_service_tick(struct identity_service *service) {
-  if (++service->seconds < KEYS_INTERVAL_S)
+  if (++service->seconds < CHORES_INTERVAL_S)
     return;
   service->seconds = 0;
-  signing_keys_tick(service->keys, service->options.port->wall_us(service->options.port));
+  int64_t now_us = service->options.port->wall_us(service->options.port);
+  signing_keys_tick(service->keys, now_us);
+  status swept = user_store_sweep_codes(service->options.store, now_us);
+  if (!status_is_ok(&swept))
+    log_event(LOG_LEVEL_WARN, "old codes of mails could not be deleted", LOG_CSTR("error", swept.message));
+}
+
+/* ---- For development ---- */
+
+enum { DELETE_AT_ONCE = 100, DELETE_ARENA_BYTES = 32 * 1024 * 1024 };
+
+struct deletion {
+  struct arena *arena;
+  user_record **users;
+  size_t count;
+};
+
+static status delete_some(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+  const struct deletion *deletion = argument;
+  (void)reader;
+  (void)version;
+  for (size_t i = 0; i < deletion->count; i++)
+    STATUS_TRY(user_store_delete(batch, deletion->arena, deletion->users[i]));
+  return status_ok();
+}
+
+static status delete_page(struct identity_service *service, str project, struct deletion *deletion) {
+  struct user_view view;
+  STATUS_TRY(user_view_now(service->options.store, &view));
+  deletion->users = ARENA_NEW_ARRAY(deletion->arena, user_record *, DELETE_AT_ONCE);
+  if (deletion->users == NULL)
+    return task_no_memory();
+  STATUS_TRY(user_store_list(&view, project, STR(""), DELETE_AT_ONCE, deletion->arena, deletion->users, &deletion->count));
+  struct kv_txn txn = {.resolve = delete_some, .argument = deletion};
+  kv_version version;
+  return deletion->count == 0 ? status_ok() : kv_commit_wait(service->options.store, &txn, &version);
+}
+
+status identity_service_delete_all(struct identity_service *service, str project) {
+  struct arena arena;
+  struct deletion deletion = {.arena = &arena, .count = 1};
+  status result = status_ok();
+  arena_init(&arena, NULL, 0, DELETE_ARENA_BYTES);
+  while (status_is_ok(&result) && deletion.count > 0) {
+    result = delete_page(service, project, &deletion);
+    arena_reset(&arena);
+  }
+  arena_fini(&arena);
+  tokens_doubt_all(service->tokens);
+  return result;
 }
 
 /* ---- For tokens ---- */
@@ -108,6 +159,10 @@ static const struct skerry_identity_v1_accounts_handlers accounts = {
     .sign_in_with_password = identity_sign_in_with_password,
     .sign_in_with_custom_token = identity_sign_in_with_custom_token,
     .sign_in_with_idp = identity_sign_in_with_idp,
+    .send_oob_code = identity_send_oob_code,
+    .reset_password = identity_reset_password,
+    .sign_in_with_email_link = identity_sign_in_with_email_link,
+    .create_auth_uri = identity_create_auth_uri,
     .start_mfa_enrollment = identity_start_mfa_enrollment,
     .finalize_mfa_enrollment = identity_finalize_mfa_enrollment,
     .withdraw_mfa = identity_withdraw_mfa,
@@ -126,6 +181,7 @@ static const struct skerry_identity_v1_account_admin_handlers account_admin = {
     .lookup_accounts = identity_lookup_accounts,
     .update_account = identity_update_account,
     .list_accounts = identity_list_accounts,
+    .create_oob_link = identity_create_oob_link,
     .import_accounts = identity_import_accounts,
     .delete_account = identity_delete_account,
     .batch_delete_accounts = identity_batch_delete_accounts,

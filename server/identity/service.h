@@ -9,6 +9,8 @@
 #include "server/tokens/tokens.h"
 #include "storage/kv.h"
 
+struct mail;
+
 struct identity_service_options {
   struct kv_store *store;
   struct port *port;
@@ -22,6 +24,10 @@ struct identity_service_options {
   bool tokens_unsigned; /* in development: ID tokens as the emulator makes them */
   int64_t id_token_lifetime_s;
   int64_t refresh_grace_us; /* how long the refresh token before the last still gets the last answer */
+  struct mail *mail;            /* NULL: there are no mails */
+  const char *action_url;       /* of the page that links in mails lead to */
+  const char *const *link_origins; /* "https://app.example": besides, which pages may follow. In development all may */
+  size_t link_origin_count;
   size_t hash_memory_bytes; /* that checks of passwords may take at once; one at least can always run */
   unsigned hash_threads;    /* 0: 1 */
 };
@@ -39,6 +45,8 @@ STATUS_MUST_USE status identity_service_register(struct identity_service *servic
                                                  struct access *access, struct rpc_server *on);
 /* About once a second. */
 void identity_service_tick(struct identity_service *service);
+/* Deletes all accounts of a project, as the emulator does. Waits; for development. */
+STATUS_MUST_USE status identity_service_delete_all(struct identity_service *service, str project);
 /* Passwords that wait to be checked are given up, so that their calls end: before rpc_server_drain. */
 void identity_service_stop(struct identity_service *service);
 void identity_service_free(struct identity_service *service); /* no call is left; NULL is fine */

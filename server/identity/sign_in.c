@@ -54,6 +54,15 @@ void sign_in_reply(struct task *task) {
   skerry_identity_v1_accounts_sign_up_reply(task->call, &response);
 }
 
+void sign_in_take_over(user_record *user, struct kv_batch *batch) {
+  user->password = task_text("");
+  user->password_updated_us = 0;
+  user->n_providers = 0;
+  user->totp = NULL;
+  user->email_verified = true;
+  user_store_end_sessions(batch, user, STR(""));
+}
+
 /* ---- Password ---- */
 
 /* On the pool. Nobody's password takes as long as somebody's. */

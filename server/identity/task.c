@@ -119,6 +119,9 @@ void task_fail(struct task *task, status why) {
     attempts_end(attempts_kv_attempts(task->service->attempts), &task->ticket,
                  why.code == STATUS_INVALID_ARGUMENT ? ATTEMPTS_FAILED : ATTEMPTS_NOT_MADE);
   }
+  if (task->has_mail)
+    mail_item_abandon(&task->mail);
+  task->has_mail = false;
   rpc_call_finish(task->call, outward(why));
 }
 

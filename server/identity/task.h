@@ -17,6 +17,7 @@
 #include "server/identity/password.h"
 #include "server/identity/service.h"
 #include "server/identity/user_store.h"
+#include "server/mail/mail.h"
 
 struct identity_service {
   struct identity_service_options options;
@@ -25,6 +26,7 @@ struct identity_service {
   struct slow_pool *pool;
   struct crypto_scrypt_cost cost; /* of new hashes */
   struct attempts_kv *attempts;
+  struct mail *mail;
   struct tokens *tokens;
   struct access *access;
   unsigned seconds; /* since the keys were looked at */
@@ -43,7 +45,8 @@ struct task {
   status result;
   struct slow_job job;
   struct kv_txn txn;
-  bool is_counted;
+  bool is_counted, has_mail;
+  struct mail_item mail; /* to be put by the change, if has_mail */
   struct attempts_ticket ticket;
 };
 

@@ -118,7 +118,7 @@ bool user_describe_providers(struct arena *arena, const user_record *user,
   size_t count = 0;
   if (list == NULL)
     return false;
-  if (*user->password != '\0') {
+  if (*user->password != '\0' || (user->email_link && *user->email != '\0')) {
     provider_record record;
     skerry__identity__v1__stored_provider__init(&record);
     record.provider_id = text("password");
@@ -150,6 +150,7 @@ Skerry__Identity__V1__User *user_describe(struct arena *arena, const user_record
   made->last_login_at = user->last_login_us / 1000;
   made->custom_attributes = user->custom_claims;
   made->custom_auth = user->custom_auth;
+  made->email_link_signin = user->email_link;
   made->password_updated_at = (double)(user->password_updated_us / 1000);
   if (!mfa_describe(arena, user, &made->mfa_info, &made->n_mfa_info))
     return NULL;

@@ -1,6 +1,7 @@
 #include "server/identity/user_store.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 static const char FORMAT_KEY[] = "identity/format", FORMAT[] = "1";
 
@@ -52,6 +53,14 @@ static str session_key(str id, char out[SESSION_KEY_BYTES]) {
   memcpy(out, SESSION_KIND, sizeof SESSION_KIND - 1);
   memcpy(out + sizeof SESSION_KIND - 1, id.ptr, id.len);
   return str_make(out, SESSION_KEY_BYTES);
+}
+
+#define CODE_KIND "identity/code/"
+enum { CODE_KEY_BYTES = sizeof CODE_KIND - 1 + CRYPTO_SHA256_BYTES };
+static str code_key(const uint8_t *hash, char out[CODE_KEY_BYTES]) {
+  memcpy(out, CODE_KIND, sizeof CODE_KIND - 1);
+  memcpy(out + sizeof CODE_KIND - 1, hash, CRYPTO_SHA256_BYTES);
+  return str_make(out, CODE_KEY_BYTES);
 }
 
 /* ---- Records ---- */
@@ -216,6 +225,12 @@ user_record *user_record_copy(struct arena *arena, const user_record *user) {
     memcpy(providers, user->providers, user->n_providers * sizeof *providers);
   if (user->n_sessions > 0)
     memcpy(sessions, user->sessions, user->n_sessions * sizeof *sessions);
+  ProtobufCBinaryData *codes = ARENA_NEW_ARRAY(arena, ProtobufCBinaryData, user->n_codes + 1);
+  if (codes == NULL)
+    return NULL;
+  if (user->n_codes > 0)
+    memcpy(codes, user->codes, user->n_codes * sizeof *codes);
+  copy->codes = codes;
   copy->providers = providers;
   copy->sessions = sessions;
   return copy;
@@ -334,6 +349,9 @@ status user_store_delete(struct kv_batch *batch, struct arena *arena, const user
   for (size_t i = 0; i < user->n_sessions; i++)
     kv_batch_delete(batch, KV_SYSTEM,
                     session_key(str_make(user->sessions[i].data, user->sessions[i].len), session));
+  char code[CODE_KEY_BYTES];
+  for (size_t i = 0; i < user->n_codes; i++)
+    kv_batch_delete(batch, KV_SYSTEM, code_key(user->codes[i].data, code));
   return status_ok();
 }
 
@@ -390,4 +408,101 @@ status user_store_add_session(struct kv_batch *batch, struct arena *arena, user_
     return no_memory();
   user->sessions[user->n_sessions++] = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.ptr};
   return user_store_put_session(batch, arena, id, session);
+}
+
+/* ---- Codes of mails ---- */
+
+void user_store_code_key(const uint8_t code[CODE_BYTES], uint8_t out[CRYPTO_SHA256_BYTES]) {
+  crypto_sha256(str_make(code, CODE_BYTES), out);
+}
+
+status user_store_find_code(const struct user_view *view, const uint8_t key[CRYPTO_SHA256_BYTES],
+                            struct arena *arena, code_record **ret) {
+  char name[CODE_KEY_BYTES];
+  return get_record(view, code_key(key, name), &skerry__identity__v1__stored_code__descriptor, arena, ret);
+}
+
+void user_store_delete_code(struct kv_batch *batch, const uint8_t key[CRYPTO_SHA256_BYTES]) {
+  char name[CODE_KEY_BYTES];
+  kv_batch_delete(batch, KV_SYSTEM, code_key(key, name));
+}
+
+void user_store_delete_codes(struct kv_batch *batch, user_record *user) {
+  for (size_t i = 0; i < user->n_codes; i++)
+    user_store_delete_code(batch, user->codes[i].data);
+  user->n_codes = 0;
+}
+
+status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_record *user,
+                           const uint8_t key[CRYPTO_SHA256_BYTES], const code_record *code) {
+  char name[CODE_KEY_BYTES];
+  str value;
+  STATUS_TRY(encode(&code->base, arena, &value));
+  kv_batch_put(batch, KV_SYSTEM, code_key(key, name), value);
+  if (user == NULL)
+    return status_ok();
+  if (user->n_codes >= USER_CODES_MAX) {
+    user_store_delete_code(batch, user->codes[0].data);
+    memmove(user->codes, user->codes + 1, --user->n_codes * sizeof *user->codes);
+  }
+  str copy = arena_str_copy(arena, str_make(key, CRYPTO_SHA256_BYTES));
+  if (copy.ptr == NULL)
+    return no_memory();
+  user->codes[user->n_codes++] = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.ptr};
+  return status_ok();
+}
+
+/* ---- Sweeping ---- */
+
+enum { SWEEP_MAX = 500, SWEEP_ARENA_BYTES = 4 * 1024 * 1024 };
+
+struct sweep {
+  char keys[SWEEP_MAX][CODE_KEY_BYTES];
+  size_t count;
+};
+
+static status delete_swept(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+  const struct sweep *sweep = argument;
+  (void)reader;
+  (void)version;
+  for (size_t i = 0; i < sweep->count; i++)
+    kv_batch_delete(batch, KV_SYSTEM, str_make(sweep->keys[i], CODE_KEY_BYTES));
+  return status_ok();
+}
+
+static status find_old_codes(struct kv_store *store, int64_t now_us, struct arena *arena, struct sweep *sweep) {
+  struct user_view view;
+  struct kv_iter *iter;
+  STATUS_TRY(user_view_now(store, &view));
+  STATUS_TRY(kv_iter_open(view.snapshot, KV_SYSTEM, STR(CODE_KIND), STR("identity/code0"), false, &iter));
+  status result = status_ok();
+  while (status_is_ok(&result) && sweep->count < SWEEP_MAX && kv_iter_next(iter)) {
+    code_record *code;
+    str key = kv_iter_key(iter);
+    result = decode(&skerry__identity__v1__stored_code__descriptor, kv_iter_value(iter), arena, &code);
+    if (status_is_ok(&result) && code->expires_us <= now_us && key.len == CODE_KEY_BYTES)
+      memcpy(sweep->keys[sweep->count++], key.ptr, key.len);
+    arena_reset(arena);
+  }
+  if (status_is_ok(&result))
+    result = kv_iter_status(iter);
+  kv_iter_close(iter);
+  return result;
+}
+
+status user_store_sweep_codes(struct kv_store *store, int64_t now_us) {
+  struct sweep *sweep = calloc(1, sizeof *sweep);
+  struct arena arena;
+  if (sweep == NULL)
+    return no_memory();
+  arena_init(&arena, NULL, 0, SWEEP_ARENA_BYTES);
+  status result = find_old_codes(store, now_us, &arena, sweep);
+  if (status_is_ok(&result) && sweep->count > 0) {
+    struct kv_txn txn = {.resolve = delete_swept, .argument = sweep};
+    kv_version version;
+    result = kv_commit_wait(store, &txn, &version);
+  }
+  arena_fini(&arena);
+  free(sweep);
+  return result;
 }

@@ -6,8 +6,9 @@
  *   identity/email/PROJECT 0 EMAIL          uid
  *   identity/provider/PROJECT 0 ID 0 RAW    uid
  *   identity/session/ID (16 bytes)          StoredSession
+ *   identity/code/SHA-256 of the code       StoredCode
  *
- * A user's record names its sessions, so that all of a user is found without a scan and goes in one commit.
+ * A user's record names its sessions and codes, so that all of a user is found without a scan and goes in one commit.
  * Writing is done within a transaction's resolve (storage/kv.h), where it meets the state that it changes: so
  * two sign-ups with one address cannot both succeed, and a kill leaves all of a change or nothing.
  *
@@ -24,9 +25,11 @@
 typedef Skerry__Identity__V1__StoredUser user_record;
 typedef Skerry__Identity__V1__StoredProvider provider_record;
 typedef Skerry__Identity__V1__StoredSession session_record;
+typedef Skerry__Identity__V1__StoredCode code_record;
 
 enum {
   USER_SESSIONS_MAX = 64,  /* of one user: the oldest gives way. More devices than a person has */
+  USER_CODES_MAX = 8, /* likewise: mails that somebody has not answered */
   USER_PROVIDERS_MAX = 16, /* ways to sign in of one user */
   USER_PAGE_MAX = 1000,
 };
@@ -85,5 +88,22 @@ STATUS_MUST_USE status user_store_add_session(struct kv_batch *batch, struct are
 void user_store_end_session(struct kv_batch *batch, user_record *user, str id);
 /* All but `keep` (empty: all). */
 void user_store_end_sessions(struct kv_batch *batch, user_record *user, str keep);
+
+/* ---- Codes of mails ---- */
+
+enum { CODE_BYTES = 32, CODE_TEXT_BYTES = 43 };
+/* The key under which a code is: its hash. */
+void user_store_code_key(const uint8_t code[CODE_BYTES], uint8_t out[CRYPTO_SHA256_BYTES]);
+STATUS_MUST_USE status user_store_find_code(const struct user_view *view, const uint8_t key[CRYPTO_SHA256_BYTES],
+                                            struct arena *arena, code_record **ret);
+/* Puts it; of a user (a copy, not NULL) it is added to the user's, whose oldest may give way, and the user is put by the
+ * caller. */
+STATUS_MUST_USE status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_record *user,
+                                           const uint8_t key[CRYPTO_SHA256_BYTES], const code_record *code);
+void user_store_delete_code(struct kv_batch *batch, const uint8_t key[CRYPTO_SHA256_BYTES]);
+/* All of a user's. */
+void user_store_delete_codes(struct kv_batch *batch, user_record *user);
+/* Deletes codes whose time has passed, some hundreds at most. Waits. */
+STATUS_MUST_USE status user_store_sweep_codes(struct kv_store *store, int64_t now_us);
 
 #endif
