@@ -1,7 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> who may call -> services -> runtimes (public, admin) -> listeners ->
- * serving
+ *   settings -> store -> indexes -> who may call -> mails -> services -> runtimes (public, admin) ->
+ * listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
@@ -28,6 +28,7 @@
 #include "server/gateway/gateway.h"
 #include "server/index_file.h"
 #include "server/listener/listener.h"
+#include "server/mail_settings.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -52,6 +53,7 @@ struct server {
   struct index_worker *index_worker;
   struct index_advisor *advisor;
   struct sign_in *sign_in;
+  struct mail *mail;
   struct access *access;
   struct rules_source *rules;
   struct emulator emulator;
@@ -197,6 +199,11 @@ static status start_access(struct server *server) {
   return rules_source_open(&rules, &server->rules);
 }
 
+static status start_mail(struct server *server) {
+  struct mail_options options = mail_settings_options(&server->settings, server->store, server->port);
+  return mail_open(&options, &server->mail);
+}
+
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   STATUS_TRY(make_spill_directory(server));
@@ -316,6 +323,7 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
   STATUS_TRY(start_access(server));
+  STATUS_TRY(start_mail(server));
   STATUS_TRY(start_services(server));
   return start_listening(server);
 }
@@ -470,6 +478,7 @@ static void stop(struct server *server) {
   rules_source_close(server->rules);
   access_free(server->access);
   sign_in_close(server->sign_in);
+  mail_close(server->mail);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);
   index_set_close(server->indexes);
