@@ -291,7 +291,7 @@ test('hostile servers cost little and hold nothing up for good', options, () => 
       ['EHLO', (session) => endless(session)],
       ['EHLO', (session) => lines(session)],
       ['', (session) => (session.socket.destroy(), '')],
-      ['', () => '\0\xff garbage'],
+      ['', (session) => (session.socket.end('\0\xff garbage\r\n'), '')],
       ['DATA', () => '250 what'],
       ['STARTTLS', (session) => (session.socket.write('220 go\r\n250 injected\r\n'), session.socket.destroy(), '')],
     ];
