@@ -1,6 +1,6 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> accounts -> who may call -> services -> runtimes (public, admin) ->
+ *   settings -> store -> indexes -> mails, accounts -> who may call -> services -> runtimes (public, admin) ->
  * listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
@@ -29,7 +29,7 @@
 #include "server/identity/service.h"
 #include "server/index_file.h"
 #include "server/listener/listener.h"
-#include "server/mail/mail.h"
+#include "server/mail_settings.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -192,12 +192,16 @@ static bool has_accounts(const struct settings *s) {
   return s->accounts == SETTINGS_ACCOUNTS_ON || (s->accounts == SETTINGS_ACCOUNTS_AUTO && s->dev);
 }
 
+static status start_mail(struct server *server) {
+  struct mail_options options = mail_settings_options(&server->settings, server->store, server->port);
+  return mail_open(&options, &server->mail);
+}
+
 static status start_accounts(struct server *server) {
   const struct settings *s = &server->settings;
   if (!has_accounts(s))
     return status_ok();
-  struct mail_options mail = {.store = server->store, .port = server->port, .dev = s->dev};
-  STATUS_TRY(mail_open(&mail, &server->mail));
+  STATUS_TRY(start_mail(server));
   struct identity_service_options options = {
       .store = server->store,
       .port = server->port,
@@ -527,8 +531,6 @@ static void stop(struct server *server) {
   access_free(server->access);
   sign_in_close(server->sign_in);
   identity_service_free(server->identity);
-  if (server->mail != NULL)
-    mail_stop(server->mail);
   mail_close(server->mail);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);

@@ -55,7 +55,29 @@ static const struct setting table[] = {
     {"issuer_ca", TEXT, AT(issuer_ca), "", 0, 0, NULL,
      "PEM file of authorities that are trusted for issuers, beside the system's"},
     {"net_user", TEXT, AT(net_user), "", 0, 0, NULL,
-     "whom skerry-net, which fetches issuers' keys, becomes if the server runs as root"},
+     "whom skerry-net, which makes outgoing requests, becomes if the server runs as root"},
+    {"net_proxy", TEXT, AT(net_proxy), "", 0, 0, NULL,
+     "http://host:port of an HTTP proxy that skerry-net goes through, to all but this machine"},
+    {"smtp", TEXT, AT(smtp), "", 0, 0, NULL,
+     "mail server for the mails of accounts: smtp://host:port (with STARTTLS, which is required) or "
+     "smtps://host:port"},
+    {"smtp_user", TEXT, AT(smtp_user), "", 0, 0, NULL, "whom the mail server lets in"},
+    {"smtp_password_file", TEXT, AT(smtp_password_file), "", 0, 0, NULL,
+     "file that holds the password of smtp_user"},
+    {"smtp_insecure", SWITCH, AT(smtp_insecure), "false", 0, 0, NULL,
+     "send mails to smtp://... without TLS: whoever is in between can read the links in them"},
+    {"mail_from", TEXT, AT(mail_from), "", 0, 0, NULL,
+     "sender of mails: box@example.com, or Name <box@example.com>"},
+    {"mail_webhook", TEXT, AT(mail_webhook), "", 0, 0, NULL,
+     "https URL that gets the mails of accounts as JSON, instead of smtp"},
+    {"mail_webhook_key_file", TEXT, AT(mail_webhook_key_file), "", 0, 0, NULL,
+     "file that holds the key that requests to mail_webhook are signed with, 16 bytes or more"},
+    {"mail_templates", TEXT, AT(mail_templates), "", 0, 0, NULL,
+     "directory of texts in the place of the built-in ones (docs/mail.md)"},
+    {"mail_app_name", TEXT, AT(mail_app_name), "", 0, 0, NULL,
+     "name of the app in mails; without it, the project's id"},
+    {"mail_ca", TEXT, AT(mail_ca), "", 0, 0, NULL,
+     "PEM file of authorities that are trusted for smtp and mail_webhook, beside the system's"},
     {"plaintext", SWITCH, AT(plaintext), "false", 0, 0, NULL,
      "serve without TLS, for a proxy in front that has it; the HTTP/2 guard stays"},
     {"data", TEXT, AT(data), "./data", 0, 0, NULL, "directory of the store; made if it is missing"},
@@ -462,6 +484,16 @@ void settings_fini(struct settings *s) {
   free(s->identity_issuer);
   free(s->action_url);
   list_clear(&s->link_origins);
+  free(s->net_proxy);
+  free(s->smtp);
+  free(s->smtp_user);
+  free(s->smtp_password_file);
+  free(s->mail_from);
+  free(s->mail_webhook);
+  free(s->mail_webhook_key_file);
+  free(s->mail_templates);
+  free(s->mail_app_name);
+  free(s->mail_ca);
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);

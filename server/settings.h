@@ -40,6 +40,12 @@ struct settings {
   int64_t tls_client_certificates;          /* enum tls_client_certificates (server/listener/tls.h) */
   char *issuer_ca;                          /* a file's path; "": none */
   char *net_user;                           /* "": nobody else */
+  char *net_proxy;                          /* "": none */
+  /* server/mail/mail.h; "": not set */
+  char *smtp, *smtp_user, *smtp_password_file, *mail_from, *mail_webhook, *mail_webhook_key_file,
+      *mail_templates;
+  char *mail_app_name, *mail_ca;
+  bool smtp_insecure;
   char *data;
   char *indexes;              /* a file's path; "": none */
   char *rules;                /* likewise */

@@ -83,6 +83,7 @@ static status open_net(struct sign_in *sign_in, const struct reading *reading) {
                                        .origin_count = reading->issuer_count,
                                        .ca_file = text_or_null(s->issuer_ca),
                                        .user = text_or_null(s->net_user),
+                                       .proxy = text_or_null(s->net_proxy),
                                        .loopback_http = s->dev};
   return net_client_open(&options, &sign_in->net);
 }

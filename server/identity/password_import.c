@@ -119,7 +119,7 @@ static bool set_hash(struct password_form *form, str hash) {
                                             : 16;
     if (digit == 16)
       return false;
-    form->hash.bytes[i / 2] = (uint8_t)(form->hash.bytes[i / 2] << 4 | digit);
+    form->hash.bytes[i / 2] = (uint8_t)((unsigned)form->hash.bytes[i / 2] << 4 | digit);
   }
   form->hash.len = CRYPTO_MD5_BYTES;
   return true;
