@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { IDENTITY_ISSUER_BYTES_MAX = 512 };
+
 /* Where a value came from; a higher rank wins. */
 enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
 
@@ -569,6 +571,9 @@ status settings_check_safe(const struct settings *s) {
         STATUS_FAILED_PRECONDITION,
         "access = open lets everybody who reaches the port read and write everything. If that is what you "
         "want, add: --i-accept-open-access");
+  if (strlen(s->identity_issuer) > IDENTITY_ISSUER_BYTES_MAX || strncmp(s->identity_issuer, "https://", 8) != 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "identity_issuer is an https URL of at most %d bytes.",
+                       IDENTITY_ISSUER_BYTES_MAX);
   if (!s->dev && s->id_token == SETTINGS_ID_TOKEN_NONE)
     return status_make(STATUS_INVALID_ARGUMENT,
                        "id_token = none lets everybody be any user. It is for development (--dev) alone.");

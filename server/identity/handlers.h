@@ -42,7 +42,11 @@ void identity_delete(struct rpc_call *call, const Skerry__Identity__V1__DeleteRe
 /* sessions.c */
 void identity_list_sessions(struct rpc_call *call, const Skerry__Identity__V1__ListSessionsRequest *request);
 void identity_revoke_sessions(struct rpc_call *call, const Skerry__Identity__V1__RevokeSessionsRequest *request);
-/* keys.c */
+/* published.c */
+void identity_get_password_policy(struct rpc_call *call,
+                                  const Skerry__Identity__V1__GetPasswordPolicyRequest *request);
+void identity_get_open_id_configuration(struct rpc_call *call,
+                                        const Skerry__Identity__V1__GetOpenIdConfigurationRequest *request);
 void identity_get_keys(struct rpc_call *call, const Skerry__Identity__V1__GetKeysRequest *request);
 /* admin.c */
 void identity_create_account(struct rpc_call *call, const Skerry__Identity__V1__CreateAccountRequest *request);

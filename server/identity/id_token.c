@@ -16,7 +16,7 @@ static status bad(const char *code) {
   return status_make(STATUS_UNAUTHENTICATED, "%s", code);
 }
 
-static void put_issuer(const struct id_token_maker *maker, str project, struct buf *out) {
+void id_token_put_issuer(const struct id_token_maker *maker, str project, struct buf *out) {
   const char *mark = strstr(maker->issuer, PROJECT_MARK);
   if (mark == NULL) {
     buf_append_str(out, str_from_cstr(maker->issuer));
@@ -66,7 +66,7 @@ static status put_claims(const struct id_token_maker *maker, const user_record *
                          int64_t now_s, struct buf *out) {
   str project = str_from_cstr(user->project), uid = str_from_cstr(user->uid);
   struct buf issuer = {0};
-  put_issuer(maker, project, &issuer);
+  id_token_put_issuer(maker, project, &issuer);
   buf_append_str(out, STR("{\"iss\":"));
   json_write_string(issuer.len == 0 ? STR("") : buf_str(&issuer), out);
   out->failed = out->failed || issuer.failed;
@@ -131,7 +131,7 @@ static bool has_our_issuer(const struct id_token_maker *maker, const struct jwt 
   struct buf issuer = {0};
   if (jwt->audience_count != 1)
     return false;
-  put_issuer(maker, jwt->audiences[0], &issuer);
+  id_token_put_issuer(maker, jwt->audiences[0], &issuer);
   bool same = !issuer.failed && issuer.len > 0 && str_eq(buf_str(&issuer), jwt->issuer);
   buf_fini(&issuer);
   return same;

@@ -17,6 +17,9 @@ struct id_token_maker {
   bool is_unsigned; /* the emulator's convention, in development */
 };
 
+/* Appends what tokens of the project say as `iss`. */
+void id_token_put_issuer(const struct id_token_maker *maker, str project, struct buf *out);
+
 /* Whose token it is to be. `id` is the session's. Appends the token. RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status id_token_make(const struct id_token_maker *maker, const user_record *user,
                                      const uint8_t id[REFRESH_TOKEN_SESSION_BYTES],

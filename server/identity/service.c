@@ -173,6 +173,8 @@ static const struct skerry_identity_v1_accounts_handlers accounts = {
     .delete_ = identity_delete,
     .list_sessions = identity_list_sessions,
     .revoke_sessions = identity_revoke_sessions,
+    .get_password_policy = identity_get_password_policy,
+    .get_open_id_configuration = identity_get_open_id_configuration,
     .get_keys = identity_get_keys,
 };
 

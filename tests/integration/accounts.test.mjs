@@ -94,6 +94,12 @@ describe('the sign-in SDK', options, () => {
     assert.equal(await codeOf(A.signInWithCustomToken(auth, 'nonsense')), 'auth/invalid-custom-token');
   });
 
+  test('what passwords have to be', async () => {
+    const { auth } = phone();
+    assert.ok((await A.validatePassword(auth, PASSWORD)).isValid);
+    assert.ok(!(await A.validatePassword(auth, 'short')).isValid);
+  });
+
   test('no difference between a wrong password and an unknown address', async () => {
     const { auth } = phone();
     const email = newEmail();
@@ -245,6 +251,48 @@ describe('administration with firebase-admin', options, () => {
     assert.deepEqual([claims.level, claims.firebase.sign_in_provider], [3, 'custom']);
   });
 
+  test('links for mails that the app sends itself', async () => {
+    const email = newEmail();
+    await adminAuth.createUser({ email, password: PASSWORD });
+    const link = await adminAuth.generatePasswordResetLink(email, { url: 'https://app.example/after' });
+    const { code, continueUrl } = A.parseActionCodeURL(link);
+    assert.equal(continueUrl, 'https://app.example/after');
+    assert.equal(await A.verifyPasswordResetCode(phone().auth, code), email);
+    assert.equal(await codeOf(adminAuth.generatePasswordResetLink(newEmail())), 'auth/email-not-found');
+    await A.applyActionCode(phone().auth, A.parseActionCodeURL(await adminAuth.generateEmailVerificationLink(email)).code);
+    assert.ok((await adminAuth.getUserByEmail(email)).emailVerified);
+  });
+
+  test('import with hashes of passwords', async () => {
+    const { scryptSync, createHmac } = await import('node:crypto');
+    const salt = Buffer.from('salt'), key = Buffer.from('signer key'), password = secret('imported pass 1');
+    const [one, two, taken] = [newEmail(), newEmail(), newEmail()];
+    await adminAuth.createUser({ email: taken });
+    const result = await adminAuth.importUsers(
+      [
+        { uid: 'moved-1', email: one.toUpperCase(), emailVerified: true, displayName: 'Moved', customClaims: { role: 'cook' }, passwordHash: createHmac('sha256', key).update(password).update(salt).digest(), passwordSalt: salt },
+        { uid: 'moved-2', email: taken },
+        { uid: 'moved-3', email: two, providerData: [{ providerId: 'google.com', uid: 'g1', email: two }] },
+        { uid: 'moved-4', email: two },
+        { uid: 'moved-5', providerData: [{ providerId: 'google.com', uid: 'g1' }] },
+      ],
+      { hash: { algorithm: 'HMAC_SHA256', key } },
+    );
+    assert.deepEqual([result.successCount, result.errors.map((e) => e.index)], [2, [1, 3, 4]]);
+    assert.equal((await adminAuth.getUserByProviderUid('google.com', 'g1')).uid, 'moved-3');
+    const { user } = await A.signInWithEmailAndPassword(phone().auth, one, password);
+    assert.equal(claimsOf(await user.getIdToken()).role, 'cook');
+    const stored = (await adminAuth.listUsers(1000)).users.find((u) => u.uid === 'moved-1').passwordHash;
+    assert.match(Buffer.from(stored, 'base64').toString(), /^\$scrypt\$ln=14/); // upgraded by the sign-in
+    await A.signInWithEmailAndPassword(phone().auth, one, password);
+
+    const standard = newEmail();
+    await adminAuth.importUsers([{ uid: 'moved-6', email: standard, passwordHash: scryptSync(password, salt, 32, { N: 1024, r: 8, p: 1 }), passwordSalt: salt }], {
+      hash: { algorithm: 'STANDARD_SCRYPT', memoryCost: 1024, parallelization: 1, blockSize: 8, derivedKeyLength: 32 },
+    });
+    await A.signInWithEmailAndPassword(phone().auth, standard, password);
+  });
+
   test('all accounts, in pages', async () => {
     const wanted = new Set();
     for (let i = 0; i < 5; i++) wanted.add((await adminAuth.createUser({ uid: `listed-${i}` })).uid);
@@ -262,11 +310,162 @@ describe('administration with firebase-admin', options, () => {
   });
 });
 
+describe('mails', options, () => {
+  const codes = async () => (await json(server.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value.oobCodes;
+  const newest = async (email) => (await codes()).filter((one) => one.email === email || one.newEmail === email).at(-1);
+  const inApp = { url: 'https://app.example/finish?cart=1', handleCodeInApp: true };
+
+  test('a password is reset, once', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    const { user } = await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    await A.sendPasswordResetEmail(phone().auth, email.toUpperCase());
+    const { oobCode, oobLink, requestType } = await newest(email);
+    assert.equal(requestType, 'PASSWORD_RESET');
+    const parsed = A.parseActionCodeURL(oobLink);
+    assert.deepEqual([parsed.code, parsed.operation], [oobCode, 'PASSWORD_RESET']);
+    assert.equal(await A.verifyPasswordResetCode(auth, oobCode), email);
+    assert.equal(await codeOf(A.confirmPasswordReset(auth, oobCode, 'short')), 'auth/weak-password');
+    const next = secret('a third horse 9');
+    await A.confirmPasswordReset(auth, oobCode, next);
+    for (const again of [() => A.confirmPasswordReset(auth, oobCode, next), () => A.checkActionCode(auth, oobCode), () => A.applyActionCode(auth, oobCode)])
+      assert.equal(await codeOf(again()), 'auth/invalid-action-code');
+    assert.equal(await codeOf(user.getIdToken(true)), 'auth/user-token-expired');
+    assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, email, PASSWORD)), 'auth/invalid-credential');
+    const { user: back } = await A.signInWithEmailAndPassword(phone().auth, email, next);
+    assert.ok(back.emailVerified); // who resets it has the mail
+  });
+
+  test('an unknown address gets the same answer and no mail', async () => {
+    const known = newEmail(), unknown = newEmail();
+    await A.createUserWithEmailAndPassword(phone().auth, known, PASSWORD);
+    const ask = (email) => post(`${TOOLKIT}:sendOobCode`, { requestType: 'PASSWORD_RESET', email });
+    const [a, b] = [await ask(known), await ask(unknown)];
+    assert.deepEqual([a.status, Object.keys(a.value)], [200, Object.keys(b.value)]);
+    assert.equal(b.status, 200);
+    assert.ok(await newest(known));
+    assert.equal(await newest(unknown), undefined);
+    assert.deepEqual(await A.fetchSignInMethodsForEmail(phone().auth, known), []);
+  });
+
+  test('an address is verified, and changed', async () => {
+    const { auth } = phone();
+    const email = newEmail(), next = newEmail();
+    const { user } = await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    await A.sendEmailVerification(user);
+    await A.applyActionCode(auth, (await newest(email)).oobCode);
+    await user.reload();
+    assert.ok(user.emailVerified);
+    assert.equal(claimsOf(await user.getIdToken(true)).email_verified, true);
+    await A.verifyBeforeUpdateEmail(user, next);
+    const { oobCode, requestType } = await newest(next);
+    assert.equal(requestType, 'VERIFY_AND_CHANGE_EMAIL');
+    const info = await A.checkActionCode(auth, oobCode);
+    assert.deepEqual([info.operation, info.data.email, info.data.previousEmail], ['VERIFY_AND_CHANGE_EMAIL', next, email]);
+    await A.applyActionCode(auth, oobCode);
+    const { user: back } = await A.signInWithEmailAndPassword(phone().auth, next, PASSWORD);
+    assert.deepEqual([back.uid, back.emailVerified], [user.uid, true]);
+    assert.equal(await codeOf(A.applyActionCode(auth, oobCode)), 'auth/invalid-action-code');
+  });
+
+  test('signing in by a link, as a new user, again, and to link an address', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    const link = async (to) => (await A.sendSignInLinkToEmail(auth, to, inApp), (await newest(to)).oobLink);
+    const first = await link(email);
+    assert.ok(first.startsWith('https://app.example/finish?cart=1&mode=signIn&'));
+    assert.ok(A.isSignInWithEmailLink(auth, first));
+    assert.equal(await codeOf(A.signInWithEmailLink(auth, newEmail(), first)), 'auth/invalid-email');
+    const { user } = await A.signInWithEmailLink(auth, email, first);
+    assert.deepEqual([user.email, user.emailVerified, user.isAnonymous], [email, true, false]);
+    assert.equal(await codeOf(A.signInWithEmailLink(phone().auth, email, first)), 'auth/invalid-action-code');
+    assert.equal((await A.signInWithEmailLink(phone().auth, email, await link(email))).user.uid, user.uid);
+
+    const other = newEmail();
+    const anonymous = phone();
+    const { user: guest } = await A.signInAnonymously(anonymous.auth);
+    const linked = await A.linkWithCredential(guest, A.EmailAuthProvider.credentialWithLink(other, await link(other)));
+    assert.deepEqual([linked.user.uid, linked.user.email], [guest.uid, other]);
+    const taken = await link(email);
+    assert.equal(await codeOf(A.linkWithCredential((await A.signInAnonymously(phone().auth)).user, A.EmailAuthProvider.credentialWithLink(email, taken))), 'auth/email-already-in-use');
+  });
+
+  test('who has the mail takes over from who never showed that it is his', async () => {
+    const email = newEmail();
+    const squatter = phone();
+    const { user } = await A.createUserWithEmailAndPassword(squatter.auth, email, PASSWORD);
+    await A.sendSignInLinkToEmail(phone().auth, email, inApp);
+    const owner = await A.signInWithEmailLink(phone().auth, email, (await newest(email)).oobLink);
+    assert.equal(owner.user.uid, user.uid);
+    assert.equal(await codeOf(user.getIdToken(true)), 'auth/user-token-expired');
+    assert.equal(await codeOf(A.signInWithEmailAndPassword(phone().auth, email, PASSWORD)), 'auth/invalid-credential');
+  });
+
+  test('mails to one address are limited, and only the last codes are good', async () => {
+    const { auth } = phone();
+    const email = newEmail();
+    await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+    const seen = new Set();
+    for (let i = 0; i < 16; i++) seen.add(await codeOf(A.sendPasswordResetEmail(auth, email)));
+    assert.deepEqual([...seen], ['nothing', 'auth/too-many-requests']);
+    const mine = (await codes()).filter((one) => one.email === email);
+    assert.ok(mine.length > 8);
+    assert.equal(await codeOf(A.checkActionCode(auth, mine[0].oobCode)), 'auth/invalid-action-code');
+    await A.checkActionCode(auth, mine.at(-1).oobCode);
+    await A.deleteUser(auth.currentUser);
+    assert.equal(await codeOf(A.checkActionCode(auth, mine.at(-1).oobCode)), 'auth/invalid-action-code'); // goes with the account
+  });
+});
+
 test('administration is not for users', options, async () => {
   const { idToken } = (await post(`${TOOLKIT}:signUp`, {})).value;
   const path = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts:batchGet';
   for (const [headers, status] of [[{}, 401], [{ authorization: `Bearer ${idToken}` }, 403], [{ authorization: 'Bearer owner' }, 200]])
     assert.equal((await json(server.port, 'GET', path, undefined, { headers })).status, status, JSON.stringify(headers));
+});
+
+test('a server of its own name says where its keys are', options, async () => {
+  const other = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--identity-issuer', 'https://box.example', '--id-token', 'rs256'] });
+  try {
+    assert.equal((await json(server.port, 'GET', '/.well-known/openid-configuration')).status, 400);
+    const { value: where } = await json(other.port, 'GET', '/.well-known/openid-configuration');
+    assert.deepEqual([where.issuer, where.jwks_uri, where.id_token_signing_alg_values_supported], ['https://box.example', 'https://box.example/.well-known/jwks.json', ['RS256']]);
+    const { value } = await json(other.port, 'POST', `${TOOLKIT}:signUp`, {});
+    assert.equal(claimsOf(value.idToken).iss, 'https://box.example');
+    const { kid } = JSON.parse(Buffer.from(value.idToken.split('.')[0], 'base64url').toString());
+    const { value: set } = await json(other.port, 'GET', '/.well-known/jwks.json');
+    assert.deepEqual(set.keys.map((key) => [key.kid, key.kty]), [[kid, 'RSA']]);
+    assert.equal((await json(other.port, 'POST', `${TOOLKIT}:lookup`, { idToken: value.idToken })).status, 200);
+  } finally {
+    await other.close();
+  }
+});
+
+test('unsigned tokens, as the emulator’s: firebase-admin verifies them', options, async () => {
+  const other = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--id-token', 'none'] });
+  process.env.FIREBASE_AUTH_EMULATOR_HOST = other.address;
+  const admin = await import('firebase-admin/app');
+  const app = admin.initializeApp({ projectId: 'skerry' }, 'verifier');
+  try {
+    const { value } = await json(other.port, 'POST', `${TOOLKIT}:signUp`, {});
+    assert.equal((await (await import('firebase-admin/auth')).getAuth(app).verifyIdToken(value.idToken, true)).uid, value.localId);
+    assert.equal((await json(other.port, 'POST', `${TOOLKIT}:lookup`, { idToken: value.idToken })).status, 200);
+  } finally {
+    delete process.env.FIREBASE_AUTH_EMULATOR_HOST;
+    await admin.deleteApp(app);
+    await other.close();
+  }
+});
+
+test('the emulator’s way to empty a project', options, async () => {
+  const other = await startServer();
+  try {
+    const { value } = await json(other.port, 'POST', `${TOOLKIT}:signUp`, {});
+    assert.equal((await json(other.port, 'DELETE', '/emulator/v1/projects/skerry/accounts')).status, 200);
+    assert.equal((await json(other.port, 'POST', `${TOOLKIT}:lookup`, { idToken: value.idToken })).value.error.message, 'USER_NOT_FOUND');
+  } finally {
+    await other.close();
+  }
 });
 
 test('attempts are limited, whoever makes them', options, async () => {
