@@ -66,6 +66,7 @@ static status read_file(struct signing_keys *keys) {
   buf_fini(&content);
   crypto_hmac_sha256(str_make(keys->seal_key, sizeof keys->seal_key), STR("refresh tokens"),
                      keys->refresh_key);
+  crypto_hmac_sha256(str_make(keys->seal_key, sizeof keys->seal_key), STR("secrets"), keys->secrets_key);
   return result;
 }
 
