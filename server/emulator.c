@@ -106,7 +106,8 @@ static void list_codes(void *argument, struct gateway_request *request) {
 }
 
 static status register_accounts(struct gateway *gateway, struct emulator *emulator) {
-  STATUS_TRY(gateway_route(gateway, "DELETE", "/emulator/v1/projects/{project}/accounts", delete_accounts, emulator));
+  STATUS_TRY(gateway_route(gateway, "DELETE", "/emulator/v1/projects/{project}/accounts", delete_accounts,
+                           emulator));
   return gateway_route(gateway, "GET", "/emulator/v1/projects/{project}/oobCodes", list_codes, emulator);
 }
 

@@ -1,7 +1,7 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> mails, accounts -> who may call -> services -> runtimes (public, admin) ->
- * listeners -> serving
+ *   settings -> store -> indexes -> mails, accounts -> who may call -> services -> runtimes (public, admin)
+ * -> listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:

@@ -53,7 +53,8 @@ static const struct setting table[] = {
     {"issuer", PHRASES, AT(issuer), "", 0, 0, NULL,
      "whose sign-in tokens are taken: https://securetoken.google.com/PROJECT (Firebase Authentication), or "
      "an "
-     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL] [provider=ID: for signing in to accounts]. As often as there are issuers"},
+     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL] [provider=ID: for signing in to "
+     "accounts]. As often as there are issuers"},
     {"issuer_ca", TEXT, AT(issuer_ca), "", 0, 0, NULL,
      "PEM file of authorities that are trusted for issuers, beside the system's"},
     {"net_user", TEXT, AT(net_user), "", 0, 0, NULL,
@@ -122,7 +123,8 @@ static const struct setting table[] = {
     {"action_url", TEXT, AT(action_url), "", 0, 0, NULL,
      "page of the app that links in mails of accounts lead to; it gets the parameters mode and oobCode"},
     {"link_origins", LIST, AT(link_origins), "", 0, 0, NULL,
-     "origins (https://app.example), besides that of action_url, whose pages such links may lead to; dev allows all"},
+     "origins (https://app.example), besides that of action_url, whose pages such links may lead to; dev "
+     "allows all"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
@@ -571,7 +573,8 @@ status settings_check_safe(const struct settings *s) {
         STATUS_FAILED_PRECONDITION,
         "access = open lets everybody who reaches the port read and write everything. If that is what you "
         "want, add: --i-accept-open-access");
-  if (strlen(s->identity_issuer) > IDENTITY_ISSUER_BYTES_MAX || strncmp(s->identity_issuer, "https://", 8) != 0)
+  if (strlen(s->identity_issuer) > IDENTITY_ISSUER_BYTES_MAX ||
+      strncmp(s->identity_issuer, "https://", 8) != 0)
     return status_make(STATUS_INVALID_ARGUMENT, "identity_issuer is an https URL of at most %d bytes.",
                        IDENTITY_ISSUER_BYTES_MAX);
   if (!s->dev && s->id_token == SETTINGS_ID_TOKEN_NONE)

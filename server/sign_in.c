@@ -28,7 +28,8 @@ static status merge(struct issuer_setting *into, const struct issuer_setting *mo
   if (!str_eq(into->project, more->project) || !str_eq(into->keys_url, more->keys_url) ||
       !str_eq(into->provider, more->provider))
     return status_make(STATUS_INVALID_ARGUMENT,
-                       "issuer %s is there twice, with another project, other keys or another provider", into->url.ptr);
+                       "issuer %s is there twice, with another project, other keys or another provider",
+                       into->url.ptr);
   if (into->audience_count + more->audience_count > ISSUER_AUDIENCES_MAX)
     return status_make(STATUS_INVALID_ARGUMENT, "issuer %s has more than %d audiences", into->url.ptr,
                        ISSUER_AUDIENCES_MAX);

@@ -1,5 +1,5 @@
-/* Accounts that come from elsewhere with hashes of their passwords. One commit; what is wrong with one account is told,
- * and the others are made. */
+/* Accounts that come from elsewhere with hashes of their passwords. One commit; what is wrong with one
+ * account is told, and the others are made. */
 #include "server/identity/admin.h"
 #include "server/identity/fields.h"
 #include "server/identity/user_change.h"
@@ -20,16 +20,17 @@ static str bytes_of(ProtobufCBinaryData data) {
   return str_make(data.data, data.len);
 }
 
-static status read_options(const Skerry__Identity__V1__ImportAccountsRequest *request, struct password_import *ret,
-                           bool *ret_has_hashes) {
-  *ret = (struct password_import){.key = bytes_of(request->signer_key),
-                                  .separator = bytes_of(request->salt_separator),
-                                  .rounds = request->rounds < 0 ? 0 : (uint32_t)request->rounds,
-                                  .memory_cost = request->memory_cost < 0 ? 0 : (uint32_t)request->memory_cost,
-                                  .cpu_memory_cost = request->cpu_mem_cost < 0 ? 0 : (uint64_t)request->cpu_mem_cost,
-                                  .block_size = request->block_size < 0 ? 0 : (uint32_t)request->block_size,
-                                  .parallelization = request->parallelization < 0 ? 0 : (uint32_t)request->parallelization,
-                                  .derived_bytes = request->dk_len < 0 ? 0 : (uint32_t)request->dk_len};
+static status read_options(const Skerry__Identity__V1__ImportAccountsRequest *request,
+                           struct password_import *ret, bool *ret_has_hashes) {
+  *ret = (struct password_import){
+      .key = bytes_of(request->signer_key),
+      .separator = bytes_of(request->salt_separator),
+      .rounds = request->rounds < 0 ? 0 : (uint32_t)request->rounds,
+      .memory_cost = request->memory_cost < 0 ? 0 : (uint32_t)request->memory_cost,
+      .cpu_memory_cost = request->cpu_mem_cost < 0 ? 0 : (uint64_t)request->cpu_mem_cost,
+      .block_size = request->block_size < 0 ? 0 : (uint32_t)request->block_size,
+      .parallelization = request->parallelization < 0 ? 0 : (uint32_t)request->parallelization,
+      .derived_bytes = request->dk_len < 0 ? 0 : (uint32_t)request->dk_len};
   if (strcmp(request->password_hash_order, "SALT_AND_PASSWORD") == 0)
     ret->order = PASSWORD_ORDER_SALT_FIRST;
   else if (strcmp(request->password_hash_order, "PASSWORD_AND_SALT") == 0)
@@ -179,7 +180,8 @@ static status commit_import(struct task *task, const struct user_view *view, str
     user_record *before;
     if (import->users[i] == NULL)
       continue;
-    STATUS_TRY(user_store_find(view, task->project, str_from_cstr(import->users[i]->uid), task->arena, &before));
+    STATUS_TRY(
+        user_store_find(view, task->project, str_from_cstr(import->users[i]->uid), task->arena, &before));
     status put = user_store_put(view, batch, task->arena, before, import->users[i]);
     if (put.code == STATUS_ALREADY_EXISTS) {
       STATUS_TRY(refuse(import, i, put.message));
@@ -195,9 +197,11 @@ static status commit_import(struct task *task, const struct user_view *view, str
 
 static void reply_import(struct task *task) {
   struct import *import = (struct import *)task;
-  Skerry__Identity__V1__ImportAccountsResponse response = SKERRY__IDENTITY__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
+  Skerry__Identity__V1__ImportAccountsResponse response =
+      SKERRY__IDENTITY__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
   tokens_doubt_all(task->service->tokens);
-  response.error = ARENA_NEW_ARRAY(task->arena, Skerry__Identity__V1__ImportAccountsResponse__Error *, import->count);
+  response.error =
+      ARENA_NEW_ARRAY(task->arena, Skerry__Identity__V1__ImportAccountsResponse__Error *, import->count);
   for (size_t i = 0; i < import->count && response.error != NULL; i++) {
     if (import->errors[i] == NULL)
       continue;
@@ -216,7 +220,8 @@ static void reply_import(struct task *task) {
     skerry_identity_v1_account_admin_import_accounts_reply(task->call, &response);
 }
 
-void identity_import_accounts(struct rpc_call *call, const Skerry__Identity__V1__ImportAccountsRequest *request) {
+void identity_import_accounts(struct rpc_call *call,
+                              const Skerry__Identity__V1__ImportAccountsRequest *request) {
   struct import *import = TASK_NEW(call, import);
   if (import == NULL)
     return;

@@ -11,7 +11,9 @@ static const struct {
     [CODE_PASSWORD_RESET] = {"PASSWORD_RESET", "resetPassword", 60, MAIL_RESET_PASSWORD},
     [CODE_VERIFY_EMAIL] = {"VERIFY_EMAIL", "verifyEmail", INT64_C(3) * 24 * 60, MAIL_VERIFY_EMAIL},
     [CODE_EMAIL_SIGNIN] = {"EMAIL_SIGNIN", "signIn", INT64_C(6) * 60, MAIL_EMAIL_LINK},
-    [CODE_CHANGE_EMAIL] = {"VERIFY_AND_CHANGE_EMAIL", "verifyAndChangeEmail", INT64_C(24) * 60, MAIL_CHANGE_EMAIL},
+    [CODE_CHANGE_EMAIL] = {"VERIFY_AND_CHANGE_EMAIL", "verifyAndChangeEmail", INT64_C(24) * 60,
+                           MAIL_CHANGE_EMAIL},
+    [CODE_RECOVER_EMAIL] = {"RECOVER_EMAIL", "recoverEmail", INT64_C(7) * 24 * 60, MAIL_EMAIL_CHANGED},
 };
 
 bool code_kind_read(const char *name, enum code_kind *ret) {
@@ -58,8 +60,8 @@ status code_read(const char *text, uint8_t ret_key[CRYPTO_SHA256_BYTES]) {
   return status_ok();
 }
 
-status code_find(const struct task *task, const struct user_view *view, const uint8_t key[CRYPTO_SHA256_BYTES],
-                 code_record **ret) {
+status code_find(const struct task *task, const struct user_view *view,
+                 const uint8_t key[CRYPTO_SHA256_BYTES], code_record **ret) {
   code_record *code;
   STATUS_TRY(user_store_find_code(view, key, task->arena, &code));
   if (code == NULL || !str_eq(str_from_cstr(code->project), task->project))
@@ -92,7 +94,8 @@ static void put_encoded(struct buf *out, str text) {
   static const char digits[] = "0123456789ABCDEF";
   for (size_t i = 0; i < text.len; i++) {
     uint8_t c = (uint8_t)text.ptr[i];
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.') {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+        c == '.') {
       buf_append_byte(out, c);
     } else {
       buf_append_byte(out, '%');
@@ -107,11 +110,13 @@ status code_link(const struct task *task, enum code_kind kind, const char *code,
   const struct identity_service_options *options = &task->service->options;
   str page = str_from_cstr(options->action_url), next = str_from_cstr(continue_url);
   if (next.len > 0 && !is_allowed(options, next))
-    return status_make(STATUS_INVALID_ARGUMENT, "UNAUTHORIZED_DOMAIN : The setting link_origins does not name it.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "UNAUTHORIZED_DOMAIN : The setting link_origins does not name it.");
   if (in_app && next.len > 0)
     page = next;
   if (page.len == 0)
-    return status_make(STATUS_PERMISSION_DENIED, "OPERATION_NOT_ALLOWED : The setting action_url names no page for links.");
+    return status_make(STATUS_PERMISSION_DENIED,
+                       "OPERATION_NOT_ALLOWED : The setting action_url names no page for links.");
   struct buf link = {0};
   str fragment, path = str_split(page, '#', &fragment); /* parameters come before it */
   buf_append_str(&link, path);

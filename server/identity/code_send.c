@@ -1,5 +1,5 @@
-/* Codes go out, in mails or as links for administrators. Whether there is an account is neither told nor seen from how
- * long it takes: a code is stored in any case, and one of nobody is sent to nobody. */
+/* Codes go out, in mails or as links for administrators. Whether there is an account is neither told nor seen
+ * from how long it takes: a code is stored in any case, and one of nobody is sent to nobody. */
 #include "server/identity/admin.h"
 #include "server/identity/code.h"
 #include "server/identity/fields.h"
@@ -18,7 +18,8 @@ static status commit_sending(struct task *task, const struct user_view *view, st
   struct sending *sending = (struct sending *)task;
   user_record *before = NULL, *user = NULL;
   if (*sending->record.uid != '\0') {
-    STATUS_TRY(user_store_find(view, task->project, str_from_cstr(sending->record.uid), task->arena, &before));
+    STATUS_TRY(
+        user_store_find(view, task->project, str_from_cstr(sending->record.uid), task->arena, &before));
     user = before == NULL ? NULL : user_record_copy(task->arena, before);
     if (before != NULL && user == NULL)
       return task_no_memory();
@@ -54,10 +55,11 @@ static void reply_link(struct task *task) {
 }
 
 /* What all have: the kind, the code and the link. */
-static status prepare(struct sending *sending, const char *request_type, const char *continue_url, bool in_app) {
+static status prepare(struct sending *sending, const char *request_type, const char *continue_url,
+                      bool in_app) {
   struct task *task = &sending->task;
   uint8_t code[CODE_BYTES];
-  if (!code_kind_read(request_type, &sending->kind))
+  if (!code_kind_read(request_type, &sending->kind) || sending->kind == CODE_RECOVER_EMAIL)
     return status_make(STATUS_INVALID_ARGUMENT, "INVALID_REQ_TYPE");
   crypto_random(code, sizeof code);
   code_write(code, sending->text);
@@ -177,7 +179,8 @@ static status begin_link(struct sending *sending, const Skerry__Identity__V1__Cr
   return status_ok();
 }
 
-void identity_create_oob_link(struct rpc_call *call, const Skerry__Identity__V1__CreateOobLinkRequest *request) {
+void identity_create_oob_link(struct rpc_call *call,
+                              const Skerry__Identity__V1__CreateOobLinkRequest *request) {
   struct sending *sending = TASK_NEW(call, sending);
   if (sending == NULL)
     return;
@@ -190,7 +193,8 @@ void identity_create_oob_link(struct rpc_call *call, const Skerry__Identity__V1_
     task_fail(&sending->task, result);
 }
 
-void identity_create_auth_uri(struct rpc_call *call, const Skerry__Identity__V1__CreateAuthUriRequest *request) {
+void identity_create_auth_uri(struct rpc_call *call,
+                              const Skerry__Identity__V1__CreateAuthUriRequest *request) {
   Skerry__Identity__V1__CreateAuthUriResponse response = SKERRY__IDENTITY__V1__CREATE_AUTH_URI_RESPONSE__INIT;
   (void)request;
   skerry_identity_v1_accounts_create_auth_uri_reply(call, &response);

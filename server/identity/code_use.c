@@ -7,34 +7,32 @@ static status wrong_code(void) {
   return status_make(STATUS_INVALID_ARGUMENT, "INVALID_OOB_CODE");
 }
 
+static bool is_of(const code_record *code, enum code_kind kind) {
+  return strcmp(code->request_type, code_kind_name(kind)) == 0;
+}
+
 struct code_use {
   struct sign_in in; /* first: its password, or its session */
   uint8_t key[CRYPTO_SHA256_BYTES];
   code_record *code; /* as it was committed, or found */
 };
 
-/* The code, if it is of the kind, and the user, a copy, whose it is. */
-static status find_code_and_user(struct code_use *use, const struct user_view *view, enum code_kind kind,
-                                 user_record **ret_before, user_record **ret) {
-  struct task *task = &use->in.task;
-  STATUS_TRY(code_find(task, view, use->key, &use->code));
-  if (strcmp(use->code->request_type, code_kind_name(kind)) != 0)
-    return wrong_code();
-  STATUS_TRY(user_store_find(view, task->project, str_from_cstr(use->code->uid), task->arena, ret_before));
-  if (*ret_before == NULL || strcmp((*ret_before)->email, use->code->email) != 0)
-    return wrong_code();
-  if ((*ret_before)->disabled)
-    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
-  *ret = user_record_copy(task->arena, *ret_before);
-  return *ret == NULL ? task_no_memory() : status_ok();
-}
-
 /* ---- Reset the password, or ask what a code is for ---- */
 
 static status commit_reset(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct code_use *use = (struct code_use *)task;
   user_record *before, *user;
-  STATUS_TRY(find_code_and_user(use, view, CODE_PASSWORD_RESET, &before, &user));
+  STATUS_TRY(code_find(task, view, use->key, &use->code));
+  if (!is_of(use->code, CODE_PASSWORD_RESET))
+    return wrong_code();
+  STATUS_TRY(user_store_find(view, task->project, str_from_cstr(use->code->uid), task->arena, &before));
+  if (before == NULL || strcmp(before->email, use->code->email) != 0)
+    return wrong_code();
+  if (before->disabled)
+    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  user = user_record_copy(task->arena, before);
+  if (user == NULL)
+    return task_no_memory();
   if (!user->email_verified)
     sign_in_take_over(user, batch);
   user->password = task_text(use->in.hash);
@@ -77,13 +75,14 @@ static status begin_reset(struct code_use *use, const Skerry__Identity__V1__Rese
   STATUS_TRY(code_find(task, &view, use->key, &use->code));
   if (*request->new_password == '\0')
     return status_ok();
-  if (strcmp(use->code->request_type, code_kind_name(CODE_PASSWORD_RESET)) != 0)
+  if (!is_of(use->code, CODE_PASSWORD_RESET))
     return wrong_code();
   use->in.password = str_from_cstr(request->new_password);
   return password_check_policy(use->in.password);
 }
 
-void identity_reset_password(struct rpc_call *call, const Skerry__Identity__V1__ResetPasswordRequest *request) {
+void identity_reset_password(struct rpc_call *call,
+                             const Skerry__Identity__V1__ResetPasswordRequest *request) {
   struct code_use *use = TASK_NEW(call, code_use);
   if (use == NULL)
     return;
@@ -99,21 +98,49 @@ void identity_reset_password(struct rpc_call *call, const Skerry__Identity__V1__
     task_hash(task, sign_in_hash_memory(task->service), sign_in_hash, commit_with_hash);
 }
 
-/* ---- Verify or change the address ---- */
+/* ---- Verify, change or take back the address ---- */
+
+/* A change sends the old address a code to take it back. */
+struct application {
+  struct code_use use; /* first */
+  uint8_t recovery_key[CRYPTO_SHA256_BYTES];
+  code_record recovery;
+};
+
+static status change_address(struct application *application, user_record *user, struct kv_batch *batch) {
+  const code_record *code = application->use.code;
+  struct task *task = &application->use.in.task;
+  bool recovers = is_of(code, CODE_RECOVER_EMAIL);
+  user->email = recovers ? code->email : code->new_email;
+  user_store_end_sessions(batch, user, STR(""));
+  user_store_delete_codes(batch, user);
+  if (recovers || !task->has_mail)
+    return status_ok();
+  mail_item_put(&task->mail, batch);
+  return user_store_add_code(batch, task->arena, user, application->recovery_key, &application->recovery);
+}
 
 static status commit_apply(struct task *task, const struct user_view *view, struct kv_batch *batch) {
-  struct code_use *use = (struct code_use *)task;
-  user_record *before, *user;
+  struct application *application = (struct application *)task;
+  struct code_use *use = &application->use;
+  user_record *before;
   STATUS_TRY(code_find(task, view, use->key, &use->code));
-  bool changes = strcmp(use->code->request_type, code_kind_name(CODE_CHANGE_EMAIL)) == 0;
-  STATUS_TRY(find_code_and_user(use, view, changes ? CODE_CHANGE_EMAIL : CODE_VERIFY_EMAIL, &before, &user));
+  bool recovers = is_of(use->code, CODE_RECOVER_EMAIL),
+       changes = recovers || is_of(use->code, CODE_CHANGE_EMAIL);
+  if (!changes && !is_of(use->code, CODE_VERIFY_EMAIL))
+    return wrong_code();
+  STATUS_TRY(user_store_find(view, task->project, str_from_cstr(use->code->uid), task->arena, &before));
+  if (before == NULL || (!recovers && strcmp(before->email, use->code->email) != 0))
+    return wrong_code();
+  if (before->disabled)
+    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  user_record *user = user_record_copy(task->arena, before);
+  if (user == NULL)
+    return task_no_memory();
   user->email_verified = true;
   user_store_delete_code(batch, use->key);
-  if (changes) {
-    user->email = use->code->new_email;
-    user_store_end_sessions(batch, user, STR(""));
-    user_store_delete_codes(batch, user);
-  }
+  if (changes)
+    STATUS_TRY(change_address(application, user, batch));
   use->in.user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }
@@ -121,6 +148,9 @@ static status commit_apply(struct task *task, const struct user_view *view, stru
 static void reply_apply(struct task *task) {
   const struct code_use *use = (const struct code_use *)task;
   Skerry__Identity__V1__UpdateResponse response = SKERRY__IDENTITY__V1__UPDATE_RESPONSE__INIT;
+  if (task->has_mail)
+    mail_item_committed(&task->mail);
+  task->has_mail = false;
   tokens_doubt_all(task->service->tokens);
   response.local_id = use->in.user->uid;
   response.email = use->in.user->email;
@@ -128,14 +158,50 @@ static void reply_apply(struct task *task) {
   skerry_identity_v1_accounts_update_reply(task->call, &response);
 }
 
-void identity_apply_code(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
-  struct code_use *use = TASK_NEW(call, code_use);
-  if (use == NULL)
-    return;
+/* The mail to the old address, if mails go out at all. */
+static status prepare_recovery(struct application *application) {
+  struct code_use *use = &application->use;
   struct task *task = &use->in.task;
+  struct mail *mail = task->service->mail;
+  struct user_view view;
+  uint8_t code[CODE_BYTES];
+  char text[CODE_TEXT_BYTES + 1];
+  str link;
+  STATUS_TRY(user_view_now(task->service->options.store, &view));
+  STATUS_TRY(code_find(task, &view, use->key, &use->code));
+  if (!is_of(use->code, CODE_CHANGE_EMAIL) || *use->code->email == '\0' || mail == NULL ||
+      !mail_is_set_up(mail))
+    return status_ok();
+  crypto_random(code, sizeof code);
+  code_write(code, text);
+  user_store_code_key(code, application->recovery_key);
+  application->recovery = *use->code;
+  application->recovery.request_type = task_text(code_kind_name(CODE_RECOVER_EMAIL));
+  application->recovery.expires_us = task->now_us + code_kind_lifetime_us(CODE_RECOVER_EMAIL);
+  STATUS_TRY(code_link(task, CODE_RECOVER_EMAIL, text, "", false, &link));
+  struct mail_order order = {.kind = code_kind_mail(CODE_RECOVER_EMAIL),
+                             .to = str_from_cstr(use->code->email),
+                             .project = task->project,
+                             .email = str_from_cstr(use->code->email),
+                             .new_email = str_from_cstr(use->code->new_email),
+                             .link = link,
+                             .code = str_from_cstr(text),
+                             .expires_us = application->recovery.expires_us};
+  STATUS_TRY(mail_prepare(mail, &order, &task->mail));
+  task->has_mail = true;
+  return status_ok();
+}
+
+void identity_apply_code(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
+  struct application *application = TASK_NEW(call, application);
+  if (application == NULL)
+    return;
+  struct task *task = &application->use.in.task;
   status result = task_init(task, call, request->target_project_id, request->tenant_id);
   if (status_is_ok(&result))
-    result = code_read(request->oob_code, use->key);
+    result = code_read(request->oob_code, application->use.key);
+  if (status_is_ok(&result))
+    result = prepare_recovery(application);
   if (status_is_ok(&result))
     task_commit(task, commit_apply, reply_apply);
   else
@@ -168,7 +234,7 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
   struct sign_in *in = &use->in;
   user_record made, *before = NULL;
   STATUS_TRY(code_find(task, view, use->key, &use->code));
-  if (strcmp(use->code->request_type, code_kind_name(CODE_EMAIL_SIGNIN)) != 0)
+  if (!is_of(use->code, CODE_EMAIL_SIGNIN))
     return wrong_code();
   if (!str_eq(str_from_cstr(use->code->email), in->email))
     return status_make(STATUS_INVALID_ARGUMENT, "INVALID_EMAIL");

@@ -1,5 +1,4 @@
 #include "server/identity/fields.h"
-
 #include "tests/support/unit.h"
 
 static struct arena arena;
@@ -21,7 +20,8 @@ static void test_made_ids(void **state) {
   fields_make_uid(one);
   fields_make_uid(other);
   assert_int_equal(strlen(one), FIELDS_UID_MADE_BYTES);
-  assert_int_equal(strspn(one, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"), FIELDS_UID_MADE_BYTES);
+  assert_int_equal(strspn(one, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
+                   FIELDS_UID_MADE_BYTES);
   assert_string_not_equal(one, other);
   assert_status_ok(fields_check_uid(str_from_cstr(one)));
   assert_status_code(fields_check_uid(STR("")), STATUS_INVALID_ARGUMENT);
@@ -35,21 +35,23 @@ static void test_made_ids(void **state) {
 
 static void test_addresses(void **state) {
   (void)state;
-  static const char *const bad[] = {"",           "a",         "@b.c",      "a@",       "a@b@c",      "a b@c.d",
-                                    "a@b c",      "a@.b",      "a@b.",      "a@b..c",   "a@b\r\nX: y", "a\x01@b.c",
-                                    "\"a\"@b.c",  "<a@b.c>",   "a,b@c.d",   "a@b.c\x7f", "\xff@b.c"};
+  static const char *const bad[] = {
+      "",       "a",           "@b.c",      "a@",        "a@b@c",   "a b@c.d", "a@b c",     "a@.b",    "a@b.",
+      "a@b..c", "a@b\r\nX: y", "a\x01@b.c", "\"a\"@b.c", "<a@b.c>", "a,b@c.d", "a@b.c\x7f", "\xff@b.c"};
   str email;
   assert_status_ok(fields_canonical_email(STR("Ann.Lee+tag@Example.COM"), &arena, &email));
   assert_str_is(email, "ann.lee+tag@example.com");
   assert_status_ok(fields_canonical_email(STR("\xc3\x84nn@b\xc3\xbc.example"), &arena, &email));
   assert_str_is(email, "\xc3\x84nn@b\xc3\xbc.example"); /* only ASCII letters are folded */
   for (size_t i = 0; i < UNIT_COUNT(bad); i++)
-    assert_status_code(fields_canonical_email(str_from_cstr(bad[i]), &arena, &email), STATUS_INVALID_ARGUMENT);
+    assert_status_code(fields_canonical_email(str_from_cstr(bad[i]), &arena, &email),
+                       STATUS_INVALID_ARGUMENT);
   char local[65 + 5];
   memset(local, 'x', 65);
   memcpy(local + 65, "@b.cd", 5);
   assert_status_ok(fields_canonical_email(str_make(local + 1, 64 + 5), &arena, &email));
-  assert_status_code(fields_canonical_email(str_make(local, 65 + 5), &arena, &email), STATUS_INVALID_ARGUMENT);
+  assert_status_code(fields_canonical_email(str_make(local, 65 + 5), &arena, &email),
+                     STATUS_INVALID_ARGUMENT);
 }
 
 static void assert_claims(const char *json, const char *wanted) {
@@ -65,8 +67,16 @@ static void test_claims(void **state) {
   (void)state;
   assert_claims("{ \"a\" : [1, true, \"x\"] }", "{\"a\":[1,true,\"x\"]}");
   assert_claims("{}", "");
-  static const char *const bad[] = {"",          "[]",          "1",           "{\"a\":1,\"a\":2}",      "{\"sub\":\"x\"}",
-                                    "{\"firebase\":{}}", "{\"exp\":1}", "{\"email\":1}", "{\"a\":[[1]]}", "{\"a\":{\"__type__\":1}}",
+  static const char *const bad[] = {"",
+                                    "[]",
+                                    "1",
+                                    "{\"a\":1,\"a\":2}",
+                                    "{\"sub\":\"x\"}",
+                                    "{\"firebase\":{}}",
+                                    "{\"exp\":1}",
+                                    "{\"email\":1}",
+                                    "{\"a\":[[1]]}",
+                                    "{\"a\":{\"__type__\":1}}",
                                     "{\"a\":[{\"a\":[{\"a\":[{\"a\":[{\"a\":1}]}]}]}]}"};
   for (size_t i = 0; i < UNIT_COUNT(bad); i++)
     assert_claims(bad[i], NULL);

@@ -1,5 +1,6 @@
-/* What strangers send to accounts: JSON bodies and forms of all methods, addresses, claims, custom tokens, codes. The
- * first byte chooses. Reading ends, stays within its memory, and what is taken can be read again as the same. */
+/* What strangers send to accounts: JSON bodies and forms of all methods, addresses, claims, custom tokens,
+ * codes. The first byte chooses. Reading ends, stays within its memory, and what is taken can be read again
+ * as the same. */
 #include <stdlib.h>
 
 #include "base/base64url.h"
@@ -44,9 +45,11 @@ static const struct rpc_method *method_at(size_t index) {
 static void try_body(const struct schema_message *type, str json) {
   struct buf wire = {.max_bytes = BYTES_MAX}, text = {0}, again = {.max_bytes = BYTES_MAX};
   status result = json_read_known_fields(get_schema(), type, json, &wire);
-  CHECK(result.code == STATUS_OK || result.code == STATUS_INVALID_ARGUMENT || result.code == STATUS_RESOURCE_EXHAUSTED);
+  CHECK(result.code == STATUS_OK || result.code == STATUS_INVALID_ARGUMENT ||
+        result.code == STATUS_RESOURCE_EXHAUSTED);
   if (status_is_ok(&result) &&
-      json_write_message(get_schema(), type, wire.len == 0 ? STR("") : buf_str(&wire), &text) && !text.failed) {
+      json_write_message(get_schema(), type, wire.len == 0 ? STR("") : buf_str(&wire), &text) &&
+      !text.failed) {
     /* What was known is all that is left, so now nothing is unknown. */
     CHECK(json_read_message(get_schema(), type, buf_str(&text), &again).code == STATUS_OK);
   }
@@ -108,7 +111,8 @@ static void try_custom(str token) {
   struct custom_token custom;
   arena_init(&arena, NULL, 0, ARENA_BYTES);
   status result = custom_token_verify(NULL, true, token, INT64_C(1700000000) * 1000000, &arena, &custom);
-  CHECK(result.code == STATUS_OK || result.code == STATUS_INVALID_ARGUMENT || result.code == STATUS_RESOURCE_EXHAUSTED);
+  CHECK(result.code == STATUS_OK || result.code == STATUS_INVALID_ARGUMENT ||
+        result.code == STATUS_RESOURCE_EXHAUSTED);
   if (status_is_ok(&result))
     CHECK(custom.uid.len > 0 && custom.uid.len <= 128 && custom.uid.ptr[custom.uid.len] == '\0');
   arena_fini(&arena);
@@ -129,7 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2)
     return 0;
   str rest = str_make(data + 2, size - 2);
-  const struct schema_message *type = schema_find(get_schema(), str_from_cstr(method_at(data[1])->request.name));
+  const struct schema_message *type =
+      schema_find(get_schema(), str_from_cstr(method_at(data[1])->request.name));
   switch (data[0] % 4) {
   case 0:
     try_body(type, rest);

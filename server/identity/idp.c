@@ -1,10 +1,11 @@
 /* Signing in with the ID token of somebody whom the settings trust: a provider (issuer_setting.h).
  *
- * Addresses. An account has an address, and so may the user at the provider; a provider's word on whether it is
- * verified counts. An account with the same address is the same person's if that account has proved it as well: then
- * its owner has to sign in first and link (need_confirmation). If the account has never proved it, whoever made it
- * need not be who has the address, and who has proved it now takes it over: its password, providers and sessions go.
- * Without the provider's word nothing is concluded from an address: the account is made without. */
+ * Addresses. An account has an address, and so may the user at the provider; a provider's word on whether it
+ * is verified counts. An account with the same address is the same person's if that account has proved it as
+ * well: then its owner has to sign in first and link (need_confirmation). If the account has never proved it,
+ * whoever made it need not be who has the address, and who has proved it now takes it over: its password,
+ * providers and sessions go. Without the provider's word nothing is concluded from an address: the account is
+ * made without. */
 #include "server/gateway/url.h"
 #include "server/identity/fields.h"
 #include "server/identity/mfa.h"
@@ -36,9 +37,11 @@ static status read_post_body(struct arena *arena, const char *text, struct post_
       ret->nonce = value;
   }
   if (is_bad || ret->provider_id.len == 0)
-    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_CREDENTIAL_OR_PROVIDER_ID : The post body is not well formed.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "INVALID_CREDENTIAL_OR_PROVIDER_ID : The post body is not well formed.");
   if (ret->id_token.len == 0)
-    return status_make(STATUS_PERMISSION_DENIED, "OPERATION_NOT_ALLOWED : This server takes ID tokens of providers only.");
+    return status_make(STATUS_PERMISSION_DENIED,
+                       "OPERATION_NOT_ALLOWED : This server takes ID tokens of providers only.");
   return status_ok();
 }
 
@@ -46,7 +49,9 @@ static status read_post_body(struct arena *arena, const char *text, struct post_
 static const char *claim_text(struct arena *arena, const struct jwt *jwt, str name,
                               status (*check)(str text)) {
   str value = jwt_claim_text(jwt, name);
-  status good = memchr(value.len == 0 ? "" : value.ptr, '\0', value.len) == NULL ? check(value) : status_default(STATUS_INVALID_ARGUMENT);
+  status good = memchr(value.len == 0 ? "" : value.ptr, '\0', value.len) == NULL
+                    ? check(value)
+                    : status_default(STATUS_INVALID_ARGUMENT);
   str copy = status_is_ok(&good) ? arena_str_copy(arena, value) : STR("");
   return copy.ptr == NULL ? "" : copy.ptr; /* without memory the arena is exhausted, which is seen later */
 }
@@ -88,7 +93,8 @@ static status add_provider(struct idp *idp, user_record *user) {
   if (same != NULL && strcmp(same->raw_id, idp->provider.raw_id) != 0)
     return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");
   if (same == NULL && !can_add_provider(user))
-    return status_make(STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_PROVIDERS : An account has at most %d.", USER_PROVIDERS_MAX);
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_PROVIDERS : An account has at most %d.",
+                       USER_PROVIDERS_MAX);
   if (same == NULL)
     user->providers[user->n_providers++] = &idp->provider;
   if (*user->display_name == '\0')
@@ -99,8 +105,8 @@ static status add_provider(struct idp *idp, user_record *user) {
   return status_ok();
 }
 
-/* The account that the person signs in to: *ret is a copy that may be changed; *ret_before is as it is stored, NULL for
- * a new one. *ret is NULL if it takes a confirmation first. */
+/* The account that the person signs in to: *ret is a copy that may be changed; *ret_before is as it is
+ * stored, NULL for a new one. *ret is NULL if it takes a confirmation first. */
 static status find_account(struct idp *idp, const struct user_view *view, struct kv_batch *batch,
                            user_record **ret_before, user_record **ret) {
   struct task *task = &idp->in.task;
@@ -109,14 +115,16 @@ static status find_account(struct idp *idp, const struct user_view *view, struct
                                       str_from_cstr(idp->provider.raw_id), task->arena, &before));
   bool is_known = before != NULL;
   if (!is_known && idp->email_verified)
-    STATUS_TRY(user_store_find_email(view, task->project, str_from_cstr(idp->provider.email), task->arena, &before));
+    STATUS_TRY(
+        user_store_find_email(view, task->project, str_from_cstr(idp->provider.email), task->arena, &before));
   idp->in.is_new = before == NULL;
   user_record made;
   if (before == NULL) {
     if (!idp->may_create)
       return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
     if (task->service->options.sign_up_closed)
-      return status_make(STATUS_PERMISSION_DENIED, "ADMIN_ONLY_OPERATION : This server takes no new accounts.");
+      return status_make(STATUS_PERMISSION_DENIED,
+                         "ADMIN_ONLY_OPERATION : This server takes no new accounts.");
     user_record_init(&made, task->project.ptr, idp->in.uid.ptr, task->now_us);
     made.email = idp->email_verified ? idp->provider.email : task_text("");
     made.email_verified = idp->email_verified;
@@ -135,7 +143,8 @@ static status find_account(struct idp *idp, const struct user_view *view, struct
   return status_ok();
 }
 
-static status find_linked(struct idp *idp, const struct user_view *view, user_record **ret_before, user_record **ret) {
+static status find_linked(struct idp *idp, const struct user_view *view, user_record **ret_before,
+                          user_record **ret) {
   struct task *task = &idp->in.task;
   user_record *before;
   STATUS_TRY(user_store_find(view, task->project, idp->in.linked.uid, task->arena, &before));
@@ -148,7 +157,8 @@ static status find_linked(struct idp *idp, const struct user_view *view, user_re
   if (*(*ret)->email != '\0' || !idp->email_verified)
     return status_ok();
   user_record *other;
-  STATUS_TRY(user_store_find_email(view, task->project, str_from_cstr(idp->provider.email), task->arena, &other));
+  STATUS_TRY(
+      user_store_find_email(view, task->project, str_from_cstr(idp->provider.email), task->arena, &other));
   if (other == NULL) {
     (*ret)->email = idp->provider.email;
     (*ret)->email_verified = true;
@@ -209,16 +219,19 @@ static status describe_sign_in(struct idp *idp, Skerry__Identity__V1__SignInWith
   response->is_new_user = in->is_new;
   if (!in->is_first_half) {
     response->expires_in = task->service->maker.lifetime_s;
-    return sign_in_session_tokens(task, &in->session, in->user, &response->id_token, &response->refresh_token);
+    return sign_in_session_tokens(task, &in->session, in->user, &response->id_token,
+                                  &response->refresh_token);
   }
   if (!mfa_describe(task->arena, in->user, &response->mfa_info, &response->n_mfa_info))
     return task_no_memory();
-  return mfa_make_pending(task, in->user, in->session.record.sign_in_provider, &response->mfa_pending_credential);
+  return mfa_make_pending(task, in->user, in->session.record.sign_in_provider,
+                          &response->mfa_pending_credential);
 }
 
 static void reply_idp(struct task *task) {
   struct idp *idp = (struct idp *)task;
-  Skerry__Identity__V1__SignInWithIdpResponse response = SKERRY__IDENTITY__V1__SIGN_IN_WITH_IDP_RESPONSE__INIT;
+  Skerry__Identity__V1__SignInWithIdpResponse response =
+      SKERRY__IDENTITY__V1__SIGN_IN_WITH_IDP_RESPONSE__INIT;
   if (!idp->needs_confirmation && !idp->in.is_new)
     tokens_doubt_all(task->service->tokens); /* sessions may have ended */
   response.provider_id = idp->provider.provider_id;
@@ -248,8 +261,8 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   in->uid = str_make(uid, FIELDS_UID_MADE_BYTES);
   idp->may_create = request->_auto_create_case == 0 || request->auto_create;
   STATUS_TRY(read_post_body(task->arena, request->post_body, &body));
-  STATUS_TRY(tokens_verify_provider(task->service->tokens, body.id_token, body.provider_id, body.nonce, task->project,
-                                    task->now_us, task->arena, &jwt));
+  STATUS_TRY(tokens_verify_provider(task->service->tokens, body.id_token, body.provider_id, body.nonce,
+                                    task->project, task->now_us, task->arena, &jwt));
   STATUS_TRY(read_person(idp, &jwt, body.provider_id));
   str token = arena_str_copy(task->arena, body.id_token);
   if (token.ptr == NULL)
@@ -265,7 +278,8 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   return status_ok();
 }
 
-void identity_sign_in_with_idp(struct rpc_call *call, const Skerry__Identity__V1__SignInWithIdpRequest *request) {
+void identity_sign_in_with_idp(struct rpc_call *call,
+                               const Skerry__Identity__V1__SignInWithIdpRequest *request) {
   struct idp *idp = TASK_NEW(call, idp);
   if (idp == NULL)
     return;

@@ -33,7 +33,8 @@ bool mfa_describe(struct arena *arena, const user_record *user, Skerry__Identity
   *ret_count = 0;
   if (user->totp == NULL)
     return true;
-  Skerry__Identity__V1__MfaEnrollment **list = ARENA_NEW_ARRAY(arena, Skerry__Identity__V1__MfaEnrollment *, 1);
+  Skerry__Identity__V1__MfaEnrollment **list =
+      ARENA_NEW_ARRAY(arena, Skerry__Identity__V1__MfaEnrollment *, 1);
   if (list == NULL)
     return false;
   list[0] = describe(arena, user->totp);

@@ -1,5 +1,5 @@
-/* The second factor: what its handlers share. What a client holds between two steps is sealed and handed out, so the
- * server keeps nothing for those that do not come back. Inside of the directory. */
+/* The second factor: what its handlers share. What a client holds between two steps is sealed and handed out,
+ * so the server keeps nothing for those that do not come back. Inside of the directory. */
 #ifndef SKERRY_SERVER_IDENTITY_MFA_H
 #define SKERRY_SERVER_IDENTITY_MFA_H
 
@@ -16,8 +16,8 @@ bool mfa_describe(struct arena *arena, const user_record *user, Skerry__Identity
                   size_t *ret_count);
 
 /* What says that the first half succeeded, in the arena. RESOURCE_EXHAUSTED. */
-STATUS_MUST_USE status mfa_make_pending(const struct task *task, const user_record *user, const char *provider,
-                                        char **ret);
+STATUS_MUST_USE status mfa_make_pending(const struct task *task, const user_record *user,
+                                        const char *provider, char **ret);
 
 typedef Skerry__Identity__V1__StoredStep step_record;
 /* Seals a step for `purpose`, as text in the arena. */

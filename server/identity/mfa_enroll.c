@@ -93,7 +93,8 @@ static status commit_factor(struct task *task, const struct user_view *view, str
   user->totp = comes ? &change->totp : NULL;
   STATUS_TRY(sign_in_session_renew(task, &change->session, session, user, batch));
   change->session.record.second_factor_id = comes ? change->totp.id : task_text("");
-  STATUS_TRY(user_store_put_session(batch, task->arena, change->session.token.session, &change->session.record));
+  STATUS_TRY(
+      user_store_put_session(batch, task->arena, change->session.token.session, &change->session.record));
   change->user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }

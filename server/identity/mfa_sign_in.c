@@ -11,7 +11,8 @@ struct second_half {
 };
 
 /* Uses up the code, in a copy of the factor. */
-static status use_code(struct second_half *half, const user_record *before, Skerry__Identity__V1__StoredTotp *totp) {
+static status use_code(struct second_half *half, const user_record *before,
+                       Skerry__Identity__V1__StoredTotp *totp) {
   struct task *task = &half->task;
   struct totp_recovery recovery;
   if (!totp_recovery_decode(str_make(totp->recovery.data, totp->recovery.len), &recovery))
@@ -43,7 +44,8 @@ static status commit_second_half(struct task *task, const struct user_view *view
     return status_make(STATUS_INVALID_ARGUMENT, "INVALID_MFA_PENDING_CREDENTIAL");
   if (before->disabled)
     return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
-  if (before->totp == NULL || (*half->enrollment_id != '\0' && strcmp(before->totp->id, half->enrollment_id) != 0))
+  if (before->totp == NULL ||
+      (*half->enrollment_id != '\0' && strcmp(before->totp->id, half->enrollment_id) != 0))
     return status_make(STATUS_INVALID_ARGUMENT, "MFA_ENROLLMENT_NOT_FOUND");
   user_record *user = user_record_copy(task->arena, before);
   Skerry__Identity__V1__StoredTotp *totp = ARENA_NEW(task->arena, Skerry__Identity__V1__StoredTotp);
@@ -76,11 +78,13 @@ static status begin(struct second_half *half, const Skerry__Identity__V1__Finali
   struct task *task = &half->task;
   step_record *step;
   half->enrollment_id = request->mfa_enrollment_id;
-  half->code = request->totp_verification_info == NULL ? "" : request->totp_verification_info->verification_code;
+  half->code =
+      request->totp_verification_info == NULL ? "" : request->totp_verification_info->verification_code;
   half->recovery_code = request->recovery_code;
   if (*half->code == '\0' && *half->recovery_code == '\0')
     return status_make(STATUS_INVALID_ARGUMENT, "MISSING_CODE");
-  STATUS_TRY(mfa_open_step(task, "sign-in", request->mfa_pending_credential, "INVALID_MFA_PENDING_CREDENTIAL", &step));
+  STATUS_TRY(mfa_open_step(task, "sign-in", request->mfa_pending_credential, "INVALID_MFA_PENDING_CREDENTIAL",
+                           &step));
   half->step = step;
   sign_in_session_init(task, step->sign_in_provider, "", &half->session);
   str name = arena_printf(task->arena, "second factor/%s", step->uid);

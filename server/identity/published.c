@@ -84,9 +84,11 @@ void identity_get_open_id_configuration(struct rpc_call *call,
     return;
   }
   if (str_has_prefix(own, STR("https://securetoken.google.com/"))) {
-    rpc_call_finish(call, status_make(STATUS_NOT_FOUND,
-                                      "The setting identity_issuer is not this server's URL, so this is not here. The keys "
-                                      "are at /.well-known/jwks.json."));
+    rpc_call_finish(
+        call,
+        status_make(STATUS_NOT_FOUND,
+                    "The setting identity_issuer is not this server's URL, so this is not here. The keys "
+                    "are at /.well-known/jwks.json."));
     return;
   }
   response.issuer = task_text(own.ptr);
@@ -101,7 +103,8 @@ void identity_get_open_id_configuration(struct rpc_call *call,
 
 void identity_get_password_policy(struct rpc_call *call,
                                   const Skerry__Identity__V1__GetPasswordPolicyRequest *request) {
-  Skerry__Identity__V1__GetPasswordPolicyResponse response = SKERRY__IDENTITY__V1__GET_PASSWORD_POLICY_RESPONSE__INIT;
+  Skerry__Identity__V1__GetPasswordPolicyResponse response =
+      SKERRY__IDENTITY__V1__GET_PASSWORD_POLICY_RESPONSE__INIT;
   Skerry__Identity__V1__GetPasswordPolicyResponse__Strength strength =
       SKERRY__IDENTITY__V1__GET_PASSWORD_POLICY_RESPONSE__STRENGTH__INIT;
   (void)request;

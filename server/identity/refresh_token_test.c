@@ -1,5 +1,4 @@
 #include "server/identity/refresh_token.h"
-
 #include "tests/support/unit.h"
 
 static const uint8_t KEY[REFRESH_TOKEN_KEY_BYTES] = {7};

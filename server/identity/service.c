@@ -8,7 +8,7 @@
 enum {
   HASHES_WAIT_MAX =
       256,       /* sign-ins that wait: some ten seconds of a small box, which is as long as people wait */
-  HASH_NICE = 5, /* checks of passwords step back behind reads and writes */
+  HASH_NICE = 8, /* checks of passwords take a twelfth of two busy cores, so reads go on beside them */
   CHORES_INTERVAL_S = 60, /* keys that are due, codes that are old */
 };
 
@@ -23,7 +23,7 @@ static status open_pool(struct identity_service *service) {
       .threads = o->hash_threads == 0 ? 1 : o->hash_threads,
       .queue_max = HASHES_WAIT_MAX,
       .memory_bytes = o->hash_memory_bytes < least ? least : o->hash_memory_bytes,
-      .nice = HASH_NICE,
+      .nice = o->dev ? 0 : HASH_NICE,
       .now_us = monotonic_us,
       .argument = o->port,
   };
@@ -95,7 +95,8 @@ struct deletion {
   size_t count;
 };
 
-static status delete_some(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+static status delete_some(void *argument, struct kv_reader *reader, kv_version version,
+                          struct kv_batch *batch) {
   const struct deletion *deletion = argument;
   (void)reader;
   (void)version;
@@ -110,7 +111,8 @@ static status delete_page(struct identity_service *service, str project, struct 
   deletion->users = ARENA_NEW_ARRAY(deletion->arena, user_record *, DELETE_AT_ONCE);
   if (deletion->users == NULL)
     return task_no_memory();
-  STATUS_TRY(user_store_list(&view, project, STR(""), DELETE_AT_ONCE, deletion->arena, deletion->users, &deletion->count));
+  STATUS_TRY(user_store_list(&view, project, STR(""), DELETE_AT_ONCE, deletion->arena, deletion->users,
+                             &deletion->count));
   struct kv_txn txn = {.resolve = delete_some, .argument = deletion};
   kv_version version;
   return deletion->count == 0 ? status_ok() : kv_commit_wait(service->options.store, &txn, &version);

@@ -24,9 +24,10 @@ struct identity_service_options {
   bool tokens_unsigned; /* in development: ID tokens as the emulator makes them */
   int64_t id_token_lifetime_s;
   int64_t refresh_grace_us; /* how long the refresh token before the last still gets the last answer */
-  struct mail *mail;            /* NULL: there are no mails */
-  const char *action_url;       /* of the page that links in mails lead to */
-  const char *const *link_origins; /* "https://app.example": besides, which pages may follow. In development all may */
+  struct mail *mail;        /* NULL: there are no mails */
+  const char *action_url;   /* of the page that links in mails lead to */
+  const char *const
+      *link_origins; /* "https://app.example": besides, which pages may follow. In development all may */
   size_t link_origin_count;
   size_t hash_memory_bytes; /* that checks of passwords may take at once; one at least can always run */
   unsigned hash_threads;    /* 0: 1 */

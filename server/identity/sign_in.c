@@ -35,9 +35,11 @@ void sign_in_reply(struct task *task) {
   task_end_attempt(task, true);
   status result = status_ok();
   if (!in->is_first_half)
-    result = sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
+    result =
+        sign_in_session_tokens(task, &in->session, in->user, &response.id_token, &response.refresh_token);
   else if (mfa_describe(task->arena, in->user, &response.mfa_info, &response.n_mfa_info))
-    result = mfa_make_pending(task, in->user, in->session.record.sign_in_provider, &response.mfa_pending_credential);
+    result = mfa_make_pending(task, in->user, in->session.record.sign_in_provider,
+                              &response.mfa_pending_credential);
   else
     result = task_no_memory();
   if (!status_is_ok(&result)) {

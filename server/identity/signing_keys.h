@@ -53,8 +53,8 @@ void signing_keys_visit(struct signing_keys *keys,
                         void (*visit)(void *argument, const char *id, const struct crypto_key *key),
                         void *argument);
 
-/* Other secrets, sealed under another key of the file's: for the store, or handed out and taken back. As crypto_seal
- * and crypto_open. */
+/* Other secrets, sealed under another key of the file's: for the store, or handed out and taken back. As
+ * crypto_seal and crypto_open. */
 void signing_keys_seal(const struct signing_keys *keys, str place, str bytes, struct buf *out);
 bool signing_keys_unseal(const struct signing_keys *keys, str place, str sealed, struct buf *out);
 

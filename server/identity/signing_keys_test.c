@@ -1,10 +1,9 @@
 /* Keys of ID tokens: made, kept over a restart, rotated, forgotten; of no use without the file. */
-#include "server/identity/signing_keys.h"
-
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/identity/signing_keys.h"
 #include "storage/rocksdb/test_support.h"
 #include "tests/support/unit.h"
 
@@ -19,8 +18,10 @@ static struct {
 } f;
 
 static void open_keys(enum crypto_algorithm algorithm) {
-  const struct signing_keys_options options = {
-      .store = f.store, .port = port_simulated_port(f.port), .directory = f.directory, .algorithm = algorithm};
+  const struct signing_keys_options options = {.store = f.store,
+                                               .port = port_simulated_port(f.port),
+                                               .directory = f.directory,
+                                               .algorithm = algorithm};
   assert_status_ok(signing_keys_open(&options, &f.keys));
 }
 
@@ -116,8 +117,10 @@ static void test_a_damaged_file_is_told(void **state) {
   signing_keys_close(f.keys);
   f.keys = NULL;
   assert_int_equal(truncate(f.path, 31), 0);
-  const struct signing_keys_options options = {
-      .store = f.store, .port = port_simulated_port(f.port), .directory = f.directory, .algorithm = CRYPTO_ES256};
+  const struct signing_keys_options options = {.store = f.store,
+                                               .port = port_simulated_port(f.port),
+                                               .directory = f.directory,
+                                               .algorithm = CRYPTO_ES256};
   assert_status_code(signing_keys_open(&options, &f.keys), STATUS_FAILED_PRECONDITION);
 }
 
@@ -157,8 +160,9 @@ static void test_another_algorithm(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(test_kept_over_a_restart), TEST(test_of_no_use_without_the_file), TEST(test_a_damaged_file_is_told),
-      TEST(test_rotation),            TEST(test_another_algorithm),
+      TEST(test_kept_over_a_restart),    TEST(test_of_no_use_without_the_file),
+      TEST(test_a_damaged_file_is_told), TEST(test_rotation),
+      TEST(test_another_algorithm),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

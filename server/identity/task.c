@@ -205,8 +205,8 @@ status sign_in_session_put(const struct task *task, struct sign_in_session *sess
   return user_store_add_session(batch, task->arena, user, session->token.session, &session->record);
 }
 
-status sign_in_session_renew(const struct task *task, struct sign_in_session *session, const session_record *old,
-                             user_record *user, struct kv_batch *batch) {
+status sign_in_session_renew(const struct task *task, struct sign_in_session *session,
+                             const session_record *old, user_record *user, struct kv_batch *batch) {
   int64_t last_login_us = user->last_login_us;
   session->record.auth_time_s = old->auth_time_s;
   session->record.claims = old->claims;

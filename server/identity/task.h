@@ -78,8 +78,9 @@ void task_end_attempt(struct task *task, bool succeeded);
 STATUS_MUST_USE status task_read_id_token(struct task *task, const char *text, struct id_token *ret,
                                           user_record **ret_user);
 
-/* For what takes an account over, or away: INVALID_ARGUMENT, CREDENTIAL_TOO_OLD_LOGIN_AGAIN, if the sign-in is longer
- * ago than TASK_RECENT_S, Firebase's documented bound. Anonymous users, who cannot sign in again, are not asked. */
+/* For what takes an account over, or away: INVALID_ARGUMENT, CREDENTIAL_TOO_OLD_LOGIN_AGAIN, if the sign-in
+ * is longer ago than TASK_RECENT_S, Firebase's documented bound. Anonymous users, who cannot sign in again,
+ * are not asked. */
 enum { TASK_RECENT_S = 5 * 60 };
 STATUS_MUST_USE status task_check_recent(const struct task *task, const struct id_token *token,
                                          const user_record *user);
@@ -97,7 +98,8 @@ void sign_in_session_init(const struct task *task, const char *provider, const c
 /* Within a change: adds it to the user, a copy, and notes the time. */
 STATUS_MUST_USE status sign_in_session_put(const struct task *task, struct sign_in_session *session,
                                            user_record *user, struct kv_batch *batch);
-/* Within a change that takes other sessions away: ends all of the user, and puts this one in the place of `old`. */
+/* Within a change that takes other sessions away: ends all of the user, and puts this one in the place of
+ * `old`. */
 STATUS_MUST_USE status sign_in_session_renew(const struct task *task, struct sign_in_session *session,
                                              const session_record *old, user_record *user,
                                              struct kv_batch *batch);

@@ -461,7 +461,8 @@ struct sweep {
   size_t count;
 };
 
-static status delete_swept(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+static status delete_swept(void *argument, struct kv_reader *reader, kv_version version,
+                           struct kv_batch *batch) {
   const struct sweep *sweep = argument;
   (void)reader;
   (void)version;
@@ -470,7 +471,8 @@ static status delete_swept(void *argument, struct kv_reader *reader, kv_version 
   return status_ok();
 }
 
-static status find_old_codes(struct kv_store *store, int64_t now_us, struct arena *arena, struct sweep *sweep) {
+static status find_old_codes(struct kv_store *store, int64_t now_us, struct arena *arena,
+                             struct sweep *sweep) {
   struct user_view view;
   struct kv_iter *iter;
   STATUS_TRY(user_view_now(store, &view));

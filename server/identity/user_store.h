@@ -8,9 +8,10 @@
  *   identity/session/ID (16 bytes)          StoredSession
  *   identity/code/SHA-256 of the code       StoredCode
  *
- * A user's record names its sessions and codes, so that all of a user is found without a scan and goes in one commit.
- * Writing is done within a transaction's resolve (storage/kv.h), where it meets the state that it changes: so
- * two sign-ups with one address cannot both succeed, and a kill leaves all of a change or nothing.
+ * A user's record names its sessions and codes, so that all of a user is found without a scan and goes in one
+ * commit. Writing is done within a transaction's resolve (storage/kv.h), where it meets the state that it
+ * changes: so two sign-ups with one address cannot both succeed, and a kill leaves all of a change or
+ * nothing.
  *
  * Statuses: those of kv.h; ALREADY_EXISTS with the code that SDKs know; DATA_LOSS, a record is damaged;
  * RESOURCE_EXHAUSTED. */
@@ -29,7 +30,7 @@ typedef Skerry__Identity__V1__StoredCode code_record;
 
 enum {
   USER_SESSIONS_MAX = 64,  /* of one user: the oldest gives way. More devices than a person has */
-  USER_CODES_MAX = 8, /* likewise: mails that somebody has not answered */
+  USER_CODES_MAX = 8,      /* likewise: mails that somebody has not answered */
   USER_PROVIDERS_MAX = 16, /* ways to sign in of one user */
   USER_PAGE_MAX = 1000,
 };
@@ -57,8 +58,8 @@ STATUS_MUST_USE status user_store_list(const struct user_view *view, str project
                                        struct arena *arena, user_record **ret, size_t *ret_count);
 
 /* Within resolve. `before` is what was found and `after` what it becomes, in memory of its own; before NULL:
- * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED; then nothing was written, so
- * a batch of several users may go on with the next. */
+ * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED; then nothing
+ * was written, so a batch of several users may go on with the next. */
 STATUS_MUST_USE status user_store_put(const struct user_view *view, struct kv_batch *batch,
                                       struct arena *arena, const user_record *before,
                                       const user_record *after);
@@ -94,10 +95,11 @@ void user_store_end_sessions(struct kv_batch *batch, user_record *user, str keep
 enum { CODE_BYTES = 32, CODE_TEXT_BYTES = 43 };
 /* The key under which a code is: its hash. */
 void user_store_code_key(const uint8_t code[CODE_BYTES], uint8_t out[CRYPTO_SHA256_BYTES]);
-STATUS_MUST_USE status user_store_find_code(const struct user_view *view, const uint8_t key[CRYPTO_SHA256_BYTES],
-                                            struct arena *arena, code_record **ret);
-/* Puts it; of a user (a copy, not NULL) it is added to the user's, whose oldest may give way, and the user is put by the
- * caller. */
+STATUS_MUST_USE status user_store_find_code(const struct user_view *view,
+                                            const uint8_t key[CRYPTO_SHA256_BYTES], struct arena *arena,
+                                            code_record **ret);
+/* Puts it; of a user (a copy, not NULL) it is added to the user's, whose oldest may give way, and the user is
+ * put by the caller. */
 STATUS_MUST_USE status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_record *user,
                                            const uint8_t key[CRYPTO_SHA256_BYTES], const code_record *code);
 void user_store_delete_code(struct kv_batch *batch, const uint8_t key[CRYPTO_SHA256_BYTES]);

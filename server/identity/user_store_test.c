@@ -1,9 +1,9 @@
-/* The store of accounts over RocksDB: what one commit does to records and indexes, and that nothing is left behind. */
-#include "server/identity/user_store.h"
-
+/* The store of accounts over RocksDB: what one commit does to records and indexes, and that nothing is left
+ * behind. */
 #include <stdlib.h>
 
 #include "server/identity/user_change.h"
+#include "server/identity/user_store.h"
 #include "storage/rocksdb/test_support.h"
 #include "tests/support/unit.h"
 
@@ -50,7 +50,8 @@ static status resolve(void *argument, struct kv_reader *reader, kv_version versi
   (void)version;
   return change->run(&view, batch, change->argument);
 }
-static status commit(status (*run)(const struct user_view *view, struct kv_batch *batch, void *argument), void *argument) {
+static status commit(status (*run)(const struct user_view *view, struct kv_batch *batch, void *argument),
+                     void *argument) {
   struct change change = {run, argument};
   struct kv_txn txn = {.resolve = resolve, .argument = &change};
   kv_version version;
@@ -159,7 +160,8 @@ static const char *uid_of_provider(const char *raw_id) {
   struct user_view view;
   user_record *user = NULL;
   assert_status_ok(user_view_now(f.store, &view));
-  assert_status_ok(user_store_find_provider(&view, STR("p"), STR("oidc.x"), str_from_cstr(raw_id), &f.arena, &user));
+  assert_status_ok(
+      user_store_find_provider(&view, STR("p"), STR("oidc.x"), str_from_cstr(raw_id), &f.arena, &user));
   return user == NULL ? "nobody" : user->uid;
 }
 
@@ -283,8 +285,12 @@ static void test_formats(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(test_addresses_are_one_users), TEST(test_providers_users_are_one_users), TEST(test_deletion_leaves_nothing),
-      TEST(test_old_codes_are_swept),     TEST(test_pages),                         TEST(test_formats),
+      TEST(test_addresses_are_one_users),
+      TEST(test_providers_users_are_one_users),
+      TEST(test_deletion_leaves_nothing),
+      TEST(test_old_codes_are_swept),
+      TEST(test_pages),
+      TEST(test_formats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ static bool is_project(str id) {
 
 /* What apps call a way to sign in; these are others already. */
 static bool is_provider(str id) {
-  static const char *const taken[] = {"password", "email", "emailLink", "phone", "anonymous", "custom", "firebase"};
+  static const char *const taken[] = {"password",  "email",  "emailLink", "phone",
+                                      "anonymous", "custom", "firebase"};
   for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
     if (str_eq(id, str_from_cstr(taken[i])))
       return false;
@@ -81,7 +82,8 @@ static status read_option(str setting, str word, bool allow_loopback_http, struc
   }
   if (str_eq(name, STR("provider"))) {
     ret->provider = value;
-    return is_provider(value) ? status_ok() : wrong(setting, "`provider` is a name such as google.com or oidc.works");
+    return is_provider(value) ? status_ok()
+                              : wrong(setting, "`provider` is a name such as google.com or oidc.works");
   }
   return wrong(setting, "after the URL there may be audience=A[,B], project=P, keys=URL and provider=ID");
 }
@@ -122,8 +124,8 @@ status issuer_setting_parse(str text, bool allow_loopback_http, struct arena *ar
   if (setting.audience_count == 0)
     return wrong(text, "it needs audience=A: the client ids of your apps, or else it would let in the users "
                        "of everybody's apps");
-  bool copied = copy(arena, &setting.url) && copy(arena, &setting.project) && copy(arena, &setting.keys_url) &&
-                copy(arena, &setting.provider);
+  bool copied = copy(arena, &setting.url) && copy(arena, &setting.project) &&
+                copy(arena, &setting.keys_url) && copy(arena, &setting.provider);
   for (size_t i = 0; i < setting.audience_count; i++)
     copied = copied && copy(arena, &setting.audiences[i]);
   if (!copied)

@@ -5,10 +5,10 @@
  *
  * URL is what tokens say as `iss`, to the byte. With `project`, its users count in that project only.
  * `keys` is where its keys are (a JWK Set, or certificates as Google gives them), if OpenID Connect discovery
- * should not be asked; needed where they are on another host than the issuer. With `provider` its tokens do not count
- * themselves: users sign in with them to accounts of this server (server/identity), and ID is what apps call it there
- * (google.com, apple.com, oidc.NAME). Values with the same URL are
- * one issuer with the audiences of both. */
+ * should not be asked; needed where they are on another host than the issuer. With `provider` its tokens do
+ * not count themselves: users sign in with them to accounts of this server (server/identity), and ID is what
+ * apps call it there (google.com, apple.com, oidc.NAME). Values with the same URL are one issuer with the
+ * audiences of both. */
 #ifndef SKERRY_SERVER_TOKENS_ISSUER_SETTING_H
 #define SKERRY_SERVER_TOKENS_ISSUER_SETTING_H
 

@@ -418,7 +418,8 @@ static bool is_nonce(str claim, str nonce) {
 }
 
 static bool is_for(const struct issuer_setting *setting, str provider, str project) {
-  return str_eq(setting->provider, provider) && (setting->project.len == 0 || str_eq(setting->project, project));
+  return str_eq(setting->provider, provider) &&
+         (setting->project.len == 0 || str_eq(setting->project, project));
 }
 
 static status check_provider(const struct tokens *tokens, const struct jwt *jwt, str provider, str nonce,
@@ -434,7 +435,8 @@ static status check_provider(const struct tokens *tokens, const struct jwt *jwt,
   STATUS_TRY(check_user(tokens, index, jwt, now_us));
   str claim = jwt_claim_text(jwt, STR("nonce"));
   if (claim.len > 0 || nonce.len > 0 ? !is_nonce(claim, nonce) : false)
-    return status_make(STATUS_INVALID_ARGUMENT, "MISSING_OR_INVALID_NONCE : The token's nonce is another one.");
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "MISSING_OR_INVALID_NONCE : The token's nonce is another one.");
   return status_ok();
 }
 

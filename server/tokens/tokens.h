@@ -93,13 +93,15 @@ struct custom_token;
 STATUS_MUST_USE status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us,
                                             struct arena *arena, struct custom_token *ret);
 
-/* An ID token with which a user signs in to accounts of this server, of the issuer whose setting has that `provider`.
- * Everything is checked as for other tokens of issuers; besides, the nonce: the token's `nonce` is the given one, or
- * its SHA-256 in hex, as SDKs have it, and either both are there or none. PERMISSION_DENIED, OPERATION_NOT_ALLOWED:
- * no setting has that provider; INVALID_ARGUMENT with the code that SDKs know: INVALID_IDP_RESPONSE, MISSING_OR_INVALID_NONCE; UNAVAILABLE,
- * RESOURCE_EXHAUSTED as for others. *ret lies in the arena. */
-STATUS_MUST_USE status tokens_verify_provider(struct tokens *tokens, str token, str provider, str nonce, str project,
-                                              int64_t now_us, struct arena *arena, struct jwt *ret);
+/* An ID token with which a user signs in to accounts of this server, of the issuer whose setting has that
+ * `provider`. Everything is checked as for other tokens of issuers; besides, the nonce: the token's `nonce`
+ * is the given one, or its SHA-256 in hex, as SDKs have it, and either both are there or none.
+ * PERMISSION_DENIED, OPERATION_NOT_ALLOWED: no setting has that provider; INVALID_ARGUMENT with the code that
+ * SDKs know: INVALID_IDP_RESPONSE, MISSING_OR_INVALID_NONCE; UNAVAILABLE, RESOURCE_EXHAUSTED as for others.
+ * *ret lies in the arena. */
+STATUS_MUST_USE status tokens_verify_provider(struct tokens *tokens, str token, str provider, str nonce,
+                                              str project, int64_t now_us, struct arena *arena,
+                                              struct jwt *ret);
 
 size_t tokens_issuer_count(const struct tokens *tokens);
 void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret);

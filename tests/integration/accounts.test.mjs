@@ -366,6 +366,11 @@ describe('mails', options, () => {
     const { user: back } = await A.signInWithEmailAndPassword(phone().auth, next, PASSWORD);
     assert.deepEqual([back.uid, back.emailVerified], [user.uid, true]);
     assert.equal(await codeOf(A.applyActionCode(auth, oobCode)), 'auth/invalid-action-code');
+    const recovery = (await codes()).filter((one) => one.requestType === 'RECOVER_EMAIL').at(-1); // the old address hears of it
+    assert.equal(recovery.email, email);
+    await A.applyActionCode(auth, recovery.oobCode);
+    assert.equal((await A.signInWithEmailAndPassword(phone().auth, email, PASSWORD)).user.uid, user.uid);
+    assert.equal(await codeOf(back.getIdToken(true)), 'auth/user-token-expired');
   });
 
   test('signing in by a link, as a new user, again, and to link an address', async () => {
