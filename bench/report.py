@@ -6,6 +6,7 @@ import statistics
 import time
 
 import front
+import accounts
 import gateway
 import listening
 import queries
@@ -76,6 +77,7 @@ MEASURES = [
     *front.MEASURES,
     *rules.MEASURES,
     *gateway.MEASURES,
+    *accounts.MEASURES,
 ]
 
 
@@ -127,7 +129,7 @@ def goals(results):
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
           for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
-                                                    *gateway.goals(results)]],
+                                                    *gateway.goals(results), *accounts.goals(results)]],
     ]
 
 
