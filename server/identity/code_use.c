@@ -244,6 +244,7 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
   user_record *user = user_record_copy(task->arena, before == NULL ? &made : before);
   if (user == NULL)
     return task_no_memory();
+  in->ends_sessions = in->is_linking || (before != NULL && !before->email_verified);
   if (before != NULL && !in->is_linking && !before->email_verified)
     sign_in_take_over(user, batch);
   user->email = task_text(in->email.ptr);
@@ -260,7 +261,8 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
 }
 
 static void reply_link_sign_in(struct task *task) {
-  tokens_doubt_all(task->service->tokens); /* sessions may have ended */
+  if (((const struct code_use *)task)->in.ends_sessions)
+    tokens_doubt_all(task->service->tokens);
   sign_in_reply(task);
 }
 
@@ -278,7 +280,7 @@ static status begin_link_sign_in(struct code_use *use,
   STATUS_TRY(code_read(request->oob_code, use->key));
   in->is_linking = *request->id_token != '\0';
   if (in->is_linking)
-    STATUS_TRY(task_read_id_token(&in->task, request->id_token, &in->linked, &in->user));
+    STATUS_TRY(task_read_linked(&in->task, request->id_token, &in->linked, &in->user));
   sign_in_session_init(&in->task, "password", "", &in->session);
   return status_ok();
 }

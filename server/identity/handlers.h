@@ -87,6 +87,7 @@ struct sign_in {
   user_record *user;      /* as it was committed */
   struct id_token linked; /* sign-up with an ID token: whose */
   bool is_linking, is_new;
+  bool ends_sessions; /* of the account's, beside this one */
   bool is_first_half; /* a second factor is needed: there is no session yet */
 };
 void sign_in_reply(struct task *task);

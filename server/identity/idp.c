@@ -136,10 +136,12 @@ static status find_account(struct idp *idp, const struct user_view *view, struct
   *ret = user;
   if (before == NULL || is_known)
     return status_ok();
-  if (before->email_verified)
+  if (before->email_verified) {
     *ret = NULL;
-  else
-    sign_in_take_over(user, batch);
+    return status_ok();
+  }
+  idp->in.ends_sessions = true;
+  sign_in_take_over(user, batch);
   return status_ok();
 }
 
@@ -232,8 +234,8 @@ static void reply_idp(struct task *task) {
   struct idp *idp = (struct idp *)task;
   Skerry__Identity__V1__SignInWithIdpResponse response =
       SKERRY__IDENTITY__V1__SIGN_IN_WITH_IDP_RESPONSE__INIT;
-  if (!idp->needs_confirmation && !idp->in.is_new)
-    tokens_doubt_all(task->service->tokens); /* sessions may have ended */
+  if (idp->in.ends_sessions || idp->in.is_linking)
+    tokens_doubt_all(task->service->tokens);
   response.provider_id = idp->provider.provider_id;
   response.federated_id = idp->provider.raw_id;
   response.email = idp->provider.email;
@@ -273,7 +275,7 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   idp->claims = claims.ptr;
   in->is_linking = *request->id_token != '\0';
   if (in->is_linking)
-    STATUS_TRY(task_read_id_token(task, request->id_token, &in->linked, &in->user));
+    STATUS_TRY(task_read_linked(task, request->id_token, &in->linked, &in->user));
   sign_in_session_init(task, idp->provider.provider_id, "", &in->session);
   return status_ok();
 }

@@ -48,8 +48,10 @@ static status commit_update(struct task *task, const struct user_view *view, str
   STATUS_TRY(user_store_find_session(view, update->token.session, task->arena, &session));
   if (before == NULL)
     return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
-  if (before->disabled || session == NULL)
-    return status_make(STATUS_INVALID_ARGUMENT, before->disabled ? "USER_DISABLED" : "TOKEN_EXPIRED");
+  if (before->disabled)
+    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  if (session == NULL)
+    return status_make(STATUS_INVALID_ARGUMENT, "TOKEN_EXPIRED");
   user_record *user = user_record_copy(task->arena, before);
   if (user == NULL)
     return task_no_memory();

@@ -17,6 +17,8 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
     STATUS_TRY(user_store_find(view, task->project, in->uid, task->arena, &before));
     if (before == NULL)
       return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+    if (*before->password != '\0')
+      return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");
   } else {
     user_record_init(&made, task->project.ptr, in->uid.ptr, task->now_us);
     made.anonymous = true; /* until a change gives it something else */
@@ -33,10 +35,16 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   return user_store_put(view, batch, task->arena, before, user);
 }
 
+static void reply(struct task *task) {
+  if (((const struct sign_in *)task)->is_linking) /* its session was replaced */
+    tokens_doubt_all(task->service->tokens);
+  sign_in_reply(task);
+}
+
 static void commit(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   sign_in_session_init(task, in->hash == NULL ? "anonymous" : "password", "", &in->session);
-  task_commit(task, commit_sign_up, sign_in_reply);
+  task_commit(task, commit_sign_up, reply);
 }
 
 static status read_credentials(struct sign_up *up, const Skerry__Identity__V1__SignUpRequest *request) {
@@ -66,7 +74,7 @@ static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpReques
   in->is_linking = *request->id_token != '\0';
   in->is_new = !in->is_linking;
   if (in->is_linking) {
-    STATUS_TRY(task_read_id_token(&in->task, request->id_token, &in->linked, &in->user));
+    STATUS_TRY(task_read_linked(&in->task, request->id_token, &in->linked, &in->user));
     in->uid = in->linked.uid;
   } else {
     char *uid = arena_alloc(in->task.arena, FIELDS_UID_MADE_BYTES + 1);

@@ -167,8 +167,12 @@ status task_read_id_token(struct task *task, const char *text, struct id_token *
     result = id_token_check(&task->service->maker, &jwt, task->now_us, task->arena, ret, ret_user);
   else if (result.code == STATUS_UNAUTHENTICATED)
     result = status_make(STATUS_INVALID_ARGUMENT, "INVALID_ID_TOKEN");
-  if (result.code == STATUS_UNAUTHENTICATED) /* of the request, not of the call */
-    result = status_make(STATUS_INVALID_ARGUMENT, "%s", result.message);
+  if (result.code == STATUS_UNAUTHENTICATED) { /* of the request, not of the call */
+    enum status_code code = strcmp(result.message, "USER_DISABLED") == 0    ? STATUS_PERMISSION_DENIED
+                            : strcmp(result.message, "USER_NOT_FOUND") == 0 ? STATUS_NOT_FOUND
+                                                                            : STATUS_INVALID_ARGUMENT;
+    result = status_make(code, "%s", result.message);
+  }
   if (status_is_ok(&result))
     task->project = ret->project;
   return result;
@@ -178,6 +182,12 @@ status task_check_recent(const struct task *task, const struct id_token *token, 
   if (!user->anonymous && task->now_us / 1000000 - token->auth_time_s > TASK_RECENT_S)
     return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_TOO_OLD_LOGIN_AGAIN");
   return status_ok();
+}
+
+status task_read_linked(struct task *task, const char *id_token, struct id_token *ret,
+                        user_record **ret_user) {
+  STATUS_TRY(task_read_id_token(task, id_token, ret, ret_user));
+  return task_check_recent(task, ret, *ret_user);
 }
 
 /* ---- Sessions ---- */

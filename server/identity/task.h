@@ -85,6 +85,11 @@ enum { TASK_RECENT_S = 5 * 60 };
 STATUS_MUST_USE status task_check_recent(const struct task *task, const struct id_token *token,
                                          const user_record *user);
 
+/* The account that something is to be linked to, by which it can be entered from then on: of a recent
+ * sign-in. */
+STATUS_MUST_USE status task_read_linked(struct task *task, const char *id_token, struct id_token *ret,
+                                        user_record **ret_user);
+
 /* ---- Signing in ---- */
 
 /* A session that begins. */

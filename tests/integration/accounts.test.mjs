@@ -171,6 +171,27 @@ describe('refresh tokens', options, () => {
   });
 });
 
+test('what takes an account over needs a recent sign-in', options, async () => {
+  const other = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--id-token', 'none'] }); // so that a test can say when it was
+  try {
+    const at = async (path, value) => (await json(other.port, 'POST', path, value)).value;
+    const { idToken, localId } = await at(`${TOOLKIT}:signUp`, { email: 'old@example.com', password: PASSWORD });
+    const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const old = `${encode({ alg: 'none' })}.${encode({ ...claimsOf(idToken), auth_time: claimsOf(idToken).auth_time - 301 })}.`;
+    for (const [path, value] of [
+      [`${TOOLKIT}:update`, { password: 'another pass 1' }], [`${TOOLKIT}:update`, { email: 'new@example.com' }], [`${TOOLKIT}:update`, { deleteProvider: ['password'] }],
+      [`${TOOLKIT}:delete`, {}], [`${TOOLKIT}:signUp`, { email: 'new@example.com', password: PASSWORD }],
+      [`${TOOLKIT}:signInWithEmailLink`, { email: 'new@example.com', oobCode: 'A'.repeat(43) }],
+      [`${TOOLKIT}:sendOobCode`, { requestType: 'VERIFY_AND_CHANGE_EMAIL', newEmail: 'new@example.com' }],
+    ])
+      assert.equal((await at(path, { idToken: old, ...value })).error?.message, 'CREDENTIAL_TOO_OLD_LOGIN_AGAIN', path);
+    assert.equal((await at(`${TOOLKIT}:update`, { idToken: old, displayName: 'x' })).localId, localId); // this does not
+    assert.equal((await at(`${TOOLKIT}:signUp`, { idToken, email: 'new@example.com', password: PASSWORD })).error.message, 'PROVIDER_ALREADY_LINKED');
+  } finally {
+    await other.close();
+  }
+});
+
 test('sessions are listed and revoked, by stubs', options, async () => {
   const email = newEmail();
   const first = await users.call('SignUp', { email, password: PASSWORD });
