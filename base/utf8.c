@@ -92,3 +92,11 @@ void utf8_repair(const char *text, size_t length, bool cut, char *out, size_t ou
   }
   out[used] = '\0';
 }
+
+str utf8_cut(str text, size_t most) {
+  if (text.len <= most)
+    return text;
+  while (most > 0 && ((unsigned char)text.ptr[most] & 0xc0) == 0x80)
+    most--;
+  return str_make(text.ptr, most);
+}

@@ -154,6 +154,14 @@ static void repair_of_random_bytes_is_valid(void **state) {
   }
 }
 
+static void cuts_between_characters(void **state) {
+  (void)state;
+  str text = STR("a\u00e9\u20ac\U0001f600"); /* 1, 2, 3 and 4 bytes */
+  static const size_t kept[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+  for (size_t most = 0; most < sizeof kept / sizeof kept[0]; most++)
+    assert_int_equal(utf8_cut(text, most).len, kept[most]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_code_point_is_judged),
@@ -161,6 +169,7 @@ int main(void) {
       cmocka_unit_test(long_strings_are_judged_at_every_offset),
       cmocka_unit_test(repair_replaces_and_cuts),
       cmocka_unit_test(repair_of_random_bytes_is_valid),
+      cmocka_unit_test(cuts_between_characters),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

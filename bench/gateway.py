@@ -1,8 +1,11 @@
 """The section `http` of bench/run: GetDocument over HTTP/1.1, as JSON and as gRPC-Web, beside gRPC; and what it costs gRPC
 to be watched: metrics that are read once a second, the access log, the log of slow calls."""
 
+import http.client
+import json
 import os
 import re
+import statistics
 import threading
 import urllib.request
 
@@ -13,6 +16,8 @@ CONNECTIONS = 64  # of HTTP/1.1: one request at a time on each, as browsers and 
 JSON_PATH = f"/v1/{loads.DATABASE}/documents/items/0000000007"
 WEB_BODY = loads.GET_BODY  # a frame of gRPC is one of gRPC-Web too
 SCRAPE_EVERY_S = 1
+LARGE_WRITES = 40_000  # 11 MB of JSON in one commit, which is refused when it has been read and decoded
+LARGE_CLIENTS = 2
 
 
 def h1load(system, directory, path, body, content_type, seconds):
@@ -79,6 +84,50 @@ class Scraped:
             raise self.failure
 
 
+class Crowded:
+    """While it is there, clients send large bodies, one after the other."""
+
+    def __init__(self, system):
+        documents = f"{loads.DATABASE}/documents"
+        writes = [{"update": {"name": f"{documents}/none/d{i}", "fields": {"n": {"integerValue": str(i)}, "t": {"stringValue": "x" * 100}}},
+                   "currentDocument": {"exists": True}} for i in range(LARGE_WRITES)]
+        self.system, self.over, self.done = system, threading.Event(), 0
+        self.path, self.body = f"/v1/{documents}:commit", json.dumps({"writes": writes}).encode()
+        self.threads = [threading.Thread(target=self.send) for _ in range(LARGE_CLIENTS)]
+
+    def send(self):
+        connection = http.client.HTTPConnection(self.system.target, timeout=60)
+        while not self.over.is_set():
+            connection.request("POST", self.path, self.body)
+            answer = connection.getresponse()
+            answer.read()
+            self.done += answer.status == 404
+        connection.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        if self.done == 0:
+            raise RuntimeError("no large body was taken")
+
+
+def one_by_one(system, path, seconds):
+    """How long requests take that one client makes, one at a time."""
+    command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{time_total} %{http_code}\n",
+               f"http://{system.target}{path}?n=[1-{int(seconds * 200)}]", "--rate", "12000/m"]
+    lines = loads.run(command, seconds + 120).stdout.split()
+    if not lines or set(lines[1::2]) != {"200"}:
+        raise RuntimeError(f"{' '.join(command)}: {set(lines[1::2])}")
+    times = sorted(float(time) * 1e6 for time in lines[::2])
+    return {"p50_us": statistics.median(times), "p99_us": times[int(len(times) * 0.99)]}
+
+
 def run(bench):
     directory = os.path.join(bench.directory, "http")
     os.mkdir(directory)
@@ -94,6 +143,9 @@ def run(bench):
         bench.record("http grpc", loads.h2load(plain, bench.directory, loads.GET_PATH, loads.GET_BODY, seconds))
         with Scraped(watched):
             bench.record("http grpc, metrics", loads.h2load(watched, bench.directory, loads.GET_PATH, loads.GET_BODY, seconds))
+        bench.record("http small", one_by_one(plain, "/healthz", bench.plan.seconds))
+        with Crowded(plain):
+            bench.record("http small, crowded", one_by_one(plain, "/healthz", bench.plan.seconds))
         bench.record("http grpc, access log", loads.h2load(logged, bench.directory, loads.GET_PATH, loads.GET_BODY, seconds))
     for system in (plain, watched, logged):
         system.stop()
@@ -103,6 +155,8 @@ MEASURES = [
     ("http grpc", "Skerry, GetDocument over gRPC (h2load)"),
     ("http json", "the same as JSON over HTTP/1.1, 64 connections (h2load --h1)"),
     ("http grpc-web", "the same as gRPC-Web over HTTP/1.1"),
+    ("http small", "GET /healthz, one at a time (curl)"),
+    ("http small, crowded", "the same while two clients send bodies of 11 MB"),
     ("http grpc, metrics", "over gRPC while /metrics is read once a second"),
     ("http grpc, access log", "over gRPC with the access log (5,000 lines a second are written)"),
 ]

@@ -50,7 +50,8 @@ uint64_t port_memory_free_bytes(void);
 struct port_process {
   uint64_t cpu_us; /* of all threads, since the start */
   uint64_t resident_bytes_max;
-  uint64_t page_faults; /* that needed the disk */
+  uint64_t page_faults;                         /* that needed the disk */
+  uint64_t disk_read_bytes, disk_written_bytes; /* of the medium: what the system's cache had is not in it */
   uint64_t descriptors, threads;
 };
 void port_process_read(struct port_process *ret);

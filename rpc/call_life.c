@@ -133,8 +133,6 @@ void rpc_call_message_op(struct rpc_call *call, rpc_message *message, uint32_t f
 
 grpc_op rpc_call_headers_op(struct rpc_call *call) {
   call->headers_sent = true;
-  if (call->local != NULL)
-    rpc_metadata_add_request_id(call, &call->headers);
   return (grpc_op){
       .op = GRPC_OP_SEND_INITIAL_METADATA,
       .data.send_initial_metadata = {.count = call->headers.count, .metadata = call->headers.items}};
@@ -400,7 +398,9 @@ void rpc_call_begin(struct rpc_queue *queue, const struct rpc_entry *entry, stru
   call->local = slot->local;
   call->metadata = slot->metadata;
   call->payload = slot->payload;
-  call->id = rpc_request_id_make(&server->request_ids, ++queue->calls_begun * 64 + queue->index);
+  call->id = call->local != NULL
+                 ? rpc_local_id(call->local)
+                 : rpc_request_id_make(&server->request_ids, ++queue->calls_begun * 64 + queue->index);
   call->started_us = server->options.port->monotonic_us(server->options.port);
   call->waited_us = -1;
   call->deadline_us = deadline_us(call, slot->deadline);

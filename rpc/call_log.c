@@ -56,7 +56,7 @@ static void fill(const struct rpc_call *call, int64_t duration_us, uint32_t supp
   add(fields, LOG_CSTR("code", status_code_name((int)call->code)));
   if (call->code != STATUS_OK)
     add(fields, LOG_CSTR("error", call->text != NULL ? call->text : ""));
-  add(fields, LOG_STR("request_id", rpc_request_id_str(id)));
+  add(fields, LOG_CSTR("request_id", id->digits));
   add(fields, LOG_CSTR("peer", call->peer->address));
   add(fields, LOG_INT("duration_us", duration_us));
   if (call->waited_us >= 0) /* before the runtime had it */

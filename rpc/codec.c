@@ -1,14 +1,12 @@
 #include "rpc/codec.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <zlib.h>
 
 #include "rpc/wire_check.h"
 
-/* zlib's word for "gzip, not zlib" is 16 on top of the window bits; gRPC's `deflate` is the zlib format. */
-enum { WINDOW_BITS = 15, GZIP = 16, INFLATE_CHUNK_BYTES = 16 * 1024, DEFLATE_LEVEL = 5 };
+enum { INFLATE_CHUNK_BYTES = 16 * 1024, DEFLATE_LEVEL = 5, DEFLATE_BYTES_MIN = 64 };
 
 bool rpc_codec_encoding(const grpc_byte_buffer *buffer, enum rpc_encoding *ret) {
   switch (buffer->data.raw.compression) {
@@ -112,7 +110,7 @@ static status inflate_buffer(z_stream *z, const grpc_slice_buffer *in, uint8_t *
 static status inflate_message(enum rpc_encoding encoding, const grpc_slice_buffer *in, size_t bytes_max,
                               struct arena *arena, str *ret) {
   z_stream z = {.zalloc = zlib_alloc, .zfree = zlib_free, .opaque = arena};
-  if (inflateInit2(&z, WINDOW_BITS + (encoding == RPC_GZIP ? GZIP : 0)) != Z_OK)
+  if (inflateInit2(&z, RPC_DEFLATE_WINDOW_BITS + (encoding == RPC_GZIP ? RPC_DEFLATE_GZIP_BITS : 0)) != Z_OK)
     return out_of_arena(arena);
   size_t bytes;
   status result = inflate_buffer(&z, in, NULL, 0, bytes_max, &bytes);
@@ -205,30 +203,17 @@ status rpc_codec_decode(const grpc_byte_buffer *buffer, const struct rpc_type *t
 /* ---- Compressing ---- */
 
 bool rpc_codec_compress(enum rpc_encoding encoding, rpc_message *message) {
-  if (encoding == RPC_IDENTITY || message->len < 64 || message->len > UINT_MAX / 2)
+  if (encoding == RPC_IDENTITY || message->len < DEFLATE_BYTES_MIN)
     return false;
-  z_stream z = {0};
-  int window_bits = WINDOW_BITS + (encoding == RPC_GZIP ? GZIP : 0);
-  if (deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    return false;
-  uint8_t *out = malloc(message->len - 1); /* what does not fit is not worth it */
-  bool smaller = false;
-  if (out != NULL) {
-    z.next_in = message->data;
-    z.avail_in = (uInt)message->len;
-    z.next_out = out;
-    z.avail_out = (uInt)message->len - 1;
-    smaller = deflate(&z, Z_FINISH) == Z_STREAM_END;
-  }
-  size_t bytes = z.total_out;
-  deflateEnd(&z);
+  size_t len, capacity;
+  uint8_t *out = rpc_deflate(encoding, DEFLATE_LEVEL, str_make(message->data, message->len), &len, &capacity);
   rpc_message compressed;
-  smaller = smaller && rpc_message_alloc(bytes, &compressed);
-  if (smaller) {
-    memcpy(compressed.data, out, bytes);
+  bool shorter = out != NULL && rpc_message_alloc(len, &compressed);
+  if (shorter) {
+    memcpy(compressed.data, out, len);
     rpc_message_discard(message);
     *message = compressed;
   }
   free(out);
-  return smaller;
+  return shorter;
 }

@@ -8,10 +8,9 @@
 
 #include "base/arena.h"
 #include "base/status.h"
+#include "rpc/deflate.h"
 #include "rpc/message.h"
 #include "rpc/method.h"
-
-enum rpc_encoding { RPC_IDENTITY, RPC_DEFLATE, RPC_GZIP };
 
 /* How the peer compressed this message. False: in a way that we do not know. */
 bool rpc_codec_encoding(const grpc_byte_buffer *buffer, enum rpc_encoding *ret);

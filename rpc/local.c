@@ -31,6 +31,7 @@ struct rpc_local {
   const struct rpc_local_events *events;
   void *receiver;
   struct rpc_peer peer;
+  uint64_t id;
   int64_t arrived_us, deadline_us;
   int64_t asked_deadline_us;         /* as it was asked for; the other is the queue's thread's */
   grpc_byte_buffer *payload;         /* until the call begins */
@@ -75,6 +76,16 @@ const struct rpc_peer *rpc_local_peer(const struct rpc_local *local) {
 
 int64_t rpc_local_arrived_us(const struct rpc_local *local) {
   return local->arrived_us;
+}
+
+uint64_t rpc_local_id(const struct rpc_local *local) {
+  return local->id;
+}
+
+/* The upper half of the counts; calls over gRPC have the lower one. */
+uint64_t rpc_local_request_id(struct rpc_server *server) {
+  uint64_t count = atomic_fetch_add_explicit(&server->local_requests, 1, memory_order_relaxed);
+  return rpc_request_id_make(&server->request_ids, UINT64_C(1) << 63 | count);
 }
 
 /* ---- Beginning ---- */
@@ -201,6 +212,7 @@ static status prepare(struct rpc_server *server, struct rpc_local_request *reque
   local->server = server;
   local->entry = entry;
   local->peer = *request->peer;
+  local->id = request->id;
   local->arrived_us = port->monotonic_us(port);
   local->deadline_us = request->timeout_us >= INT64_MAX - local->arrived_us
                            ? INT64_MAX

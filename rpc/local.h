@@ -49,6 +49,7 @@ struct rpc_local_events {
 };
 
 struct rpc_local_request {
+  uint64_t id;                             /* of the log's line: rpc_local_request_id */
   const char *path;                        /* "/google.firestore.v1.Firestore/GetDocument" */
   const struct rpc_peer *peer;             /* copied */
   const struct rpc_local_header *metadata; /* copied */
@@ -56,6 +57,9 @@ struct rpc_local_request {
   int64_t timeout_us; /* INT64_MAX: none */
   rpc_message message;
 };
+
+/* The id of a request that comes in, whether a call comes of it or not (rpc/request_id.h). Any thread. */
+uint64_t rpc_local_request_id(struct rpc_server *server);
 
 /* The method of that path, NULL if no added service has it. From rpc_server_start on. */
 const struct rpc_method *rpc_local_method(const struct rpc_server *server, str path);

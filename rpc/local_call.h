@@ -14,6 +14,7 @@ void rpc_local_ref(struct rpc_local *local);
 void rpc_local_unref(struct rpc_local *local);
 const struct rpc_peer *rpc_local_peer(const struct rpc_local *local);
 int64_t rpc_local_arrived_us(const struct rpc_local *local);
+uint64_t rpc_local_id(const struct rpc_local *local);
 /* The call has ended, or was never begun. On the queue's thread. */
 void rpc_local_released(struct rpc_local *local);
 

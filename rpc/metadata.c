@@ -70,7 +70,7 @@ void rpc_metadata_add_request_id(struct rpc_call *call, struct rpc_metadata_list
   rpc_request_id_write(call->id, &id);
   list->items[list->count++] =
       (grpc_metadata){.key = grpc_slice_from_static_string(RPC_REQUEST_ID_HEADER),
-                      .value = grpc_slice_from_copied_buffer(id.digits, sizeof id.digits)};
+                      .value = grpc_slice_from_copied_buffer(id.digits, RPC_REQUEST_ID_DIGITS)};
 }
 
 void rpc_metadata_fini(struct rpc_metadata_list *list) {

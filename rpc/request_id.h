@@ -1,5 +1,5 @@
-/* Ids of calls: in the log, and in the answer as "skerry-request-id", so that who has the one finds the
- * other. Over HTTP/1.1 every answer of a call has it; over gRPC, as a trailer, those that failed, and all of
+/* Ids of requests: in the log, and in the answer as "skerry-request-id", so that who has the one finds the
+ * other. Over HTTP/1.1 every answer has it; over gRPC, as a trailer, those of calls that failed, and all of
  * them where the log has lines for others too (access_log, slow_call_ms).
  *
  * Unique in a run of the server, and all but certainly over its runs; a permutation of a count by a secret of
@@ -25,17 +25,15 @@ static inline uint64_t rpc_request_id_make(const struct rpc_request_ids *ids, ui
   return (id ^ id >> 33) ^ ids->secret[1];
 }
 
+enum { RPC_REQUEST_ID_DIGITS = 16 };
 struct rpc_request_id {
-  char digits[16];
+  char digits[RPC_REQUEST_ID_DIGITS + 1]; /* NUL-terminated */
 };
 
 static inline void rpc_request_id_write(uint64_t id, struct rpc_request_id *ret) {
-  for (unsigned i = 0; i < sizeof ret->digits; i++)
+  for (unsigned i = 0; i < RPC_REQUEST_ID_DIGITS; i++)
     ret->digits[i] = "0123456789abcdef"[id >> (60 - 4 * i) & 15];
-}
-
-static inline str rpc_request_id_str(const struct rpc_request_id *id) {
-  return str_make(id->digits, sizeof id->digits);
+  ret->digits[RPC_REQUEST_ID_DIGITS] = '\0';
 }
 
 #endif

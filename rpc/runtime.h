@@ -124,7 +124,8 @@ struct rpc_server {
   int64_t logged_from_us;       /* calls that take so long are told to the log; INT64_MAX: none */
   _Atomic uint32_t locals;      /* begun in this process and not released */
   _Atomic unsigned locals_turn; /* the queue that is next */
-  _Atomic int64_t relieved_us;  /* when laggards were ended last */
+  _Atomic uint64_t local_requests;
+  _Atomic int64_t relieved_us; /* when laggards were ended last */
   struct rpc_health *health;
   struct rpc_reflection *reflection;
   struct rpc_tag shutdown_tag;

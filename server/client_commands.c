@@ -46,6 +46,9 @@ static void print_front(const Skerry__Admin__V1__FrontStatus *front, struct buf 
              "network   %lld connections accepted, %lld refused, %lld waiting; %lld silent, %lld foreign\n",
              (long long)front->accepted, (long long)front->refused, (long long)front->waiting,
              (long long)front->silent, (long long)front->foreign);
+  buf_printf(out, "http      %lld connections of HTTP/1.1; %lld requests, %lld refused\n",
+             (long long)front->http_connections, (long long)front->http_requests,
+             (long long)front->http_refused);
   if (front->n_certificates > 0)
     buf_printf(out,
                "tls       %lld handshakes, %lld resumed, %lld failed; certificates reloaded %lld times\n",
@@ -89,6 +92,8 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
              serving_text(s->serving_state), s->development_mode ? " (development mode)" : "",
              (long long)s->uptime_seconds, (long long)s->connections_open, (long long)s->transactions_open);
+  buf_printf(&out, "live      %lld calls under way; %lld listen streams with %lld targets\n",
+             (long long)s->calls_open, (long long)s->listen_streams, (long long)s->listen_targets);
   for (size_t i = 0; i < s->n_listen_addresses; i++)
     buf_printf(&out, "listens   %s\n", s->listen_addresses[i]);
   for (size_t i = 0; i < s->n_project_ids; i++)

@@ -381,15 +381,27 @@ static void set_serving(struct server *server, bool serving) {
   rpc_server_set_serving(server->rpc, "skerry.identity.v1.AccountAdmin", serving);
 }
 
+/* Whether rules decide what users may do: those of a setting, or ones that were deployed. */
+static bool has_rules(const struct server *server) {
+  struct rules *rules = access_rules(server->access);
+  rules_unref(rules);
+  return rules != NULL;
+}
+
 static void announce(const struct server *server) {
   const struct settings *s = &server->settings;
-  if (s->dev && s->lan)
+  bool ruled = has_rules(server);
+  if (s->dev && ruled)
+    printf("Development mode%s: rules decide for users; tokens are believed without a signature, and `Bearer "
+           "owner` may do everything.\n",
+           s->lan ? " ON THE NETWORK" : ", this machine only");
+  else if (s->dev && s->lan)
     puts("DEVELOPMENT MODE ON THE NETWORK: everybody who reaches this port may read and write everything.");
   else if (s->dev)
     puts("Development mode: no access control, this machine only.");
   else if (s->access == ACCESS_OPEN)
     puts("OPEN ACCESS: everybody who reaches this port may read and write everything.");
-  else if (s->access == ACCESS_DENY)
+  else if (s->access == ACCESS_DENY && !ruled)
     puts("Access is denied to everybody: there are no rules yet (settings `access`, `dev`).");
   for (size_t i = 0; i < server->admin.address_count; i++)
     printf("Skerry %s listens on %s\n", SKERRY_VERSION, server->addresses[i]);

@@ -191,6 +191,7 @@ struct kv_info {
   uint64_t commits, groups, syncs, written_bytes; /* since the store was opened */
   struct histogram_summary group_size;            /* transactions that one group committed */
   struct histogram_summary group_write_us;        /* its write, with the sync where each write is synced */
+  struct histogram_summary late_sync_us;          /* syncs of a relaxed store's log, apart from its writes */
 };
 void kv_info(struct kv_store *store, struct kv_info *ret);
 

@@ -1,9 +1,11 @@
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +39,27 @@ static void the_process_is_told(void **state) {
   assert_true(after.cpu_us > before.cpu_us);
   close(fds[0]);
   close(fds[1]);
+}
+
+/* In the directory of the build: /tmp may be memory. */
+static void what_is_written_is_told(void **state) {
+  (void)state;
+  enum { BYTES = 1 << 20 };
+  static char bytes[BYTES];
+  struct port_process before, after;
+  char path[] = "port-test-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  unlink(path);
+  struct statfs system;
+  assert_int_equal(fstatfs(fd, &system), 0);
+  port_process_read(&before);
+  assert_int_equal(write(fd, bytes, BYTES), BYTES);
+  assert_int_equal(fsync(fd), 0);
+  port_process_read(&after);
+  if (system.f_type != TMPFS_MAGIC && system.f_type != OVERLAYFS_SUPER_MAGIC)
+    assert_true(after.disk_written_bytes >= before.disk_written_bytes + BYTES);
+  close(fd);
 }
 
 static void disk_is_told_or_unavailable(void **state) {
@@ -166,6 +189,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(clocks_go),
       cmocka_unit_test(the_process_is_told),
+      cmocka_unit_test(what_is_written_is_told),
       cmocka_unit_test(disk_is_told_or_unavailable),
       cmocka_unit_test(resources_are_plausible),
       cmocka_unit_test(descriptors_are_raised_to_the_hard_limit),

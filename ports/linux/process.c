@@ -3,6 +3,8 @@
 
 #include "ports/port.h"
 
+enum { USAGE_BLOCK_BYTES = 512 }; /* whatever the file system's are */
+
 static uint64_t entries(const char *directory) {
   uint64_t count = 0;
   DIR *all = opendir(directory);
@@ -25,6 +27,8 @@ void port_process_read(struct port_process *ret) {
     ret->cpu_us = microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime);
     ret->resident_bytes_max = (uint64_t)usage.ru_maxrss * 1024;
     ret->page_faults = (uint64_t)usage.ru_majflt;
+    ret->disk_read_bytes = (uint64_t)usage.ru_inblock * USAGE_BLOCK_BYTES;
+    ret->disk_written_bytes = (uint64_t)usage.ru_oublock * USAGE_BLOCK_BYTES;
   }
   ret->threads = entries("/proc/self/task");
   uint64_t descriptors = entries("/proc/self/fd");

@@ -147,14 +147,19 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   response.store = &store;
   response.memory = &memory;
   response.clock = &clock;
-  response.connections_open = (int64_t)stats.connections_open;
+  response.calls_open = (int64_t)stats.calls_active;
   struct firestore_stats documents;
   firestore_service_stats(admin->firestore, &documents);
   response.transactions_open = (int64_t)documents.transactions;
+  response.listen_streams = (int64_t)documents.listen_streams;
+  response.listen_targets = (int64_t)documents.listen_targets;
   Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;
   response.front = admin_front_status(admin, rpc_call_arena(call));
+  response.connections_open = (int64_t)stats.connections_open;
+  if (response.front != NULL)
+    response.connections_open += response.front->http_connections;
   response.issuers = admin_issuers(admin, rpc_call_arena(call), &response.n_issuers);
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);

@@ -71,6 +71,9 @@ Skerry__Admin__V1__FrontStatus *admin_front_status(const struct admin *admin, st
   ret->calls_shed = (int64_t)calls.shed;
   ret->calls_turned_away = (int64_t)calls.turned_away;
   ret->overloaded = calls.is_shedding;
+  ret->http_connections = (int64_t)stats.gateway.open;
+  ret->http_requests = (int64_t)stats.gateway.requests;
+  ret->http_refused = (int64_t)stats.gateway.refused;
   fill_offences(&stats.pumps, arena, ret);
   struct tls *tls = front_tls(admin->front);
   if (tls != NULL) {

@@ -79,6 +79,8 @@ static void put_connections(struct front *front, struct buf *out) {
   metrics_counter(out, "skerry_http_requests_total", "Requests over HTTP/1.1.", stats.gateway.requests);
   metrics_counter(out, "skerry_http_refused_total", "Requests over HTTP/1.1 that reached no method.",
                   stats.gateway.refused);
+  metrics_gauge(out, "skerry_http_large_bodies_queue", "Large bodies of requests that wait to be read.",
+                stats.gateway.bodies_waiting);
   metrics_counter(out, "skerry_http_offences_total", "Connections of HTTP/1.1 ended for what they sent.",
                   stats.pumps.http_offences);
   metrics_counter(out, "skerry_tls_handshakes_total", "TLS handshakes that succeeded.",
@@ -136,6 +138,9 @@ static void put_store(struct kv_store *store, const struct kv_info *info, struct
                "Writing a group to the log, with the sync where each write is synced.");
   metrics_histogram_us(out, "skerry_commit_write_seconds", "", &info->group_write_us);
   metrics_counter(out, "skerry_syncs_total", "Writes of the log to the medium.", info->syncs);
+  metrics_head(out, "skerry_background_sync_seconds", "histogram",
+               "Syncs of the log apart from writes, where not each write is synced (sync = relaxed).");
+  metrics_histogram_us(out, "skerry_background_sync_seconds", "", &info->late_sync_us);
   metrics_counter(out, "skerry_written_bytes_total", "Bytes that commits wrote.", info->written_bytes);
   metrics_gauge(out, "skerry_commit_queue", "Transactions that wait for the commit thread.",
                 info->commit_queue_len);
@@ -223,6 +228,10 @@ static void put_process(const struct admin *admin, struct buf *out) {
                 process.resident_bytes_max);
   metrics_counter(out, "process_major_page_faults_total", "Page faults that needed the disk.",
                   process.page_faults);
+  metrics_counter(out, "skerry_disk_read_bytes_total", "What it read of the disk, past the system's cache.",
+                  process.disk_read_bytes);
+  metrics_counter(out, "skerry_disk_written_bytes_total", "What it wrote to the disk.",
+                  process.disk_written_bytes);
   metrics_gauge(out, "process_threads", "Threads.", process.threads);
   metrics_gauge(out, "process_open_fds", "Open descriptors.", process.descriptors);
   metrics_gauge(out, "process_max_fds", "How many there may be.", admin->port->descriptors_max(admin->port));

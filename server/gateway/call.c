@@ -11,15 +11,25 @@
 #include "server/json/wire_walk.h"
 
 enum {
+  HTTP_UNAUTHORIZED = 401,
   HEADERS_MAX = 64,
-  KEPT_BYTES_MAX = 64 * 1024, /* a larger answer counts as the call's memory until it has gone out */
+  LARGE_BODY_BYTES = 64 * 1024, /* to read it takes longer than others should wait */
+  KEPT_BYTES_MAX = 64 * 1024,   /* a larger answer counts as the call's memory until it has gone out */
 };
 static const char JSON_TYPE[] = "application/json; charset=UTF-8";
 
-/* Events of rpc/local.h come one at a time; `room` and `over` come from libmicrohttpd's thread. */
+/* Events of rpc/local.h come one at a time; `room` and `over` come from libmicrohttpd's thread. `over` may
+ * come while the call is being begun on another; then who begins ends it:
+ *
+ *   BEGINNING -> BEGUN   -> OVER   `over` ends the call
+ *   BEGINNING -> FAILED  -> OVER   there is none, and `over` lets go of it
+ *   BEGINNING -> OVER              who begins ends the call, or lets go of it */
+enum call_step { CALL_BEGINNING, CALL_BEGUN, CALL_FAILED, CALL_OVER };
+
 struct call {
   struct exchange *ex;
   struct rpc_local *local;
+  _Atomic int step; /* enum call_step */
   const struct rpc_method *method;
   const struct schema_message *response;
   enum call_form form;
@@ -50,9 +60,10 @@ static void put_older_errors(str text, struct buf *out) {
 }
 
 /* google.rpc.Status {code = 1, message = 2, details = 3}, as Google's REST APIs show it. */
-static void put_error(const struct exchange *ex, const struct rpc_local_end *end, struct buf *out) {
+static void put_error(const struct exchange *ex, unsigned http_status, const struct rpc_local_end *end,
+                      struct buf *out) {
   const struct schema *schema = ex->gateway->schema;
-  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", http_status_of(ex, end->code));
+  buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", http_status);
   if (!json_write_string(end->text, out))
     buf_append_str(out, STR("\"\""));
   buf_printf(out, ",\"status\":\"%s\"", status_code_name((int)end->code));
@@ -85,10 +96,14 @@ static void put_error(const struct exchange *ex, const struct rpc_local_end *end
 static void answer_error(struct exchange *ex, unsigned http_status, const struct rpc_local_end *end,
                          bool in_array) {
   struct buf out = {0};
+  if (http_status == 0)
+    http_status = http_status_of(ex, end->code);
   buf_append_str(&out, in_array ? STR("[") : STR(""));
-  put_error(ex, end, &out);
+  put_error(ex, http_status, end, &out);
   buf_append_str(&out, in_array ? STR("]\n") : STR("\n"));
-  exchange_answer(ex, http_status != 0 ? http_status : http_status_of(ex, end->code), JSON_TYPE, &out);
+  if (http_status == HTTP_UNAUTHORIZED)
+    exchange_add_header(ex, STR("WWW-Authenticate"), STR("Bearer"));
+  exchange_answer(ex, http_status, JSON_TYPE, &out);
 }
 
 void call_refuse(struct exchange *ex, unsigned http_status, const status *why) {
@@ -98,6 +113,7 @@ void call_refuse(struct exchange *ex, unsigned http_status, const status *why) {
 
 void call_answer(struct exchange *ex, enum call_form form, const char *content_type, const status *why) {
   const struct rpc_local_end end = {.code = why->code, .text = str_from_cstr(why->message)};
+  gateway_note_refusal(ex, why);
   if (form == CALL_JSON) {
     answer_error(ex, 0, &end, false);
     return;
@@ -189,7 +205,7 @@ static void finish_json(struct call *call, const struct rpc_local_end *end) {
   }
   if (end->code != STATUS_OK) {
     buf_append_str(&call->out, STR(",\n"));
-    put_error(call->ex, end, &call->out);
+    put_error(call->ex, http_status_of(call->ex, end->code), end, &call->out);
   }
   buf_append_str(&call->out, STR("]\n"));
   flush(call, &has_room);
@@ -240,7 +256,11 @@ static void on_room(void *argument) {
 
 static void on_over(void *argument) {
   struct call *call = argument;
-  rpc_local_end(call->local);
+  int before = atomic_exchange(&call->step, CALL_OVER);
+  if (before == CALL_BEGUN)
+    rpc_local_end(call->local);
+  else if (before == CALL_FAILED)
+    on_closed(call);
 }
 
 static const struct exchange_owner owner = {on_room, on_over};
@@ -329,42 +349,108 @@ static int64_t timeout_us(struct exchange *ex) {
 
 /* ---- Beginning ---- */
 
-static status begin(struct exchange *ex, struct call *call, rpc_message *message) {
-  struct metadata metadata = {.arena = &ex->arena};
-  exchange_each_header(ex, add_metadata, &metadata);
-  if (metadata.too_many)
-    return status_make(STATUS_RESOURCE_EXHAUSTED, "The request has too many headers.");
-  struct rpc_local_request request = {.path = call->method->path,
-                                      .peer = &ex->connection->peer,
-                                      .metadata = metadata.items,
-                                      .metadata_count = metadata.count,
-                                      .timeout_us = timeout_us(ex),
-                                      .message = *message};
-  *message = (rpc_message){0};
-  return rpc_local_begin(ex->gateway->options.rpc, &request, &events, call, &call->local);
+/* A request with what its headers say, which can be read within the dispatch only. */
+struct start {
+  struct worker_job job; /* the first */
+  struct call_request request;
+  struct metadata metadata;
+  int64_t timeout_us;
+};
+
+static struct call *call_new(const struct call_request *request) {
+  struct exchange *ex = request->ex;
+  struct call *call = calloc(1, sizeof *call);
+  if (call == NULL)
+    return NULL;
+  *call = (struct call){.ex = ex,
+                        .method = request->method,
+                        .form = request->form,
+                        .content_type = request->form == CALL_JSON ? JSON_TYPE : request->content_type,
+                        .response =
+                            schema_find(ex->gateway->schema, str_from_cstr(request->method->response.name))};
+  exchange_ref(ex);
+  return call;
 }
 
-void call_begin(struct exchange *ex, const struct rpc_method *method, enum call_form form,
-                const char *content_type, rpc_message *message) {
-  struct call *call = calloc(1, sizeof *call);
-  status result = status_default(STATUS_RESOURCE_EXHAUSTED);
-  if (call != NULL) {
-    *call = (struct call){.ex = ex,
-                          .method = method,
-                          .form = form,
-                          .content_type = form == CALL_JSON ? JSON_TYPE : content_type,
-                          .response = schema_find(ex->gateway->schema, str_from_cstr(method->response.name))};
-    exchange_ref(ex);
-    exchange_own(ex, &owner, call);
-    result = begin(ex, call, message);
+/* Takes the message. OK too if the client has gone, and there is nobody to answer. */
+static status begin(const struct start *start, rpc_message *message) {
+  struct exchange *ex = start->request.ex;
+  struct call *call = call_new(&start->request);
+  if (call == NULL) {
+    rpc_message_discard(message);
+    return status_default(STATUS_RESOURCE_EXHAUSTED);
   }
-  rpc_message_discard(message);
+  if (!exchange_own(ex, &owner, call)) {
+    rpc_message_discard(message);
+    on_closed(call);
+    return status_ok();
+  }
+  struct rpc_local_request request = {.id = ex->id,
+                                      .path = call->method->path,
+                                      .peer = &ex->peer,
+                                      .metadata = start->metadata.items,
+                                      .metadata_count = start->metadata.count,
+                                      .timeout_us = start->timeout_us,
+                                      .message = *message};
+  *message = (rpc_message){0};
+  status result = rpc_local_begin(ex->gateway->options.rpc, &request, &events, call, &call->local);
+  if (status_is_ok(&result)) {
+    if (atomic_exchange(&call->step, CALL_BEGUN) == CALL_OVER)
+      rpc_local_end(call->local);
+  } else if (exchange_disown(ex) || atomic_exchange(&call->step, CALL_FAILED) == CALL_OVER) {
+    on_closed(call);
+  }
+  return result;
+}
+
+static void proceed(const struct start *start) {
+  const struct call_request *request = &start->request;
+  rpc_message message = {0};
+  status result = start->metadata.too_many
+                      ? status_make(STATUS_RESOURCE_EXHAUSTED, "The request has too many headers.")
+                      : request->read(request, &message);
   if (status_is_ok(&result))
+    result = begin(start, &message);
+  if (!status_is_ok(&result))
+    call_answer(request->ex, request->form, request->content_type, &result);
+}
+
+static void proceed_later(struct worker_job *job) {
+  struct start *start = (struct start *)job; /* in the exchange's memory */
+  struct exchange *ex = start->request.ex;
+  proceed(start);
+  exchange_unref(ex);
+}
+
+static void fill(struct start *start, const struct call_request *request) {
+  start->job = (struct worker_job){.run = proceed_later};
+  start->request = *request;
+  start->metadata.arena = &request->ex->arena;
+  start->metadata.count = 0;
+  start->metadata.too_many = false;
+  exchange_each_header(request->ex, add_metadata, &start->metadata);
+  start->timeout_us = timeout_us(request->ex);
+}
+
+void call_start(const struct call_request *request) {
+  struct exchange *ex = request->ex;
+  if (ex->body.len < LARGE_BODY_BYTES) {
+    struct start start;
+    fill(&start, request);
+    proceed(&start);
     return;
-  if (call != NULL) {
-    exchange_own(ex, NULL, NULL);
-    exchange_unref(ex);
-    free(call);
   }
-  call_answer(ex, form, content_type, &result);
+  struct start *start = arena_alloc(&ex->arena, sizeof *start);
+  bool has_room = start != NULL;
+  if (has_room) {
+    fill(start, request);
+    exchange_ref(ex);
+    has_room = worker_post(&ex->gateway->bodies_worker, &start->job);
+    if (!has_room)
+      exchange_unref(ex);
+  }
+  if (!has_room) {
+    status why = status_make(STATUS_RESOURCE_EXHAUSTED, "Too many large requests wait. Try again.");
+    call_answer(ex, request->form, request->content_type, &why);
+  }
 }

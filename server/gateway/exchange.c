@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "server/gateway/compress.h"
+#include "rpc/deflate.h"
+#include "rpc/local.h"
+#include "rpc/request_id.h"
 #include "server/gateway/framing.h"
 #include "server/gateway/gateway_inside.h"
 
 enum {
   STREAM_BLOCK_BYTES = 32 * 1024,
   COMPRESSED_BYTES_MIN = 1024,
+  GZIP_LEVEL = 3, /* fast: an answer is compressed once, and read over a network that is slower than either */
   CHARGED_BYTES_MIN = 4096,
   /* That a client may send past the limit before it is cut off; until then it is told when it is done. */
   EXCESS_BYTES_MAX = 1 << 20,
@@ -27,6 +30,8 @@ struct exchange *exchange_new(struct gateway *gateway, struct connection *connec
   memcpy(ex + 1, target, len + 1);
   ex->gateway = gateway;
   ex->connection = connection;
+  ex->peer = connection->peer;
+  ex->id = rpc_local_request_id(gateway->options.rpc);
   ex->target = str_make(ex + 1, len);
   ex->path = str_split(ex->target, '?', &ex->query);
   /* The form that proxies get, which servers take too (RFC 9112, section 3.2.2). */
@@ -55,6 +60,7 @@ void exchange_unref(struct exchange *ex) {
   buf_fini(&ex->body);
   buf_fini(&ex->headers);
   buf_fini(&ex->out);
+  rpc_deflater_free(ex->deflater);
   pthread_mutex_destroy(&ex->mutex);
   free(ex);
 }
@@ -97,11 +103,23 @@ void exchange_each_header(const struct exchange *ex, void (*visit)(void *argumen
 
 /* ---- Answering ---- */
 
-void exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state) {
+bool exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state) {
   pthread_mutex_lock(&ex->mutex);
-  ex->owner = owner;
-  ex->owner_state = state;
+  bool is_there = ex->mhd != NULL;
+  if (is_there) {
+    ex->owner = owner;
+    ex->owner_state = state;
+  }
   pthread_mutex_unlock(&ex->mutex);
+  return is_there;
+}
+
+bool exchange_disown(struct exchange *ex) {
+  pthread_mutex_lock(&ex->mutex);
+  bool is_there = ex->mhd != NULL;
+  ex->owner = NULL;
+  pthread_mutex_unlock(&ex->mutex);
+  return is_there;
 }
 
 static bool is_header_text(str text, bool is_name) {
@@ -134,15 +152,27 @@ static void wake(struct exchange *ex) {
   MHD_resume_connection(ex->mhd);
 }
 
-static bool is_compressible(const struct exchange *ex, const char *content_type, size_t len) {
-  return ex->accepts_gzip && len >= COMPRESSED_BYTES_MIN &&
+static bool is_compressible(const struct exchange *ex, const char *content_type) {
+  return ex->accepts_gzip &&
          (strncmp(content_type, "application/", 12) == 0 || strncmp(content_type, "text/", 5) == 0);
+}
+
+/* False: it is left as it was. */
+static bool compress(struct buf *bytes) {
+  struct buf out = {0};
+  out.data = rpc_deflate(RPC_GZIP, GZIP_LEVEL, buf_str(bytes), &out.len, &out.capacity);
+  if (out.data == NULL)
+    return false;
+  buf_fini(bytes);
+  *bytes = out;
+  return true;
 }
 
 void exchange_answer(struct exchange *ex, unsigned http_status, const char *content_type, struct buf *body) {
   struct buf out = *body;
   *body = (struct buf){0};
-  bool compressed = !out.failed && is_compressible(ex, content_type, out.len) && gateway_gzip(&out);
+  bool compressed =
+      !out.failed && out.len >= COMPRESSED_BYTES_MIN && is_compressible(ex, content_type) && compress(&out);
   if (compressed)
     exchange_add_header(ex, STR("Content-Encoding"), STR("gzip"));
   pthread_mutex_lock(&ex->mutex);
@@ -166,7 +196,19 @@ void exchange_answer_text(struct exchange *ex, unsigned http_status, const char 
   exchange_answer(ex, http_status, content_type, &out);
 }
 
+/* Where there is no memory for it, the stream goes out as it is. */
+static void begin_compressing(struct exchange *ex) {
+  pthread_mutex_lock(&ex->mutex);
+  bool has_room = charge(ex, ex->charged + RPC_DEFLATER_BYTES);
+  pthread_mutex_unlock(&ex->mutex);
+  ex->deflater = has_room ? rpc_deflater_new(RPC_GZIP, GZIP_LEVEL) : NULL;
+  if (ex->deflater != NULL)
+    exchange_add_header(ex, STR("Content-Encoding"), STR("gzip"));
+}
+
 void exchange_begin(struct exchange *ex, unsigned http_status, const char *content_type) {
+  if (is_compressible(ex, content_type))
+    begin_compressing(ex);
   pthread_mutex_lock(&ex->mutex);
   if (!ex->answered) {
     ex->answered = ex->is_stream = true;
@@ -177,25 +219,48 @@ void exchange_begin(struct exchange *ex, unsigned http_status, const char *conte
   pthread_mutex_unlock(&ex->mutex);
 }
 
+/* With the mutex held. */
+static void append(struct exchange *ex, str bytes) {
+  if (ex->mhd == NULL || ex->aborted)
+    return;
+  size_t deflater_bytes = ex->deflater != NULL ? RPC_DEFLATER_BYTES : 0;
+  buf_append_str(&ex->out, bytes);
+  ex->aborted = ex->out.failed || !charge(ex, ex->out.capacity + deflater_bytes);
+  wake(ex);
+}
+
 bool exchange_put(struct exchange *ex, str bytes) {
+  struct buf packed = {0};
+  if (ex->deflater != NULL) { /* without the mutex: it takes time */
+    rpc_deflater_put(ex->deflater, bytes, false, &packed);
+    bytes = packed.len == 0 ? STR("") : buf_str(&packed);
+  }
   pthread_mutex_lock(&ex->mutex);
-  if (ex->mhd != NULL && !ex->aborted) {
-    buf_append_str(&ex->out, bytes);
-    ex->aborted = ex->out.failed || !charge(ex, ex->out.capacity);
+  if (packed.failed) {
+    ex->aborted = true;
     wake(ex);
   }
+  append(ex, bytes);
   ex->room_wanted = ex->out.len - ex->out_at >= EXCHANGE_ROOM_BYTES && !ex->aborted && ex->mhd != NULL;
   bool has_room = !ex->room_wanted;
   pthread_mutex_unlock(&ex->mutex);
+  buf_fini(&packed);
   return has_room;
 }
 
 void exchange_end(struct exchange *ex) {
+  struct buf last = {0};
+  if (ex->deflater != NULL)
+    rpc_deflater_put(ex->deflater, STR(""), true, &last);
   pthread_mutex_lock(&ex->mutex);
+  ex->aborted = ex->aborted || last.failed;
+  if (last.len > 0)
+    append(ex, buf_str(&last));
   ex->is_stream = false;
   if (ex->mhd != NULL)
     wake(ex);
   pthread_mutex_unlock(&ex->mutex);
+  buf_fini(&last);
 }
 
 void exchange_abort(struct exchange *ex) {
@@ -274,6 +339,11 @@ static void add_headers(struct exchange *ex, struct MHD_Response *response) {
     MHD_add_response_header(response, at, value);
     at = value + strlen(value) + 1;
   }
+  struct rpc_request_id id;
+  rpc_request_id_write(ex->id, &id);
+  MHD_add_response_header(response, RPC_REQUEST_ID_HEADER, id.digits);
+  /* What people have stored is no page, whatever it looks like. */
+  MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
   if (ex->wants_close)
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }

@@ -19,6 +19,7 @@
 #include "rpc/call.h"
 
 struct MHD_Connection;
+struct rpc_deflater;
 struct gateway;
 struct connection;
 
@@ -33,8 +34,11 @@ struct exchange_owner {
 
 struct exchange {
   struct gateway *gateway;
-  struct connection *connection;
+  struct connection
+      *connection; /* libmicrohttpd's thread's: it may be closed while others have the exchange */
   _Atomic uint32_t refs;
+  uint64_t id; /* rpc/request_id.h: the answer has it, and the log */
+  struct rpc_peer peer;
 
   /* The request: libmicrohttpd's thread's, and its owner's. */
   str target; /* as it was sent, NUL-terminated, with the query */
@@ -44,6 +48,7 @@ struct exchange {
   _Atomic size_t body_received;
   bool began, dispatched, body_too_large, body_no_memory, accepts_gzip, wants_close;
   bool is_lenient; /* for a service of gateway_options.lenient_services */
+  bool is_form;    /* then its body may be one */
   struct arena arena;
 
   pthread_mutex_t mutex;
@@ -55,9 +60,10 @@ struct exchange {
   struct buf headers;       /* "Name\0value\0"... */
   struct buf out;
   size_t out_at;
-  bool answered;  /* http_status and headers stand */
-  bool is_stream; /* more may come */
-  bool aborted;   /* the connection is to be cut */
+  struct rpc_deflater *deflater; /* of a stream that is compressed; of who answers */
+  bool answered;                 /* http_status and headers stand */
+  bool is_stream;                /* more may come */
+  bool aborted;                  /* the connection is to be cut */
   bool suspended;
   bool room_wanted;
   size_t charged; /* to the gateway's memory */
@@ -71,8 +77,10 @@ const char *exchange_header(const struct exchange *ex, const char *name);
 void exchange_each_header(const struct exchange *ex, void (*visit)(void *argument, str name, str value),
                           void *argument);
 
-/* Must be set within the dispatch. False: it is over already. */
-void exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state);
+/* Sets who answers, once, before anything is answered. False: it is over already, and nobody will hear. */
+bool exchange_own(struct exchange *ex, const struct exchange_owner *owner, void *state);
+/* The owner gives it back. False: it is over, and `over` was called or is about to be. */
+bool exchange_disown(struct exchange *ex);
 
 /* Before the answer; the name has no NUL, and characters that end lines are refused. */
 void exchange_add_header(struct exchange *ex, str name, str value);

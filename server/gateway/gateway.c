@@ -29,6 +29,8 @@ enum {
   MEMORY_BYTES_MAX = 64 << 20,
   ARENA_BYTES_MAX = 4 << 20,
   CONNECTIONS_MAX = 1000000, /* the listener's limit is what counts */
+  ROUTES_WAITING_MAX = 64,
+  BODIES_WAITING_MAX = 256, /* whose memory is counted besides */
   GOODBYE_MS = 500,
   GOODBYE_STEP_MS = 5,
 };
@@ -235,10 +237,11 @@ status gateway_open(const struct gateway_options *options, struct gateway **ret)
       gateway->options.memory_bytes_max / 2 / (gateway->options.header_bytes_max + POOL_BYTES_MORE) + 1;
   memory_budget_init(&gateway->memory, (size_t)gateway->options.memory_bytes_max / 2);
   pthread_mutex_init(&gateway->mutex, NULL);
-  pthread_mutex_init(&gateway->routes_mutex, NULL);
-  pthread_cond_init(&gateway->routes_changed, NULL);
-  gateway->last_request = &gateway->first_request;
+  worker_init(&gateway->routes_worker, ROUTES_WAITING_MAX);
+  worker_init(&gateway->bodies_worker, BODIES_WAITING_MAX);
   status result = rest_init(gateway);
+  if (status_is_ok(&result))
+    result = worker_start(&gateway->bodies_worker, "gateway-bodies");
   if (status_is_ok(&result)) {
     gateway->daemon = start(gateway);
     if (gateway->daemon == NULL)
@@ -335,6 +338,7 @@ void gateway_stats(struct gateway *gateway, struct gateway_stats *ret) {
   ret->refused = atomic_load_explicit(&gateway->refused, memory_order_relaxed);
   ret->memory_bytes = memory_budget_used(&gateway->memory);
   ret->memory_bytes_max = gateway->memory.max_bytes;
+  ret->bodies_waiting = worker_waiting(&gateway->bodies_worker);
 }
 
 /* ---- The end ---- */
@@ -362,7 +366,8 @@ static void say_goodbye(struct gateway *gateway) {
 void gateway_close(struct gateway *gateway) {
   if (gateway == NULL)
     return;
-  routes_close(gateway);
+  worker_fini(&gateway->routes_worker);
+  worker_fini(&gateway->bodies_worker);
   if (gateway->daemon != NULL) {
     say_goodbye(gateway);
     MHD_stop_daemon(gateway->daemon);
@@ -373,8 +378,6 @@ void gateway_close(struct gateway *gateway) {
   assert(gateway->connections == NULL);
   schema_free(gateway->schema);
   arena_fini(&gateway->arena);
-  pthread_cond_destroy(&gateway->routes_changed);
-  pthread_mutex_destroy(&gateway->routes_mutex);
   pthread_mutex_destroy(&gateway->mutex);
   free(gateway);
 }

@@ -84,6 +84,7 @@ struct gateway_stats {
   uint64_t requests;                     /* ever */
   uint64_t refused;                      /* answered 400 to 499 by the gateway itself */
   size_t memory_bytes, memory_bytes_max; /* bodies and answers */
+  size_t bodies_waiting;                 /* large ones that are to be read */
 };
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret);
 void gateway_tick(struct gateway *gateway); /* about once a second: times, and clients that have gone */

@@ -5,6 +5,7 @@
 #include "server/gateway/exchange.h"
 #include "server/gateway/gateway.h"
 #include "server/gateway/url.h"
+#include "server/gateway/worker.h"
 #include "server/json/schema.h"
 
 struct MHD_Daemon;
@@ -45,12 +46,11 @@ struct route {
 
 /* A request for a route, on its way to the thread for those. */
 struct gateway_request {
+  struct worker_job job; /* the first */
   struct exchange *exchange;
   const struct route *route;
   str values[URL_VARIABLES_MAX];
   str authorization;
-  struct rpc_peer peer;
-  struct gateway_request *next;
 };
 
 struct gateway {
@@ -73,12 +73,8 @@ struct gateway {
   uint64_t pending; /* in by_fd */
   uint64_t ended;   /* of the open ones */
 
-  pthread_mutex_t routes_mutex; /* the rest */
-  pthread_cond_t routes_changed;
-  pthread_t routes_thread;
-  bool has_routes_thread, routes_end;
-  struct gateway_request *first_request, **last_request;
-  size_t requests_waiting;
+  struct worker routes_worker; /* runs the routes' handlers */
+  struct worker bodies_worker; /* reads large bodies of calls */
 };
 
 static inline int64_t gateway_now_us(const struct gateway *gateway) {
@@ -97,18 +93,22 @@ void gateway_dispatch(struct exchange *ex);
 /* Answers of the gateway's own. */
 /* `http_status` 0: what the code stands for. */
 void gateway_refuse(struct exchange *ex, unsigned http_status, const status *why);
+/* Counts and logs a request that is refused before there is a call, which would have a line of its own. */
+void gateway_note_refusal(struct exchange *ex, const status *why);
 unsigned gateway_http_status(enum status_code code);
 
-/* rest.c: bindings. False: none matches. */
+/* rest.c: bindings. `verb` is the request's, or GET for HEAD: libmicrohttpd leaves the body out. False: none
+ * matches. */
 STATUS_MUST_USE status rest_init(struct gateway *gateway);
-bool rest_dispatch(struct exchange *ex, const struct url_path *path);
+bool rest_dispatch(struct exchange *ex, const char *verb, const struct url_path *path);
+bool rest_matches(struct exchange *ex, const char *verb, const struct url_path *path);
 
 /* web.c: gRPC-Web; the content type begins with "application/grpc-web". */
 void web_dispatch(struct exchange *ex, const char *content_type);
 
-/* routes.c */
-bool routes_dispatch(struct exchange *ex, const struct url_path *path);
-void routes_close(struct gateway *gateway);
+/* routes.c, likewise. */
+bool routes_dispatch(struct exchange *ex, const char *verb, const struct url_path *path);
+bool routes_match(struct exchange *ex, const char *verb, const struct url_path *path);
 
 /* cors.c: adds what a page's browser wants to see. True: it was a preflight, and is answered. */
 bool cors_apply(struct exchange *ex);

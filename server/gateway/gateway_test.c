@@ -129,11 +129,89 @@ static void test_json(void **state) {
           "HTTP/1.1 409 ",
           "{\"error\":{\"code\":409,\"message\":\"no\\n\",\"status\":\"ABORTED\",\"details\":[{");
   ANSWERS(f, "POST /v1/echo" HEAD "Content-Length: 5\r\n\r\n{\"x\":", "HTTP/1.1 400 ", "INVALID_ARGUMENT");
-  ANSWERS(f, "GET /v1/echo" HEAD "\r\n", "HTTP/1.1 404 ", "NOT_FOUND");
+  ANSWERS(f, "GET /v1/echo" HEAD "\r\n", "HTTP/1.1 405 ", "Allow: POST");
+  ANSWERS(f, "GET /v1/none" HEAD "\r\n", "HTTP/1.1 404 ", "NOT_FOUND");
   ANSWERS(f, "GET /healthz" HEAD "\r\n", "HTTP/1.1 200 ", "\r\n\r\nok\n");
   ANSWERS(f, "GET /readyz" HEAD "\r\n", "HTTP/1.1 503 ", "not ready");
   rpc_server_set_serving(f->runtime->server, "", true);
   ANSWERS(f, "GET /readyz" HEAD "\r\n", "HTTP/1.1 200 ", "ok");
+}
+
+/* On a busy machine those that have gone are noticed late, and new ones would find no room. */
+static void wait_for_room(struct fixture *f) {
+  struct gateway_stats stats;
+  for (int i = 0; i < 1000; i++) {
+    gateway_stats(f->gateway, &stats);
+    if (stats.open < 40)
+      return;
+    gateway_tick(f->gateway);
+    runtime_sleep_ms(10);
+  }
+  fail_msg("%llu connections are left", (unsigned long long)stats.open);
+}
+
+/* `{"text":"..."}` of as many bytes, as a whole request. */
+static struct buf large_request(size_t text_len) {
+  struct buf request = {0};
+  buf_printf(&request, "POST /v1/echo" HEAD "Content-Length: %zu\r\n\r\n{\"text\":\"", text_len + 11);
+  for (size_t i = 0; i < text_len; i++)
+    buf_append_byte(&request, 'l');
+  buf_append_str(&request, STR("\"}"));
+  assert_false(request.failed);
+  return request;
+}
+
+/* Read on the gateway's thread for large bodies, in both forms, and refused there. */
+static void test_large(void **state) {
+  struct fixture *f = *state;
+  struct buf request = large_request(90000);
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ", "llll\"}");
+  request.data[request.len - 1] = 'x';
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 400 ", "INVALID_ARGUMENT");
+  buf_fini(&request);
+  request = (struct buf){0};
+  buf_printf(&request,
+             "POST " UNARY HEAD "Content-Type: application/grpc-web\r\nContent-Length: 90009\r\n\r\n");
+  buf_append(&request, "\0\0\1\x5f\x94\x0a\x90\xbf\5", 9); /* 90004 bytes: field 1 of 90000 */
+  for (int i = 0; i < 90000; i++)
+    buf_append_byte(&request, 'w');
+  assert_answer(f, (const char *)request.data, request.len, "HTTP/1.1 200 ", ": application/grpc-web+proto");
+  buf_fini(&request);
+}
+
+/* Their clients go while they are read, or the runtime has ended meanwhile. */
+static void test_large_leaving(void **state) {
+  struct fixture *f = *state;
+  struct buf request = large_request(90000);
+  int fds[8];
+  for (int round = 0; round < 30; round++) {
+    for (int i = 0; i < 8; i++) {
+      fds[i] = connect_to(f);
+      send_all(fds[i], (const char *)request.data, request.len);
+    }
+    if (round % 2 == 0)
+      runtime_sleep_ms(1);
+    for (int i = 0; i < 8; i++)
+      shutdown(fds[i], SHUT_RDWR);
+    gateway_tick(f->gateway);
+    for (int i = 0; i < 8; i++)
+      close(fds[i]);
+    wait_for_room(f);
+  }
+  rpc_server_drain(f->runtime->server, runtime_now_us() + 2000000);
+  for (int i = 0; i < 8; i++) {
+    fds[i] = connect_to(f);
+    send_all(fds[i], (const char *)request.data, request.len);
+    if (i % 2 == 0)
+      close(fds[i]);
+  }
+  for (int i = 1; i < 8; i += 2) {
+    size_t len;
+    char *answer = receive_all(fds[i], &len);
+    assert_true(strncmp(answer, "HTTP/1.1 503 ", 13) == 0);
+    free(answer);
+  }
+  buf_fini(&request);
 }
 
 static void test_web(void **state) {
@@ -148,6 +226,27 @@ static void test_web(void **state) {
   assert_true(strncmp(answer, "HTTP/1.1 200 ", 13) == 0);
   assert_non_null(memmem(answer, len, "\0\0\0\0\2\x18\2", 7)); /* index 2 */
   assert_non_null(memmem(answer, len, "grpc-status:0\r\n", 15));
+  free(answer);
+}
+
+/* A stream in gzip: it begins as such, and comes to its end. */
+static void test_packed_stream(void **state) {
+  struct fixture *f = *state;
+  static const char request[] =
+      "POST " SERVER_STREAM HEAD "Accept-Encoding: gzip\r\nContent-Type: application/grpc-web\r\n"
+      "Content-Length: 10\r\n\r\n\0\0\0\0\5\x0a\0\x18\xe8\7"; /* 1000 answers */
+  size_t len;
+  int fd = connect_to(f);
+  send_all(fd, request, sizeof request - 1);
+  char *answer = receive_all(fd, &len);
+  assert_non_null(strstr(answer, "Content-Encoding: gzip\r\n"));
+  assert_non_null(memmem(answer, len, "\x1f\x8b\x08", 3));
+  const char *whole = strstr(answer, "Content-Length: "); /* it was complete before libmicrohttpd began */
+  const char *body = strstr(answer, "\r\n\r\n") + 4;
+  if (whole != NULL)
+    assert_int_equal(strtoul(whole + 16, NULL, 10), len - (size_t)(body - answer));
+  else
+    assert_memory_equal(answer + len - 7, "\r\n0\r\n\r\n", 7);
   free(answer);
 }
 
@@ -210,6 +309,7 @@ static void test_leaving(void **state) {
     if (i % 3 == 0)
       runtime_sleep_ms(1);
     close(fd);
+    wait_for_room(f);
   }
   for (int i = 0; i < 100; i++) {
     struct gateway_stats stats;
@@ -276,7 +376,10 @@ static void test_close(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_json, start, stop),
+      cmocka_unit_test_setup_teardown(test_large, start, stop),
+      cmocka_unit_test_setup_teardown(test_large_leaving, start, stop),
       cmocka_unit_test_setup_teardown(test_web, start, stop),
+      cmocka_unit_test_setup_teardown(test_packed_stream, start, stop),
       cmocka_unit_test_setup_teardown(test_routes, start, stop),
       cmocka_unit_test_setup_teardown(test_limits, start, stop),
       cmocka_unit_test_setup_teardown(test_many, start, stop),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "google/protobuf/field_mask.skerry.h"
 #include "google/protobuf/struct.skerry.h"
 #include "google/protobuf/wrappers.skerry.h"
@@ -152,7 +153,7 @@ static status read_query(struct exchange *ex, const struct binding *b, const str
       return status_make(STATUS_INVALID_ARGUMENT,
                          "This method takes its fields from the body; the URL has the parameter \"" STR_FMT
                          "\".",
-                         STR_ARG(name));
+                         STR_ARG(utf8_cut(name, JSON_NAME_SHOWN_BYTES)));
     STATUS_TRY(json_read_parameter(ex->gateway->schema, type, name, value, wire));
   }
   if (is_bad)
@@ -160,7 +161,7 @@ static status read_query(struct exchange *ex, const struct binding *b, const str
   return status_ok();
 }
 
-static bool is_form(const struct exchange *ex) {
+static bool has_form(const struct exchange *ex) {
   static const char form[] = "application/x-www-form-urlencoded";
   const char *type = exchange_header(ex, "content-type");
   return type != NULL && strncasecmp(type, form, sizeof form - 1) == 0;
@@ -182,7 +183,7 @@ static status read_body(struct exchange *ex, const struct binding *b, const stru
                         struct buf *wire) {
   str json = ex->body.len == 0 ? STR("") : buf_str(&ex->body);
   if (b->is_lenient && str_eq(b->body, STR("*")))
-    return is_form(ex) ? read_form(ex, type, json, wire)
+    return ex->is_form ? read_form(ex, type, json, wire)
                        : json_read_known_fields(ex->gateway->schema, type, json, wire);
   if (str_eq(b->body, STR("*")))
     return json_read_message(ex->gateway->schema, type, json, wire);
@@ -192,8 +193,9 @@ static status read_body(struct exchange *ex, const struct binding *b, const stru
 }
 
 /* What stands in the path counts, whatever the body says: it comes last, and the last of a field counts. */
-static status read_request(struct exchange *ex, const struct binding *b, const str *values,
-                           rpc_message *ret) {
+static status read_request(const struct call_request *request, rpc_message *ret) {
+  struct exchange *ex = request->ex;
+  const struct binding *b = request->binding;
   const struct schema_message *type =
       schema_find(ex->gateway->schema, str_from_cstr(b->method->request.name));
   size_t most = ex->gateway->options.message_bytes_max;
@@ -202,7 +204,8 @@ static status read_request(struct exchange *ex, const struct binding *b, const s
   if (status_is_ok(&result))
     result = read_query(ex, b, type, &wire);
   for (size_t i = 0; i < b->path.variable_count && status_is_ok(&result); i++)
-    result = json_read_parameter(ex->gateway->schema, type, b->path.variables[i].field, values[i], &wire);
+    result =
+        json_read_parameter(ex->gateway->schema, type, b->path.variables[i].field, request->values[i], &wire);
   if (status_is_ok(&result)) {
     json_merge_fields(type, wire.len == 0 ? STR("") : buf_str(&wire), &merged);
     if (wire.failed || merged.failed || !rpc_message_alloc(merged.len, ret))
@@ -225,24 +228,31 @@ static bool all_fit(const struct gateway *gateway, const struct binding *b, cons
   return true;
 }
 
-bool rest_dispatch(struct exchange *ex, const struct url_path *path) {
-  struct gateway *gateway = ex->gateway;
-  str values[URL_VARIABLES_MAX];
-  const struct binding *found = NULL;
-  for (size_t i = 0; i < gateway->binding_count && found == NULL && !ex->arena.exhausted; i++) {
+static const struct binding *find(struct exchange *ex, const char *verb, const struct url_path *path,
+                                  str values[URL_VARIABLES_MAX]) {
+  const struct gateway *gateway = ex->gateway;
+  for (size_t i = 0; i < gateway->binding_count && !ex->arena.exhausted; i++) {
     const struct binding *b = &gateway->bindings[i];
-    if (strcmp(b->verb, ex->verb) == 0 && url_template_match(&b->path, path, &ex->arena, values) &&
+    if (strcmp(b->verb, verb) == 0 && url_template_match(&b->path, path, &ex->arena, values) &&
         all_fit(gateway, b, values))
-      found = b;
+      return b;
   }
-  if (found == NULL)
+  return NULL;
+}
+
+bool rest_matches(struct exchange *ex, const char *verb, const struct url_path *path) {
+  str values[URL_VARIABLES_MAX];
+  return find(ex, verb, path, values) != NULL;
+}
+
+bool rest_dispatch(struct exchange *ex, const char *verb, const struct url_path *path) {
+  struct call_request request = {.ex = ex, .form = CALL_JSON, .content_type = "", .read = read_request};
+  request.binding = find(ex, verb, path, request.values);
+  if (request.binding == NULL)
     return false;
-  ex->is_lenient = found->is_lenient;
-  rpc_message message = {0};
-  status result = read_request(ex, found, values, &message);
-  if (status_is_ok(&result))
-    call_begin(ex, found->method, CALL_JSON, "", &message);
-  else
-    gateway_refuse(ex, 0, &result);
+  ex->is_lenient = request.binding->is_lenient;
+  ex->is_form = ex->is_lenient && has_form(ex);
+  request.method = request.binding->method;
+  call_start(&request);
   return true;
 }

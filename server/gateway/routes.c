@@ -7,30 +7,9 @@
 #include "server/gateway/call.h"
 #include "server/gateway/gateway_inside.h"
 
-enum { WAITING_MAX = 64 };
-
-static void *run(void *argument) {
-  struct gateway *gateway = argument;
-  pthread_setname_np(pthread_self(), "gateway-routes");
-  pthread_mutex_lock(&gateway->routes_mutex);
-  for (;;) {
-    struct gateway_request *request = gateway->first_request;
-    if (request == NULL && gateway->routes_end)
-      break;
-    if (request == NULL) {
-      pthread_cond_wait(&gateway->routes_changed, &gateway->routes_mutex);
-      continue;
-    }
-    gateway->first_request = request->next;
-    if (gateway->first_request == NULL)
-      gateway->last_request = &gateway->first_request;
-    gateway->requests_waiting--;
-    pthread_mutex_unlock(&gateway->routes_mutex);
-    request->route->handle(request->route->argument, request);
-    pthread_mutex_lock(&gateway->routes_mutex);
-  }
-  pthread_mutex_unlock(&gateway->routes_mutex);
-  return NULL;
+static void run(struct worker_job *job) {
+  struct gateway_request *request = (struct gateway_request *)job; /* its first member */
+  request->route->handle(request->route->argument, request);
 }
 
 status gateway_route(struct gateway *gateway, const char *verb, const char *pattern,
@@ -40,47 +19,41 @@ status gateway_route(struct gateway *gateway, const char *verb, const char *patt
   struct route *route = &gateway->routes[gateway->route_count];
   *route = (struct route){.verb = verb, .handle = handle, .argument = argument};
   STATUS_TRY(url_template_parse(str_from_cstr(pattern), &gateway->arena, &route->path));
-  if (!gateway->has_routes_thread && pthread_create(&gateway->routes_thread, NULL, run, gateway) != 0)
-    return status_make(STATUS_RESOURCE_EXHAUSTED, "A thread could not be started.");
-  gateway->has_routes_thread = true;
+  STATUS_TRY(worker_start(&gateway->routes_worker, "gateway-routes"));
   gateway->route_count++;
   return status_ok();
 }
 
-/* False: too many wait. */
-static bool post(struct gateway *gateway, struct gateway_request *request) {
-  pthread_mutex_lock(&gateway->routes_mutex);
-  bool has_room = gateway->requests_waiting < WAITING_MAX && !gateway->routes_end;
-  if (has_room) {
-    gateway->requests_waiting++;
-    *gateway->last_request = request;
-    gateway->last_request = &request->next;
-    pthread_cond_signal(&gateway->routes_changed);
-  }
-  pthread_mutex_unlock(&gateway->routes_mutex);
-  return has_room;
+static const struct route *find(struct exchange *ex, const char *verb, const struct url_path *path,
+                                str values[URL_VARIABLES_MAX]) {
+  const struct gateway *gateway = ex->gateway;
+  for (size_t i = 0; i < gateway->route_count; i++)
+    if (strcmp(gateway->routes[i].verb, verb) == 0 &&
+        url_template_match(&gateway->routes[i].path, path, &ex->arena, values))
+      return &gateway->routes[i];
+  return NULL;
 }
 
-bool routes_dispatch(struct exchange *ex, const struct url_path *path) {
-  struct gateway *gateway = ex->gateway;
+bool routes_match(struct exchange *ex, const char *verb, const struct url_path *path) {
+  str values[URL_VARIABLES_MAX];
+  return find(ex, verb, path, values) != NULL;
+}
+
+bool routes_dispatch(struct exchange *ex, const char *verb, const struct url_path *path) {
   str values[URL_VARIABLES_MAX] = {{0}};
-  const struct route *found = NULL;
-  for (size_t i = 0; i < gateway->route_count && found == NULL; i++)
-    if (strcmp(gateway->routes[i].verb, ex->verb) == 0 &&
-        url_template_match(&gateway->routes[i].path, path, &ex->arena, values))
-      found = &gateway->routes[i];
+  const struct route *found = find(ex, verb, path, values);
   if (found == NULL)
     return false;
   struct gateway_request *request = ARENA_NEW(&ex->arena, struct gateway_request);
   bool has_begun = false;
   if (request != NULL) {
+    request->job.run = run;
     request->exchange = ex;
     request->route = found;
     memcpy(request->values, values, sizeof values);
-    request->peer = ex->connection->peer;
     request->authorization = arena_str_copy(&ex->arena, str_from_cstr(exchange_header(ex, "authorization")));
     exchange_ref(ex);
-    has_begun = post(gateway, request);
+    has_begun = worker_post(&ex->gateway->routes_worker, &request->job);
     if (!has_begun)
       exchange_unref(ex);
   }
@@ -104,7 +77,7 @@ str gateway_request_authorization(const struct gateway_request *request) {
 }
 
 const struct rpc_peer *gateway_request_peer(const struct gateway_request *request) {
-  return &request->peer;
+  return &request->exchange->peer;
 }
 
 str gateway_request_body(const struct gateway_request *request) {
@@ -120,15 +93,6 @@ void gateway_answer(struct gateway_request *request, unsigned http_status, const
 
 void gateway_answer_status(struct gateway_request *request, status result) {
   struct exchange *ex = request->exchange;
-  call_refuse(ex, 0, &result);
+  gateway_refuse(ex, 0, &result);
   exchange_unref(ex);
-}
-
-void routes_close(struct gateway *gateway) {
-  pthread_mutex_lock(&gateway->routes_mutex);
-  gateway->routes_end = true;
-  pthread_cond_signal(&gateway->routes_changed);
-  pthread_mutex_unlock(&gateway->routes_mutex);
-  if (gateway->has_routes_thread)
-    pthread_join(gateway->routes_thread, NULL);
 }

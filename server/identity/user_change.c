@@ -151,7 +151,7 @@ Skerry__Identity__V1__User *user_describe(struct arena *arena, const user_record
   made->custom_attributes = user->custom_claims;
   made->custom_auth = user->custom_auth;
   made->email_link_signin = user->email_link;
-  made->password_updated_at = (double)(user->password_updated_us / 1000);
+  made->password_updated_at = (double)user->password_updated_us / 1000;
   if (!mfa_describe(arena, user, &made->mfa_info, &made->n_mfa_info))
     return NULL;
   if (!user_describe_providers(arena, user, &made->provider_user_info, &made->n_provider_user_info))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
+#include "base/utf8.h"
 #include "base/wire.h"
 #include "server/json/json_text.h"
 #include "server/json/json_time.h"
@@ -32,6 +33,7 @@ static bool fail(struct reader *r, const char *what) {
 }
 
 static bool fail_field(struct reader *r, const char *what, str name, str type) {
+  name = utf8_cut(name, JSON_NAME_SHOWN_BYTES);
   r->failure =
       status_make(STATUS_INVALID_ARGUMENT, "Invalid JSON: %s \"" STR_FMT "\" in " STR_FMT " (at byte %zu).",
                   what, STR_ARG(name), STR_ARG(type), (size_t)(r->text.at - r->text.start));
@@ -46,6 +48,7 @@ static bool fail_value(struct reader *r, const struct schema_field *field, const
 }
 
 static bool fail_parameter(struct reader *r, str name, str type) {
+  name = utf8_cut(name, JSON_NAME_SHOWN_BYTES);
   r->failure = status_make(STATUS_INVALID_ARGUMENT,
                            "There is no parameter \"" STR_FMT "\": " STR_FMT " has no such field.",
                            STR_ARG(name), STR_ARG(type));

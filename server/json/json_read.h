@@ -12,6 +12,10 @@
 
 #include "server/json/schema.h"
 
+/* What errors show of a name that a client made up. They get into the log, and where a name should be there
+ * may be a token by mistake: what is left of that is of no use to anybody. */
+enum { JSON_NAME_SHOWN_BYTES = 64 };
+
 /* Three objects and arrays for each of Firestore's 20 maps and arrays, and some around them. wire_check has
  * the limit that counts. */
 enum { JSON_DEPTH_MAX = 200, JSON_ANY_DEPTH_MAX = 8 };

@@ -3,33 +3,21 @@
 
 #include "server/rules/evaluation.h"
 
-static enum rules_truth equal_items(struct rules_evaluation *e, const struct rules_value *a,
-                                    const struct rules_value *b, enum rules_equality how) {
-  struct rules_cursor in_a = rules_cursor_make(e, a), in_b = rules_cursor_make(e, b);
-  struct rules_value one, other;
-  enum rules_truth result = RULES_TRUE;
-  for (;;) {
-    bool has_a = rules_cursor_item(&in_a, &one), has_b = rules_cursor_item(&in_b, &other);
-    if (has_a != has_b)
-      return RULES_FALSE;
-    if (!has_a)
-      return result;
-    enum rules_truth truth = rules_equal(e, &one, &other, how == EQUAL_SAME ? EQUAL_SAME : EQUAL_STRICT);
-    if (truth == RULES_FALSE)
-      return RULES_FALSE;
-    if (truth == RULES_MAYBE)
-      result = RULES_MAYBE;
-  }
+/* The next of a list, or of a map with its key; of a list the key is empty. False: there is none. */
+static bool next_part(struct rules_cursor *in, bool has_keys, str *ret_key, struct rules_value *ret) {
+  *ret_key = STR("");
+  return has_keys ? rules_cursor_entry(in, ret_key, ret) : rules_cursor_item(in, ret);
 }
 
-static enum rules_truth equal_entries(struct rules_evaluation *e, const struct rules_value *a,
-                                      const struct rules_value *b, enum rules_equality how) {
+static enum rules_truth equal_parts(struct rules_evaluation *e, const struct rules_value *a,
+                                    const struct rules_value *b, bool have_keys, enum rules_equality how) {
   struct rules_cursor in_a = rules_cursor_make(e, a), in_b = rules_cursor_make(e, b);
   struct rules_value one, other;
   str key_a, key_b;
   enum rules_truth result = RULES_TRUE;
   for (;;) {
-    bool has_a = rules_cursor_entry(&in_a, &key_a, &one), has_b = rules_cursor_entry(&in_b, &key_b, &other);
+    bool has_a = next_part(&in_a, have_keys, &key_a, &one);
+    bool has_b = next_part(&in_b, have_keys, &key_b, &other);
     if (has_a != has_b || (has_a && !str_eq(key_a, key_b)))
       return RULES_FALSE;
     if (!has_a)
@@ -111,12 +99,12 @@ enum rules_truth rules_equal(struct rules_evaluation *e, const struct rules_valu
     break;
   case VALUE_PATH:
   case VALUE_LIST:
-    return equal_items(e, a, b, how);
+    return equal_parts(e, a, b, false, how);
   case VALUE_SET:
     return equal_sets(e, a, b);
   case VALUE_MAP:
   case VALUE_VECTOR:
-    return equal_entries(e, a, b, how);
+    return equal_parts(e, a, b, true, how);
   case VALUE_INT:
   case VALUE_FLOAT:
   case VALUE_OBJECT:

@@ -49,7 +49,7 @@ enum {
   WORK_OF_STEP = 40,
   WORK_IN_A_US = 80,
   WALK_MIN = 64, /* steps: below it the window is faster than to begin to walk */
-  /* What is told of groups: sizes from 1 to 1,023, writes from 64 microseconds to 2.1 s. */
+  /* What is told of groups: sizes from 1 to 1,023, writes and syncs from 64 microseconds to 2.1 s. */
   SIZE_FIRST_POWER = 1,
   SIZE_BOUNDS = 10,
   WRITE_FIRST_POWER = 6,
@@ -794,6 +794,7 @@ void pipeline_counts(struct rocks_store *store, struct kv_info *ret) {
   ret->groups = atomic_load(&p->groups);
   summarize(&p->group_size, SIZE_FIRST_POWER, SIZE_BOUNDS, &ret->group_size);
   summarize(&p->group_write_us, WRITE_FIRST_POWER, WRITE_BOUNDS, &ret->group_write_us);
+  summarize(&store->late_sync_us, WRITE_FIRST_POWER, WRITE_BOUNDS, &ret->late_sync_us);
 }
 
 static void pipeline_free(struct pipeline *p) {

@@ -113,7 +113,9 @@ static void reopen(struct rocks_store *store) {
 static void log_sync(struct rocks_store *store) {
   if (!atomic_exchange(&store->log_is_dirty, false))
     return;
+  int64_t begin_us = store->port->monotonic_us(store->port);
   status s = engine_sync(store->engine);
+  histogram_add(&store->late_sync_us, (uint64_t)(store->port->monotonic_us(store->port) - begin_us));
   if (!status_is_ok(&s))
     rocks_engine_failed(store, &s);
 }

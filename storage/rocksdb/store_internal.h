@@ -45,9 +45,10 @@ struct rocks_store {
   pthread_t keeper;
   pthread_cond_t keeper_wakes;
 
-  _Atomic bool log_is_dirty;  /* relaxed: written, not synced */
-  pthread_mutex_t round_lock; /* one keeper_round at a time; guards the next */
-  int64_t history_limit;      /* what RocksDB was told */
+  _Atomic bool log_is_dirty;     /* relaxed: written, not synced */
+  pthread_mutex_t round_lock;    /* one keeper_round at a time; guards the next two */
+  int64_t history_limit;         /* what RocksDB was told */
+  struct histogram late_sync_us; /* may be read without */
 
   struct pipeline *pipeline; /* NULL if read-only */
   pthread_mutex_t
@@ -107,6 +108,7 @@ status pipeline_start(struct rocks_store *store);
 /* Refuses new transactions, completes those that are queued, and ends. */
 void pipeline_stop(struct rocks_store *store);
 uint64_t pipeline_queue_len(struct rocks_store *store);
+/* Commits, and how long writes and syncs of the log take. */
 void pipeline_counts(struct rocks_store *store, struct kv_info *ret);
 void rocks_commit(struct kv_store *store, struct kv_txn *txn);
 status rocks_reader_get(struct kv_reader *reader, enum kv_space space, str key, struct kv_value *ret);

@@ -84,6 +84,41 @@ test('and JSON and gRPC-Web', async () => {
   assert.equal((await lineOf(server, (one) => one.request_id === web.headers['skerry-request-id'])).code, 'INVALID_ARGUMENT');
 });
 
+test('every answer over HTTP has an id, and what is refused before there is a call has a line with it', async () => {
+  const refusals = [
+    ['POST', `/v1/${ROOT}:commit?key=${TOKEN}`, { body: `{"writes":[{"nothing":"${SECRET}"}]}` }, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit`, { body: `{"transaction":"${SECRET}"}` }, 400, 'INVALID_ARGUMENT'], // no base64
+    ['POST', `/v1/${ROOT}:commit`, { body: `{"writes":[{"update":{"name":"${ROOT}/a/b","fields":{"a":{"integerValue":"${SECRET}"}}}}]}` }, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit`, { body: `{"writes":"${SECRET}"` }, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit`, { body: `"${SECRET}"${' '.repeat(100_000)}` }, 400, 'INVALID_ARGUMENT'], // read on another thread
+    ['GET', `/v1/${ROOT}/log?pageSize=${SECRET}`, {}, 400, 'INVALID_ARGUMENT'],
+    ['GET', `/v1/nothing/here?a=${SECRET}`, {}, 404, 'NOT_FOUND'],
+    // Where a name should be; of a real token the end is what counts.
+    ['GET', `/v1/${ROOT}/log?${'t'.repeat(64)}${TOKEN}`, {}, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit?${'t'.repeat(64)}${TOKEN}`, {}, 400, 'INVALID_ARGUMENT'],
+    ['POST', `/v1/${ROOT}:commit`, { body: `{"${'t'.repeat(64)}${TOKEN}":1}` }, 400, 'INVALID_ARGUMENT'],
+    ['POST', '/google.firestore.v1.Firestore/GetDocument', { headers: { 'content-type': 'application/grpc-web' }, body: `\0${SECRET}` }, 200, 'INVALID_ARGUMENT'],
+    ['POST', '/google.firestore.v1.Firestore/None', { headers: { 'content-type': 'application/grpc-web' } }, 200, 'UNIMPLEMENTED'],
+  ];
+  for (const [method, path, options, status, code] of refusals) {
+    const answer = await request(server.port, path, { method, ...options, headers: { authorization: `Bearer ${TOKEN}`, ...options.headers } });
+    assert.equal(answer.status, status, answer.text);
+    assert.match(answer.headers['skerry-request-id'], ID, path);
+    const line = await lineOf(server, (one) => one.request_id === answer.headers['skerry-request-id']);
+    assert.deepEqual([line.msg, line.verb, line.path, line.code], ['request refused', method, path.split('?')[0], code]);
+    assert.ok(line.error.length > 5 && line.peer.startsWith('127.0.0.1:'), line.line);
+  }
+  for (const [method, path, headers, status] of [['GET', '/healthz', {}, 200], ['HEAD', '/healthz', {}, 200], ['OPTIONS', '/v1/x', { origin: 'https://a.example', 'access-control-request-method': 'POST' }, 204]]) {
+    const answer = await request(server.port, path, { method, headers });
+    assert.equal(answer.status, status);
+    assert.match(answer.headers['skerry-request-id'], ID, path);
+  }
+  // One whose call ends before its handler has said anything.
+  const late = await json(server.port, 'GET', `/v1/${ROOT}/log/none`, undefined, { headers: { 'grpc-timeout': '1n' } });
+  assert.equal(late.status, 504);
+  assert.equal((await lineOf(server, (one) => one.request_id === late.headers['skerry-request-id'])).code, 'DEADLINE_EXCEEDED');
+});
+
 test('ids do not repeat', async () => {
   await Promise.all(Array.from({ length: 300 }, (_, i) => json(server.port, 'GET', `/v1/${ROOT}/log/n${i}`)));
   const ids = lines(server.stderr).filter((one) => one.msg === 'call').map((one) => one.request_id);

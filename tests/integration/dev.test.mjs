@@ -45,6 +45,20 @@ test('insecure settings are refused, with what to do', options, async (t) => {
   assert.equal(fs.existsSync(data), false, 'nothing was made');
 });
 
+test('development mode says whether rules decide', options, async () => {
+  const rules = path.join(directory, 'banner.rules');
+  fs.writeFileSync(rules, "service cloud.firestore { match /databases/{d}/documents { match /{all=**} { allow read; } } }\n");
+  for (const [more, says, silent] of [[[], /no access control, this machine only/, /rules/], [['--rules', rules], /rules decide for users/, /no access control/]]) {
+    const server = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', ...more] });
+    try {
+      assert.match(server.stdout, says);
+      assert.doesNotMatch(server.stdout, silent);
+    } finally {
+      await server.close();
+    }
+  }
+});
+
 test('mistakes in settings are refused, with their place', options, async (t) => {
   const flags = [
     [['--nope'], /--nope/],

@@ -137,7 +137,7 @@ for (const kind of ['plaintext', 'dev'])
     });
     test('a body in gzip is not inflated', async () => {
       const answer = await request(port(), `/v1/${ROOT}:commit`, { method: 'POST', headers: { 'content-encoding': 'gzip' }, body: Buffer.from('1f8b0800000000000003ab56', 'hex') });
-      assert.equal(answer.status, 400);
+      assert.equal(answer.status, 415);
     });
     test('many parameters, and long paths', async () => {
       const parameters = await request(port(), `/v1/${ROOT}/a/b?${'mask.fieldPaths=a&'.repeat(800)}`);
@@ -201,5 +201,6 @@ describe('too slow', () => {
 });
 
 test('nothing of what was sent is in the log', () => {
-  for (const server of Object.values(servers)) assert.doesNotMatch(server.log, /Bearer|mapValue/);
+  // A field's name may be, in an error.
+  for (const server of Object.values(servers)) assert.doesNotMatch(server.log, /Bearer|x{30}|(fields|writes)\\":/);
 });

@@ -5,7 +5,7 @@ import readline from 'node:readline';
 import { after, before, test } from 'node:test';
 import { create, fromBinary, fromJson, toBinary, toJson } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
-import { loadRegistry } from './support/descriptors.mjs';
+import { loadRegistry, protoFiles } from './support/descriptors.mjs';
 
 const TOOL = process.env.SKERRY_JSON_TOOL;
 const ROUNDS = Number(process.env.SKERRY_JSON_ROUNDS ?? 30);
@@ -107,6 +107,17 @@ const stringify = (value) => JSON.stringify(value, (_, v) => (Object.is(v, -0) ?
 
 const types = [...registry].filter((one) => one.kind === 'message' && !one.typeName.startsWith('google.api.') && !one.file.proto.name.includes('descriptor') && one.fields.every((field) => field.fieldKind !== 'message' || field.message !== undefined))
   .filter((one) => one.file.proto.syntax === 'proto3');
+
+test('every message of proto/ is among them', () => {
+  // google.api is about the protos themselves: no client sends it.
+  const files = protoFiles().filter((name) => !name.startsWith('google/api/'));
+  assert.ok(files.length > 15);
+  for (const file of files) {
+    const messages = [...registry].filter((one) => one.kind === 'message' && `${one.file.name}.proto` === file);
+    assert.ok(messages.length > 0 || file === 'google/rpc/code.proto', `${file} is not in support/descriptors.mjs`);
+    for (const one of messages) assert.ok(types.includes(one) || one.typeName.endsWith('Entry'), `${one.typeName} is left out`);
+  }
+});
 
 test(`random messages of ${types.length} types (SKERRY_SEED=${SEED})`, async () => {
   assert.ok(types.length > 100);

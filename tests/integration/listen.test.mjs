@@ -180,7 +180,9 @@ test('tokens: damaged, of another database, and read_time', { skip: skerryOnly }
 });
 
 test('tokens: of another target', { skip: skerryOnly }, async () => {
-  const { database, listener } = await listening();
+  // Always the same names: a token's set of targets takes one other in 400 for one of its own (resume_token.h).
+  const database = freshDatabase('(default)', 'tokens-of-another');
+  const listener = new Listener(rpc, database);
   await commit(database, set(database, 'c/a', { n: value.int(1) }), set(database, 'd/a'), set(database, 'e/a'));
   const targets = [queryTarget(database.root, 'c'), queryTarget(database.root, 'd'), documentsTarget(database.doc('c/a'))];
   const others = [queryTarget(database.root, 'e'), queryTarget(database.root, 'c', where('n', 'EQUAL', value.int(1))), queryTarget(database.doc('c/a'), 'c'), documentsTarget(database.doc('d/a')), documentsTarget(database.doc('c/a'), database.doc('d/a'))];
@@ -221,6 +223,12 @@ test('limits resume with everything', { skip: skerryOnly }, async () => {
 });
 
 test('a target that comes while news of others waits: no token before its documents', { skip: skerryOnly }, async () => {
+  // Whether news is still waiting when the target comes is a matter of time, on a busy machine more so.
+  for (let tries = 1; !(await targetMeetsNews()); tries++) assert.ok(tries < 20, 'news of the other target never came in between');
+});
+
+/** False: it met none. */
+async function targetMeetsNews() {
   const { database, listener } = await listening();
   const text = value.string('x'.repeat(100_000));
   await commit(database, set(database, 'c/0', { text }), set(database, 'd/0'));
@@ -237,11 +245,11 @@ test('a target that comes while news of others waits: no token before its docume
   const changes = listener.log.map((one) => one.target_change).filter(Boolean);
   const at = (type) => changes.findIndex((one) => one.target_change_type === type && one.target_ids[0] === 2);
   const between = changes.slice(at('ADD') + 1, at('CURRENT'));
-  assert.ok(between.length > 0, 'news of the other target came in between');
   assert.ok(between.every((one) => !one.resume_token?.length), 'a token came before the documents');
   assert.deepEqual([listener.names(1).length, listener.names(2).join()], [28, 'd/0']);
   await listener.close();
-});
+  return between.length > 0;
+}
 
 test('what is wrong with one target ends it alone', async () => {
   const { database, listener } = await listening();

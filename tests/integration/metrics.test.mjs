@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { Authority, opensslMissing } from './support/certificates.mjs';
 import { json, request } from './support/http.mjs';
 import { connect, disconnectAll } from './support/sdk.mjs';
-import { makeTempDir, removeDir, startServer } from './support/server.mjs';
+import { makeTempDir, removeDir, runSkerry, startServer } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const ROOT = 'projects/demo/databases/(default)/documents';
@@ -96,6 +96,10 @@ test('a known load moves what it should, and by how much', async () => {
   assert.ok(moved('skerry_commit_write_seconds_count') >= 7);
   assert.ok(moved('skerry_commit_write_seconds_sum') > 0 && moved('skerry_commit_write_seconds_sum') <= seconds);
   assert.equal(moved('skerry_http_requests_total'), 16); // 15 and the one that asks
+  const [, requests, refused] = runSkerry(['status', '--data', server.dataDir]).stdout.match(/^http {6}\d+ connections of HTTP\/1\.1; (\d+) requests, (\d+) refused$/m);
+  assert.deepEqual([Number(requests), Number(refused)], [now.get('skerry_http_requests_total'), now.get('skerry_http_refused_total')]);
+  assert.equal((await request(server.port, '/nothing')).status, 404);
+  assert.equal((await metrics()).values.get('skerry_http_refused_total'), Number(refused) + 1);
   assert.equal(moved('skerry_hot_documents_hits_total') + moved('skerry_hot_documents_misses_total'), 15);
   assert.equal(assertHistogram(now, 'skerry_call_duration_seconds', `method="${SERVICE}/GetDocument"`), 8);
   assert.equal(assertHistogram(now, 'skerry_call_duration_seconds', `method="${SERVICE}/CreateDocument"`), 7);
@@ -108,12 +112,30 @@ test('a known load moves what it should, and by how much', async () => {
   assert.ok(now.get('process_resident_memory_bytes') > 1e6 && now.get('process_threads') > 4);
 });
 
+test('syncs of a relaxed store are told apart from writes', async () => {
+  const relaxed = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--metrics', 'local', '--sync', 'relaxed'] });
+  try {
+    assert.equal((await json(relaxed.port, 'PATCH', `/v1/${ROOT}/relaxed/a`, {})).status, 200);
+    const { values } = await until(async () => {
+      const now = await metrics(relaxed);
+      return now.values.get('skerry_background_sync_seconds_count') > 0 && now;
+    });
+    assert.ok(assertHistogram(values, 'skerry_background_sync_seconds') >= 1);
+    assert.ok(values.get('skerry_background_sync_seconds_sum') > 0);
+    if (!promtoolMissing) assert.equal(promtool(['check', 'metrics'], (await metrics(relaxed)).text).status, 0);
+  } finally {
+    await relaxed.close();
+  }
+  assert.equal((await metrics()).values.get('skerry_background_sync_seconds_count'), 0); // each write is synced there
+});
+
 test('listeners and transactions are counted while they are there', async () => {
   const db = connect(server);
   const unsubscribe = await new Promise((resolve, reject) => {
     const stop = db.collection('watched').onSnapshot(() => resolve(stop), reject);
   });
   const { values: with_ } = await metrics();
+  assert.match(runSkerry(['status', '--data', server.dataDir]).stdout, /^live {6}[1-9]\d* calls under way; 1 listen streams with 1 targets$/m);
   assert.equal(with_.get('skerry_listen_streams'), 1);
   assert.equal(with_.get('skerry_listen_targets'), 1);
   assert.ok(with_.get('skerry_memory_bytes{share="listen"}') > 0);
@@ -123,6 +145,8 @@ test('listeners and transactions are counted while they are there', async () => 
     const { values } = await metrics();
     return values.get('skerry_listen_streams') === 0 && values.get('skerry_listen_targets') === 0;
   });
+  const shown = runSkerry(['status', '--data', server.dataDir]).stdout;
+  assert.match(shown, /^live {6}\d+ calls under way; 0 listen streams with 0 targets$/m);
   const open = await db.runTransaction(async (transaction) => {
     await transaction.getAll(...Array.from({ length: 400 }, (_, i) => db.doc(`watched/d${i}`)));
     return (await metrics()).values;

@@ -14,6 +14,8 @@
 #include "google/rpc/error_details.skerry.h"
 #include "google/rpc/status.skerry.h"
 #include "grpc/health/v1/health.skerry.h"
+#include "grpc/reflection/v1/reflection.skerry.h"
+#include "grpc/reflection/v1alpha/reflection.skerry.h"
 #include "server/json/json_read.h"
 #include "server/json/json_write.h"
 #include "skerry/admin/v1/admin.skerry.h"
@@ -50,12 +52,17 @@ static void answer(const struct schema *schema, char *line) {
 
 int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
-  const struct rpc_file *const files[] = {
-      &google_firestore_v1_firestore_proto, &google_protobuf_field_mask_proto,
-      &google_protobuf_struct_proto,        &google_protobuf_wrappers_proto,
-      &google_rpc_error_details_proto,      &google_rpc_status_proto,
-      &grpc_health_v1_health_proto,         &skerry_admin_v1_admin_proto,
-      &skerry_test_v1_test_service_proto};
+  const struct rpc_file *const files[] = {&google_firestore_v1_firestore_proto,
+                                          &google_protobuf_field_mask_proto,
+                                          &google_protobuf_struct_proto,
+                                          &google_protobuf_wrappers_proto,
+                                          &google_rpc_error_details_proto,
+                                          &google_rpc_status_proto,
+                                          &grpc_health_v1_health_proto,
+                                          &skerry_admin_v1_admin_proto,
+                                          &skerry_test_v1_test_service_proto,
+                                          &grpc_reflection_v1_reflection_proto,
+                                          &grpc_reflection_v1alpha_reflection_proto};
   struct schema *schema;
   status result = schema_new(files, sizeof files / sizeof files[0], &schema);
   if (!status_is_ok(&result)) {
