@@ -119,17 +119,22 @@ static bool is_mail_word(str text, char first, size_t least) {
   return text.len >= least && text.len <= NET_MAIL_WORD_BYTES_MAX;
 }
 
+static bool has_char(str text, char c) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.ptr[i] == c)
+      return true;
+  return false;
+}
+
 static bool is_mail_address(str text) {
-  return is_mail_word(text, '!', 3) && memchr(text.ptr, '<', text.len) == NULL &&
-         memchr(text.ptr, '>', text.len) == NULL;
+  return is_mail_word(text, '!', 3) && !has_char(text, '<') && !has_char(text, '>');
 }
 
 static bool mail_is_good(const struct net_mail *m) {
   return m->timeout_ms > 0 && m->timeout_ms <= NET_TIMEOUT_MS_MAX && m->tls <= NET_TLS_NONE &&
          is_mail_word(m->user, ' ', 0) && is_mail_word(m->password, ' ', 0) &&
-         is_mail_word(m->hello, '!', 1) && memchr(m->hello.ptr, '/', m->hello.len) == NULL &&
-         is_mail_address(m->from) && is_mail_address(m->to) && m->message.len > 0 &&
-         m->message.len <= NET_BODY_BYTES_MAX;
+         is_mail_word(m->hello, '!', 1) && !has_char(m->hello, '/') && is_mail_address(m->from) &&
+         is_mail_address(m->to) && m->message.len > 0 && m->message.len <= NET_BODY_BYTES_MAX;
 }
 
 bool net_mail_encode(const struct net_mail *mail, struct buf *out) {

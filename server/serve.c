@@ -276,6 +276,7 @@ static status start_services(struct server *server) {
   server->admin.tokens = sign_in_tokens(server->sign_in);
   server->admin.access = server->access;
   server->admin.rules = server->rules;
+  server->admin.mail = server->mail;
   server->admin.indexes = server->indexes;
   server->admin.index_worker = server->index_worker;
   server->admin.advisor = server->advisor;

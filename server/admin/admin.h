@@ -11,6 +11,7 @@
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
+#include "server/mail/mail.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/tokens/tokens.h"
@@ -32,6 +33,7 @@ struct admin {
   struct tokens *tokens;
   struct access *access;
   struct rules_source *rules;
+  struct mail *mail;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

@@ -1,3 +1,5 @@
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "ports/simulated.h"
@@ -343,6 +345,61 @@ static void the_store_keeps_them(void **state) {
   test_directory_remove(directory);
 }
 
+enum { GUESSERS = 4, GUESSES_EACH = 300 };
+static struct attempts *shared;
+
+/* In a buffer of each thread's own. */
+static const char *address_of_thread(unsigned number, void *argument) {
+  static _Thread_local char text[40];
+  snprintf(text, sizeof text, "10.%u.%u.%u:40000", (unsigned)(uintptr_t)argument, number >> 8 & 255,
+           number & 255);
+  return text;
+}
+
+static atomic_uint passed;
+
+static void *guess_many(void *argument) {
+  for (unsigned i = 0; i < GUESSES_EACH; i++) {
+    struct attempts_who one = who(i % 2 == 0 ? "shared" : "other", address_of_thread(i, argument), false);
+    struct attempts_ticket ticket;
+    int64_t wait_ms;
+    status result = attempts_begin(shared, &one, &ticket, &wait_ms);
+    if (!status_is_ok(&result))
+      continue;
+    atomic_fetch_add(&passed, 1);
+    attempts_end(shared, &ticket, ATTEMPTS_FAILED);
+  }
+  return NULL;
+}
+
+/* However they come together, no more pass than one after the other. */
+static void many_threads_guess_and_the_store_keeps_up(void **state) {
+  (void)state;
+  char directory[64];
+  pthread_t threads[GUESSERS];
+  struct kv_store *store;
+  struct attempts_kv *kv;
+  test_directory_make(directory);
+  struct kv_rocksdb_options options = {.directory = directory, .clock_trusted = true};
+  assert_status_ok(kv_rocksdb_open(&options, &store));
+  assert_status_ok(attempts_kv_open(store, port_simulated_port(simulated), &kv));
+  shared = attempts_kv_attempts(kv);
+  for (size_t i = 0; i < GUESSERS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, guess_many, (void *)i), 0);
+  for (size_t i = 0; i < GUESSERS; i++)
+    pthread_join(threads[i], NULL);
+  assert_int_equal(atomic_load(&passed), 22);
+  attempts_kv_close(kv);
+  assert_status_ok(attempts_kv_open(store, port_simulated_port(simulated), &kv));
+  struct attempts_info info;
+  attempts_info(attempts_kv_attempts(kv), &info);
+  assert_int_equal(info.accounts, 2);
+  assert_int_equal(info.addresses, 22);
+  attempts_kv_close(kv);
+  kv_close(store);
+  test_directory_remove(directory);
+}
+
 /* ---- Places ---- */
 
 static void the_last_places_are_known(void **state) {
@@ -395,6 +452,7 @@ int main(void) {
       TEST(counts_survive_a_restart),
       TEST(broken_records_are_passed_over),
       TEST(the_store_keeps_them),
+      TEST(many_threads_guess_and_the_store_keeps_up),
       TEST(the_last_places_are_known),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ static bool read_digest(str name, enum crypto_digest *ret) {
 }
 
 bool password_part_set(struct password_part *part, str bytes) {
-  if (bytes.len > sizeof part->bytes)
+  if (bytes.len > PASSWORD_PART_BYTES_MAX)
     return false;
   if (bytes.len > 0)
     memcpy(part->bytes, bytes.ptr, bytes.len);
@@ -97,7 +97,7 @@ static bool take_number(str *parameters, const char *name, uint32_t *ret) {
 
 static bool read_part(str text, struct password_part *ret) {
   return base64url_decoded_max(text.len) <= sizeof ret->bytes &&
-         base64url_decode(text, ret->bytes, &ret->len);
+         base64url_decode(text, ret->bytes, &ret->len) && ret->len <= PASSWORD_PART_BYTES_MAX;
 }
 
 static bool take_part(str *parameters, const char *name, struct password_part *ret) {

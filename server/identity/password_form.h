@@ -14,8 +14,8 @@ enum password_kind {
 };
 
 struct password_part {
-  uint8_t bytes[PASSWORD_PART_BYTES_MAX];
-  size_t len;
+  uint8_t bytes[PASSWORD_PART_BYTES_MAX + 2]; /* what base64url_decoded_max says of the longest */
+  size_t len;                                 /* at most PASSWORD_PART_BYTES_MAX */
 };
 
 struct password_form {

@@ -205,6 +205,20 @@ static void bcrypt_is_checked(void **state) {
                      STATUS_INVALID_ARGUMENT);
 }
 
+static void the_longest_parts_come_back(void **state) {
+  (void)state;
+  static char bytes[PASSWORD_PART_BYTES_MAX + 1];
+  struct password_import import = {.kind = PASSWORD_IMPORT_STANDARD_SCRYPT,
+                                   .cpu_memory_cost = 2,
+                                   .block_size = 1,
+                                   .parallelization = 1,
+                                   .derived_bytes = PASSWORD_PART_BYTES_MAX};
+  str longest = str_make(bytes, PASSWORD_PART_BYTES_MAX), longer = str_make(bytes, sizeof bytes);
+  assert_status_ok(password_import_user(&import, longest, longest, &stored));
+  assert_false(matches(STR("123456")));
+  assert_status_code(password_import_user(&import, longest, longer, &stored), STATUS_INVALID_ARGUMENT);
+}
+
 static void options_out_of_bounds_are_refused(void **state) {
   (void)state;
   static const char bytes[300];
@@ -265,6 +279,7 @@ int main(void) {
       cmocka_unit_test_teardown(other_hashes_are_checked, forget),
       cmocka_unit_test_teardown(md5_may_be_written_in_digits, forget),
       cmocka_unit_test_teardown(bcrypt_is_checked, forget),
+      cmocka_unit_test_teardown(the_longest_parts_come_back, forget),
       cmocka_unit_test_teardown(options_out_of_bounds_are_refused, forget),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
