@@ -77,7 +77,7 @@ static int receive(struct client *client) {
                *length = strcasestr(client->answer, "content-length:");
     if (end != NULL && length != NULL && length < end &&
         have >= (size_t)(end + 4 - client->answer) + strtoul(length + 15, NULL, 10))
-      return atoi(client->answer + 9);
+      return (int)strtol(client->answer + 9, NULL, 10);
     if (have == ANSWER_BYTES_MAX)
       return 0;
   }
@@ -161,9 +161,13 @@ static void *run(void *argument) {
 static bool read_arguments(int argc, char **argv) {
   static const char *const modes[] = {"refresh", "sign-in", "storm"};
   char host[64];
-  unsigned port, mode = 0;
-  if (argc != 5 || sscanf(argv[1], "%63[^:]:%u", host, &port) != 2)
+  unsigned mode = 0;
+  const char *colon = argc == 5 ? strrchr(argv[1], ':') : NULL;
+  if (colon == NULL || (size_t)(colon - argv[1]) >= sizeof host)
     return false;
+  memcpy(host, argv[1], (size_t)(colon - argv[1]));
+  host[colon - argv[1]] = '\0';
+  unsigned long port = strtoul(colon + 1, NULL, 10);
   while (mode < 3 && strcmp(argv[2], modes[mode]) != 0)
     mode++;
   load.mode = (enum mode)mode;

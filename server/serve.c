@@ -55,7 +55,7 @@ struct server {
   struct index_worker *index_worker;
   struct index_advisor *advisor;
   struct identity_service *identity; /* NULL: no accounts */
-  struct mail *mail;                 /* likewise */
+  struct mail *mail;
   struct sign_in *sign_in;
   struct access *access;
   struct rules_source *rules;
@@ -201,7 +201,6 @@ static status start_accounts(struct server *server) {
   const struct settings *s = &server->settings;
   if (!has_accounts(s))
     return status_ok();
-  STATUS_TRY(start_mail(server));
   struct identity_service_options options = {
       .store = server->store,
       .port = server->port,
@@ -367,6 +366,7 @@ static status start(struct server *server, int argc, char **argv) {
   server->memory_limit_bytes = memory_limit(server);
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
+  STATUS_TRY(start_mail(server));
   STATUS_TRY(start_accounts(server));
   STATUS_TRY(start_access(server));
   STATUS_TRY(start_services(server));

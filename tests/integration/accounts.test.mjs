@@ -503,6 +503,63 @@ test('attempts are limited, whoever makes them', options, async () => {
   assert.deepEqual([...seen], ['INVALID_LOGIN_CREDENTIALS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
 });
 
+test('a kill leaves all of a change or nothing: records and what finds them agree', options, async () => {
+  const data = fs.mkdtempSync('/tmp/skerry-accounts-');
+  let box = await startServer({ dataDir: data });
+  const headers = { authorization: 'Bearer owner' };
+  const path = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts';
+  const at = async (rest, value) => {
+    const answer = await json(box.port, rest === ':batchGet' ? 'GET' : 'POST', path + rest, value, { headers });
+    assert.equal(answer.status, 200, JSON.stringify(answer.value));
+    return answer.value;
+  };
+  try {
+    const said = new Map(); // address by uid, as acknowledged
+    let made = 0;
+    for (let round = 0; round < 3; round++) {
+      const change = async (n) => {
+        for (;;) {
+          try {
+            const uid = `k${n}-${++made}`, email = (i) => `${uid}-${i}@example.com`;
+            await at('', { localId: uid, email: email(0) });
+            said.set(uid, [email(0), email(1)]); // or, if the next is not acknowledged, the one after it
+            await at(':update', { localId: uid, email: email(1), displayName: 'x', customAttributes: '{"a":1}' });
+            said.set(uid, [email(1)]);
+            await at(':sendOobCode', { requestType: 'PASSWORD_RESET', email: email(1), returnOobLink: true });
+            await at(':batchCreate', { users: [{ localId: `${uid}-i`, email: email(2), providerUserInfo: [{ providerId: 'oidc.x', rawId: uid }] }] });
+            said.set(`${uid}-i`, [email(2)]);
+            if (n > 0) continue;
+            said.set(uid, [email(1), undefined]);
+            await at(':delete', { localId: uid });
+            said.set(uid, [undefined]);
+          } catch (error) {
+            if (error.code === 'ERR_ASSERTION') throw error;
+            return; // the server is gone
+          }
+        }
+      };
+      const workers = [0, 1, 2, 3].map(change);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await box.kill();
+      await Promise.all(workers);
+      box = await startServer({ dataDir: data });
+      const { users = [] } = await at(':batchGet');
+      const found = new Map(users.map((one) => [one.localId, one.email]));
+      for (const [uid, allowed] of said) assert.ok(allowed.includes(found.get(uid)), `${uid}: ${found.get(uid)} is none of ${allowed}`);
+      for (const [uid, email] of found) {
+        assert.equal((await at(':lookup', { email: [email] })).users[0].localId, uid);
+        if (uid.endsWith('-i')) assert.equal((await at(':lookup', { federatedUserId: [{ providerId: 'oidc.x', rawId: uid.slice(0, -2) }] })).users[0].localId, uid);
+      }
+      for (const [uid, allowed] of said) // what was given up is free
+        for (const email of [0, 1].map((i) => `${uid}-${i}@example.com`)) if (found.get(uid) !== email && !uid.endsWith('-i')) assert.equal((await at(':lookup', { email: [email] })).users, undefined, `${email} of ${allowed}`);
+    }
+    assert.ok(said.size > 10, `${said.size}`);
+  } finally {
+    await box.close();
+    fs.rmSync(data, { recursive: true, force: true });
+  }
+});
+
 test('a kill loses nothing that was acknowledged', options, async () => {
   const data = fs.mkdtempSync('/tmp/skerry-accounts-');
   let box = await startServer({ dataDir: data });
