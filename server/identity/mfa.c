@@ -68,17 +68,8 @@ status mfa_seal_step(const struct task *task, const char *purpose, const step_re
   return copy.ptr == NULL ? task_no_memory() : status_ok();
 }
 
-static void *take(void *arena, size_t size) {
-  return arena_alloc(arena, size);
-}
-static void give(void *arena, void *pointer) {
-  (void)arena;
-  (void)pointer;
-}
-
 status mfa_open_step(const struct task *task, const char *purpose, const char *text, const char *code,
                      step_record **ret) {
-  ProtobufCAllocator allocator = {take, give, task->arena};
   str place = place_of(task, purpose), coded = str_from_cstr(text);
   struct buf opened = {0};
   size_t len;
@@ -88,12 +79,13 @@ status mfa_open_step(const struct task *task, const char *purpose, const char *t
   if (sealed == NULL || place.ptr == NULL)
     return task_no_memory();
   step_record *step = NULL;
+  status result = status_ok();
   if (base64url_decode(coded, sealed, &len) &&
       signing_keys_unseal(task->service->keys, place, str_make(sealed, len), &opened))
-    step = skerry__identity__v1__stored_step__unpack(&allocator, opened.len, opened.data);
+    result =
+        stored_decode(&skerry__identity__v1__stored_step__descriptor, buf_str(&opened), task->arena, &step);
   buf_fini(&opened);
-  if (task->arena->exhausted)
-    return task_no_memory();
+  STATUS_TRY(result);
   if (step == NULL || task->now_us >= step->expires_us)
     return status_make(STATUS_INVALID_ARGUMENT, "%s", code);
   *ret = step;

@@ -73,7 +73,7 @@ static void give(void *arena, void *pointer) {
   (void)pointer;
 }
 
-static status decode(const ProtobufCMessageDescriptor *type, str bytes, struct arena *arena, void *ret) {
+status stored_decode(const ProtobufCMessageDescriptor *type, str bytes, struct arena *arena, void *ret) {
   ProtobufCAllocator allocator = {take, give, arena};
   ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, bytes.len,
                                                         (const uint8_t *)(bytes.len == 0 ? "" : bytes.ptr));
@@ -107,7 +107,7 @@ static status get_record(const struct user_view *view, str key, const ProtobufCM
   STATUS_TRY(get(view, key, &value));
   status result = status_ok();
   if (value.found)
-    result = decode(type, value.bytes, arena, ret);
+    result = stored_decode(type, value.bytes, arena, ret);
   else
     memcpy(ret, &none, sizeof none);
   kv_value_release(&value);
@@ -201,7 +201,8 @@ status user_store_list(const struct user_view *view, str project, str after, siz
   while (count < max && status_is_ok(&result) && kv_iter_next(iter)) {
     if (str_eq(kv_iter_key(iter), lower))
       continue;
-    result = decode(&skerry__identity__v1__stored_user__descriptor, kv_iter_value(iter), arena, &ret[count]);
+    result = stored_decode(&skerry__identity__v1__stored_user__descriptor, kv_iter_value(iter), arena,
+                           &ret[count]);
     count += status_is_ok(&result);
   }
   if (status_is_ok(&result))
@@ -481,7 +482,7 @@ static status find_old_codes(struct kv_store *store, int64_t now_us, struct aren
   while (status_is_ok(&result) && sweep->count < SWEEP_MAX && kv_iter_next(iter)) {
     code_record *code;
     str key = kv_iter_key(iter);
-    result = decode(&skerry__identity__v1__stored_code__descriptor, kv_iter_value(iter), arena, &code);
+    result = stored_decode(&skerry__identity__v1__stored_code__descriptor, kv_iter_value(iter), arena, &code);
     if (status_is_ok(&result) && code->expires_us <= now_us && key.len == CODE_KEY_BYTES)
       memcpy(sweep->keys[sweep->count++], key.ptr, key.len);
     arena_reset(arena);

@@ -28,6 +28,11 @@ typedef Skerry__Identity__V1__StoredProvider provider_record;
 typedef Skerry__Identity__V1__StoredSession session_record;
 typedef Skerry__Identity__V1__StoredCode code_record;
 
+/* A message of stored.proto from its bytes, in the arena; *ret is a pointer to its type. DATA_LOSS: these are
+ * not such bytes. */
+STATUS_MUST_USE status stored_decode(const ProtobufCMessageDescriptor *type, str bytes, struct arena *arena,
+                                     void *ret);
+
 enum {
   USER_SESSIONS_MAX = 64,  /* of one user: the oldest gives way. More devices than a person has */
   USER_CODES_MAX = 8,      /* likewise: mails that somebody has not answered */

@@ -494,13 +494,33 @@ test('the emulator’s way to empty a project', options, async () => {
   }
 });
 
+test('closed to new users', options, async () => {
+  const other = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--sign-up', 'closed'] });
+  try {
+    const at = async (path, value, headers) => (await json(other.port, 'POST', path, value, { headers })).value;
+    for (const value of [{}, { email: newEmail(), password: PASSWORD }]) assert.match((await at(`${TOOLKIT}:signUp`, value)).error.message, /^ADMIN_ONLY_OPERATION/);
+    const email = newEmail();
+    assert.equal((await at(`${TOOLKIT}:sendOobCode`, { requestType: 'EMAIL_SIGNIN', email })).email, email);
+    assert.deepEqual((await json(other.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value.oobCodes, []);
+    assert.ok((await at('/identitytoolkit.googleapis.com/v1/projects/skerry/accounts', { email, password: PASSWORD }, { authorization: 'Bearer owner' })).localId);
+    assert.ok((await at(`${TOOLKIT}:signInWithPassword`, { email, password: PASSWORD })).idToken);
+  } finally {
+    await other.close();
+  }
+});
+
 test('attempts are limited, whoever makes them', options, async () => {
-  const email = newEmail();
-  const { auth } = phone();
-  await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
-  const seen = new Set();
-  for (let i = 0; i < 16; i++) seen.add((await post(`${TOOLKIT}:signInWithPassword`, { email, password: `guess number ${i}` })).value.error.message.split(' : ')[0]);
-  assert.deepEqual([...seen], ['INVALID_LOGIN_CREDENTIALS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
+  const other = await startServer();
+  try {
+    const email = newEmail();
+    const at = async (path, value) => (await json(other.port, 'POST', path, value)).value;
+    await at(`${TOOLKIT}:signUp`, { email, password: PASSWORD });
+    const seen = new Set();
+    for (let i = 0; i < 16; i++) seen.add((await at(`${TOOLKIT}:signInWithPassword`, { email, password: `guess number ${i}` })).error.message.split(' : ')[0]);
+    assert.deepEqual([...seen], ['INVALID_LOGIN_CREDENTIALS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
+  } finally {
+    await other.close();
+  }
 });
 
 test('a kill leaves all of a change or nothing: records and what finds them agree', options, async () => {
@@ -603,5 +623,20 @@ test('a kill loses nothing that was acknowledged', options, async () => {
   } finally {
     await box.close();
     fs.rmSync(data, { recursive: true, force: true });
+  }
+});
+
+test('a crowd that signs in at once is served or refused, in bounded memory', options, async () => {
+  const other = await startServer();
+  try {
+    const at = (path, value) => json(other.port, 'POST', path, value);
+    const answers = await Promise.all(Array.from({ length: 400 }, (_, i) => at(`${TOOLKIT}:signInWithPassword`, { email: `crowd${i}@example.com`, password: 'whatever' })));
+    const codes = new Set(answers.map((one) => `${one.status} ${one.value.error.message.split(' : ')[0]}`));
+    for (const seen of codes) assert.match(seen, /^(400 INVALID_LOGIN_CREDENTIALS|429 .*)$/);
+    assert.ok(codes.has('400 INVALID_LOGIN_CREDENTIALS'));
+    if (!other.isInstrumented) assert.ok(other.residentBytes() < 150 << 20);
+    assert.equal((await at(`${TOOLKIT}:signUp`, {})).status, 200);
+  } finally {
+    await other.close();
   }
 });
