@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 
+import accounts
 import backups
 import flash
 import front
@@ -80,6 +81,7 @@ MEASURES = [
     *gateway.MEASURES,
     *flash.MEASURES,
     *backups.MEASURES,
+    *accounts.MEASURES,
 ]
 
 
@@ -131,7 +133,7 @@ def goals(results):
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
           for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
-                                                    *gateway.goals(results), *flash.goals(results)]],
+                                                    *gateway.goals(results), *flash.goals(results), *accounts.goals(results)]],
     ]
 
 

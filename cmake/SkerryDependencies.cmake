@@ -59,6 +59,7 @@ skerry_dependency(inih LIBRARIES inih)
 skerry_dependency(jansson LIBRARIES jansson)
 skerry_dependency(pcre2 LIBRARIES pcre2-8)
 skerry_dependency(zlib LIBRARIES z)
+skerry_dependency(crypt LIBRARIES crypt) # bcrypt; comes with the C library's headers
 
 # BoringSSL is Debian's android package. Its libraries have the same names as OpenSSL's, so they are
 # named by their full path, never by -lssl, and found at run time through an RPATH: a folder of the machine that

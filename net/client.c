@@ -18,7 +18,7 @@
 
 enum {
   PATH_BYTES_MAX = 4096,
-  ARGUMENTS_MAX = 2 * NET_CLIENT_ORIGINS_MAX + 8,
+  ARGUMENTS_MAX = 2 * NET_CLIENT_ORIGINS_MAX + 12,
   IDLE_MS = 60 * 1000,
   BACK_OFF_MS_MAX = 60 * 1000,
   STABLE_MS = 60 * 1000, /* a process that lived so long has not failed */
@@ -62,6 +62,12 @@ static int64_t now_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Passwords go through these buffers. */
+static void wipe(struct buf *buf) {
+  if (buf->data != NULL)
+    explicit_bzero(buf->data, buf->capacity);
+}
+
 static status no_memory(void) {
   return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory for an outgoing request.");
 }
@@ -100,6 +106,7 @@ static void end_child(struct net_client *client, bool it_failed) {
   int64_t now = now_ms();
   child_end(&client->child);
   buf_clear(&client->in);
+  wipe(&client->out);
   buf_clear(&client->out);
   pthread_mutex_lock(&client->mutex);
   resolve_all(client, true, "skerry-net ended before it had an answer.");
@@ -197,6 +204,7 @@ static bool write_more(struct net_client *client) {
     return errno == EAGAIN || errno == EINTR;
   memmove(client->out.data, client->out.data + sent, client->out.len - (size_t)sent);
   client->out.len -= (size_t)sent;
+  explicit_bzero(client->out.data + client->out.len, (size_t)sent);
   return true;
 }
 
@@ -293,10 +301,15 @@ static status make_arguments(struct net_client *client, const struct net_client_
   if (options->ca_file != NULL && access(options->ca_file, R_OK) != 0)
     return status_make(STATUS_FAILED_PRECONDITION, "%s cannot be read: %s", options->ca_file,
                        strerror(errno));
+  struct url proxy;
+  if (options->proxy != NULL && !url_parse(str_from_cstr(options->proxy), &proxy))
+    return status_make(STATUS_FAILED_PRECONDITION, "\"%s\" is no proxy: it is http://host:port.",
+                       options->proxy);
   bool good = add_argument(client, &count, options->program != NULL ? options->program : program);
   for (size_t i = 0; i < options->origin_count; i++) {
     struct url url;
-    if (!url_parse(str_from_cstr(options->origins[i]), &url))
+    str origin = str_from_cstr(options->origins[i]);
+    if (!url_parse(origin, &url) && !url_parse_mail(origin, &url))
       return status_make(STATUS_FAILED_PRECONDITION, "\"%s\" is no URL that can be reached.",
                          options->origins[i]);
     good =
@@ -306,8 +319,12 @@ static status make_arguments(struct net_client *client, const struct net_client_
     good = good && add_argument(client, &count, "--ca") && add_argument(client, &count, options->ca_file);
   if (options->user != NULL)
     good = good && add_argument(client, &count, "--user") && add_argument(client, &count, options->user);
+  if (options->proxy != NULL)
+    good = good && add_argument(client, &count, "--proxy") && add_argument(client, &count, options->proxy);
   if (options->loopback_http)
     good = good && add_argument(client, &count, "--loopback-http");
+  if (options->smtp_plaintext)
+    good = good && add_argument(client, &count, "--smtp-plaintext");
   return good ? status_ok() : no_memory();
 }
 
@@ -378,8 +395,25 @@ unsigned net_client_starts(struct net_client *client) {
 
 /* ---- Asking ---- */
 
+/* What is asked: one of the two. */
+struct asked {
+  const struct net_request *request;
+  const struct net_mail *mail;
+};
+
+static bool encode(const struct asked *asked, uint32_t id, struct buf *out) {
+  if (asked->request != NULL) {
+    struct net_request numbered = *asked->request;
+    numbered.id = id;
+    return net_request_encode(&numbered, out);
+  }
+  struct net_mail numbered = *asked->mail;
+  numbered.id = id;
+  return net_mail_encode(&numbered, out);
+}
+
 /* With the mutex held. */
-static status enter(struct net_client *client, struct waiting *one, const struct net_request *request) {
+static status enter(struct net_client *client, struct waiting *one, const struct asked *asked) {
   int64_t wait_ms = client->not_before_ms - now_ms();
   if (client->stopping)
     return status_make(STATUS_UNAVAILABLE, "The server is stopping.");
@@ -388,27 +422,26 @@ static status enter(struct net_client *client, struct waiting *one, const struct
   if (wait_ms > 0)
     return status_make(STATUS_UNAVAILABLE, "skerry-net has failed %u times and is started again in %lld ms.",
                        client->failures, (long long)wait_ms);
-  struct net_request numbered = *request;
-  numbered.id = one->id = ++client->last_id;
-  if (!net_request_encode(&numbered, &one->frame))
+  one->id = ++client->last_id;
+  if (!encode(asked, one->id, &one->frame))
     return one->frame.failed
                ? no_memory()
                : status_make(STATUS_INVALID_ARGUMENT, "The outgoing request is not allowed: its "
-                                                      "method, headers or size are wrong.");
+                                                      "method, headers, addresses or size are wrong.");
   one->next = client->waiting;
   client->waiting = one;
   client->waiting_count++;
   return status_ok();
 }
 
-status net_client_fetch(struct net_client *client, const struct net_request *request,
-                        struct net_answer *ret) {
+static status ask(struct net_client *client, const struct asked *asked, uint32_t timeout_ms,
+                  struct net_answer *ret) {
   struct waiting one = {.result = status_ok()};
-  int64_t deadline_ms = now_ms() + request->timeout_ms + GRACE_MS;
+  int64_t deadline_ms = now_ms() + timeout_ms + GRACE_MS;
   struct timespec deadline = {.tv_sec = (time_t)(deadline_ms / 1000),
                               .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
   pthread_mutex_lock(&client->mutex);
-  status result = enter(client, &one, request);
+  status result = enter(client, &one, asked);
   if (status_is_ok(&result)) {
     wake(client);
     while (!one.done && pthread_cond_timedwait(&client->answered, &client->mutex, &deadline) != ETIMEDOUT) {
@@ -417,6 +450,7 @@ status net_client_fetch(struct net_client *client, const struct net_request *req
     result = one.done ? one.result : status_make(STATUS_UNAVAILABLE, "skerry-net did not answer in time.");
   }
   pthread_mutex_unlock(&client->mutex);
+  wipe(&one.frame);
   buf_fini(&one.frame);
   if (status_is_ok(&result)) {
     bool decoded = net_response_decode(buf_str(&one.answer), &ret->response);
@@ -426,4 +460,13 @@ status net_client_fetch(struct net_client *client, const struct net_request *req
     buf_fini(&one.answer);
   }
   return result;
+}
+
+status net_client_fetch(struct net_client *client, const struct net_request *request,
+                        struct net_answer *ret) {
+  return ask(client, &(struct asked){.request = request}, request->timeout_ms, ret);
+}
+
+status net_client_mail(struct net_client *client, const struct net_mail *mail, struct net_answer *ret) {
+  return ask(client, &(struct asked){.mail = mail}, mail->timeout_ms, ret);
 }

@@ -1,11 +1,11 @@
-/* HTTP requests through skerry-net, which does them in a process of its own (main.c).
+/* HTTP requests and mails through skerry-net, which does them in a process of its own (main.c).
  *
  * The process starts with the first request, ends when there was none for a minute, and is started again if
  * it dies: at once the first time, then after a second, two, four, up to a minute. What was asked of a
  * process that dies is UNAVAILABLE, nothing is sent twice.
  *
- * Threads: net_client_fetch from any, and it waits for the answer. One thread of the client's own has the
- * process and the socket; a mutex guards what it shares with those that wait. */
+ * Threads: net_client_fetch and net_client_mail from any, and they wait for the answer. One thread of the
+ * client's own has the process and the socket; a mutex guards what it shares with those that wait. */
 #ifndef SKERRY_NET_CLIENT_H
 #define SKERRY_NET_CLIENT_H
 
@@ -21,6 +21,8 @@ struct net_client_options {
   const char *ca_file; /* PEM, authorities that are trusted beside the system's; NULL: none */
   const char *user;    /* whom it becomes if this is root; NULL: nobody else */
   bool loopback_http;  /* http to loopback is allowed: development and tests */
+  bool smtp_plaintext; /* mail without TLS is allowed beyond loopback */
+  const char *proxy;   /* an http or https URL, for all but loopback; NULL: none */
   int64_t idle_ms;     /* 0: a minute */
 };
 
@@ -46,6 +48,11 @@ void net_answer_fini(struct net_answer *answer);
  * wait, or memory. */
 STATUS_MUST_USE status net_client_fetch(struct net_client *client, const struct net_request *request,
                                         struct net_answer *ret);
+
+/* The same for a mail: the response's http_status says what became of it (protocol.h). INVALID_ARGUMENT: it
+ * is none that protocol.h allows. */
+STATUS_MUST_USE status net_client_mail(struct net_client *client, const struct net_mail *mail,
+                                       struct net_answer *ret);
 
 /* How often the process was started. */
 unsigned net_client_starts(struct net_client *client);

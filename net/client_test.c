@@ -1,5 +1,5 @@
-/* The client, with the real skerry-net (SKERRY_NET) against an HTTP server in this process, on loopback. TLS
- * is tested with tests/integration. */
+/* The client, with the real skerry-net (SKERRY_NET) against an HTTP and a mail server in this process, on
+ * loopback. TLS is tested with tests/integration. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -18,10 +18,8 @@
 
 /* ---- A server ---- */
 
-static int listening = -1;
 static uint16_t port;
 static atomic_int requests;
-static pthread_t server_thread;
 
 static void send_text(int fd, const char *text) {
   size_t len = strlen(text);
@@ -41,6 +39,31 @@ static void send_large(int fd) {
   block[sizeof block - 1] = '\0';
   for (unsigned i = 0; i < 100; i++)
     send_text(fd, block);
+}
+
+/* A mail server without TLS, of which the test has seen no more than it says. */
+static atomic_int mails, mail_connections;
+
+static void *answer_mail(void *argument) {
+  int fd = (int)(intptr_t)argument;
+  FILE *in = fdopen(fd, "r");
+  char line[1024];
+  bool in_text = false;
+  atomic_fetch_add(&mail_connections, 1);
+  send_text(fd, "220 mail.test\r\n");
+  while (in != NULL && fgets(line, sizeof line, in) != NULL) {
+    if (in_text && strcmp(line, ".\r\n") == 0) {
+      atomic_fetch_add(&mails, 1);
+      in_text = false;
+    } else if (in_text) {
+      continue;
+    }
+    in_text = strncmp(line, "DATA", 4) == 0;
+    send_text(fd, in_text ? "354 go on\r\n" : strncmp(line, "QUIT", 4) == 0 ? "221 bye\r\n" : "250 ok\r\n");
+  }
+  if (in != NULL)
+    fclose(in);
+  return NULL;
 }
 
 static void *answer(void *argument) {
@@ -71,35 +94,55 @@ static void *answer(void *argument) {
   return NULL;
 }
 
+struct service {
+  int listening;
+  uint16_t port;
+  void *(*answer)(void *fd);
+  pthread_t thread;
+};
+static struct service web = {.answer = answer}, mail_server = {.answer = answer_mail};
+
 static void *serve(void *argument) {
-  (void)argument;
+  const struct service *service = argument;
   for (;;) {
-    int fd = accept(listening, NULL, NULL);
+    int fd = accept(service->listening, NULL, NULL);
     if (fd < 0)
       return NULL;
     pthread_t thread;
-    if (pthread_create(&thread, NULL, answer, (void *)(intptr_t)fd) == 0)
+    if (pthread_create(&thread, NULL, service->answer, (void *)(intptr_t)fd) == 0)
       pthread_detach(thread);
   }
 }
 
-static int start_server(void **state) {
-  (void)state;
+static int start_service(struct service *service) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof address;
-  listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (bind(listening, (struct sockaddr *)&address, sizeof address) != 0 || listen(listening, 64) != 0 ||
-      getsockname(listening, (struct sockaddr *)&address, &len) != 0)
+  service->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (bind(service->listening, (struct sockaddr *)&address, sizeof address) != 0 ||
+      listen(service->listening, 64) != 0 ||
+      getsockname(service->listening, (struct sockaddr *)&address, &len) != 0)
     return -1;
-  port = ntohs(address.sin_port);
-  return pthread_create(&server_thread, NULL, serve, NULL);
+  service->port = ntohs(address.sin_port);
+  return pthread_create(&service->thread, NULL, serve, service);
 }
 
-static int stop_server(void **state) {
+static void stop_service(const struct service *service) {
+  shutdown(service->listening, SHUT_RDWR);
+  pthread_join(service->thread, NULL);
+  close(service->listening);
+}
+
+static int start_servers(void **state) {
   (void)state;
-  shutdown(listening, SHUT_RDWR);
-  pthread_join(server_thread, NULL);
-  close(listening);
+  int result = start_service(&web) != 0 || start_service(&mail_server) != 0;
+  port = web.port;
+  return result;
+}
+
+static int stop_servers(void **state) {
+  (void)state;
+  stop_service(&web);
+  stop_service(&mail_server);
   return 0;
 }
 
@@ -294,6 +337,51 @@ static void it_has_given_up_privileges(void **state) {
   net_client_close(client);
 }
 
+static status send_mail(struct net_client *client, const char *url, enum net_tls tls,
+                        struct net_answer *ret) {
+  struct net_mail mail = {.timeout_ms = 5000,
+                          .tls = tls,
+                          .url = str_from_cstr(url),
+                          .hello = STR("box.example"),
+                          .from = STR("box@box.example"),
+                          .to = STR("ann@example.com"),
+                          .message = STR("Subject: a\r\n\r\nb\r\n")};
+  return net_client_mail(client, &mail, ret);
+}
+
+static void mails_need_tls_unless_they_say_so(void **state) {
+  (void)state;
+  char url[64], other[64];
+  snprintf(url, sizeof url, "smtp://127.0.0.1:%u", mail_server.port);
+  snprintf(other, sizeof other, "smtp://localhost:%u", mail_server.port);
+  const char *const origins[] = {url, "smtp://mail.example:25"};
+  struct net_client_options options = {
+      .program = getenv("SKERRY_NET"), .origins = origins, .origin_count = 2, .loopback_http = true};
+  struct net_client *client;
+  struct net_answer answer = {0};
+  assert_status_ok(net_client_open(&options, &client));
+  assert_status_code(send_mail(client, url, NET_TLS_REQUIRED, &answer), STATUS_UNAVAILABLE);
+  assert_int_equal(atomic_load(&mail_connections), 1);
+  assert_int_equal(atomic_load(&mails), 0);
+  assert_status_ok(send_mail(client, url, NET_TLS_IF_OFFERED, &answer));
+  assert_int_equal(answer.response.http_status, 250);
+  net_answer_fini(&answer);
+  assert_status_ok(send_mail(client, url, NET_TLS_NONE, &answer));
+  net_answer_fini(&answer);
+  assert_int_equal(atomic_load(&mails), 2);
+  /* Neither another name of the host, nor TLS left out to another machine, nor a fetch from there. */
+  int before = atomic_load(&mail_connections);
+  assert_status_code(send_mail(client, other, NET_TLS_NONE, &answer), STATUS_UNAVAILABLE);
+  status result = send_mail(client, "smtp://mail.example:25", NET_TLS_IF_OFFERED, &answer);
+  assert_int_equal(result.code, STATUS_UNAVAILABLE);
+  assert_non_null(strstr(result.message, "without TLS"));
+  struct net_request request = {
+      .timeout_ms = 2000, .body_bytes_max = 10, .method = STR("GET"), .url = str_from_cstr(url)};
+  assert_status_code(net_client_fetch(client, &request, &answer), STATUS_UNAVAILABLE);
+  assert_int_equal(atomic_load(&mail_connections), before);
+  net_client_close(client);
+}
+
 static void *fetch_many(void *argument) {
   for (unsigned i = 0; i < 20; i++) {
     struct net_answer answer = {0};
@@ -358,8 +446,9 @@ int main(void) {
       cmocka_unit_test(it_is_started_again_and_backs_off),
       cmocka_unit_test(it_goes_when_it_has_nothing_to_do),
       cmocka_unit_test(it_has_given_up_privileges),
+      cmocka_unit_test(mails_need_tls_unless_they_say_so),
       cmocka_unit_test(many_threads_ask_at_once),
       cmocka_unit_test(a_missing_program_is_said_at_once),
   };
-  return cmocka_run_group_tests(tests, start_server, stop_server);
+  return cmocka_run_group_tests(tests, start_servers, stop_servers);
 }

@@ -1,28 +1,18 @@
-#include "net/fetch.h"
-
 #include <assert.h>
 #include <ctype.h>
-#include <curl/curl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CONNECT_TIMEOUT_MS = 10000, CONNECTIONS_KEPT = 4, HEADER_BYTES_MAX = 64 * 1024 };
-static const char SYSTEM_AUTHORITIES[] = "/etc/ssl/certs";
+#include "net/fetch_inside.h"
 
-/* One request under way. */
-struct transfer {
-  struct fetch *fetch;
-  CURL *easy; /* NULL: the place is free */
-  struct curl_slist *headers;
-  uint32_t id;
-  size_t body_bytes_max;
-  struct buf url, request_body, body;
-  struct buf header_bytes; /* names and values, one after the other */
-  size_t name_len[NET_HEADERS_MAX], value_len[NET_HEADERS_MAX], header_count;
-  bool too_large;
-  char problem[CURL_ERROR_SIZE];
+enum {
+  CONNECT_TIMEOUT_MS = 10000,
+  CONNECTIONS_KEPT = 4,
+  HEADER_BYTES_MAX = 64 * 1024,
+  MAIL_REPLY_BYTES_MAX = 64 * 1024
 };
+static const char SYSTEM_AUTHORITIES[] = "/etc/ssl/certs";
 
 struct fetch {
   struct fetch_options options;
@@ -144,9 +134,23 @@ static const char *problem_of(const struct transfer *transfer, CURLcode result, 
   return transfer->problem[0] != '\0' ? transfer->problem : curl_easy_strerror(result);
 }
 
+static void answer_mail(const struct transfer *transfer, CURLcode result) {
+  const char *problem = NULL;
+  struct net_response response = {.id = transfer->id};
+  response.http_status = fetch_mail_outcome(transfer, result, &problem);
+  if (response.http_status == 0)
+    answer_problem(transfer->fetch, transfer->id, problem);
+  else
+    transfer->fetch->done(transfer->fetch->argument, &response);
+}
+
 static void answer(struct transfer *transfer, CURLcode result) {
   long http_status = 0;
   struct net_response response = {.id = transfer->id};
+  if (transfer->is_mail) {
+    answer_mail(transfer, result);
+    return;
+  }
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &http_status);
   const char *problem = problem_of(transfer, result, http_status);
   if (problem != NULL) {
@@ -167,16 +171,30 @@ static void answer(struct transfer *transfer, CURLcode result) {
 
 /* ---- What goes out ---- */
 
-static const char *refusal(const struct fetch *fetch, const struct net_request *request) {
-  struct url url;
-  if (!url_parse(request->url, &url))
-    return "the URL is not one that is taken";
-  if (!url.https && !(fetch->options.loopback_http && url_is_loopback(&url)))
-    return "only https is allowed";
+static const char NOT_ALLOWED[] = "the URL's host is not one of those that this server was told to reach";
+
+static bool is_allowed(const struct fetch *fetch, const struct url *url) {
   for (size_t i = 0; i < fetch->options.origin_count; i++)
-    if (url_same_origin(&url, &fetch->options.origins[i]))
-      return NULL;
-  return "the URL's host is not one of those that this server was told to reach";
+    if (url_same_origin(url, &fetch->options.origins[i]))
+      return true;
+  return false;
+}
+
+/* NULL, and the URL. */
+static const char *refusal(const struct fetch *fetch, const struct net_request *request, struct url *ret) {
+  if (!url_parse(request->url, ret))
+    return "the URL is not one that is taken";
+  if (ret->scheme != URL_HTTPS && !(fetch->options.loopback_http && url_is_loopback(ret)))
+    return "only https is allowed";
+  return is_allowed(fetch, ret) ? NULL : NOT_ALLOWED;
+}
+
+static const char *mail_refusal(const struct fetch *fetch, const struct net_mail *mail, struct url *ret) {
+  if (!url_parse_mail(mail->url, ret))
+    return "the mail server's URL is not one that is taken";
+  if (mail->tls != NET_TLS_REQUIRED && !fetch->options.smtp_plaintext && !url_is_loopback(ret))
+    return "mail without TLS is not allowed";
+  return is_allowed(fetch, ret) ? NULL : NOT_ALLOWED;
 }
 
 static bool add_headers(struct transfer *transfer, const struct net_request *request) {
@@ -200,16 +218,15 @@ static bool add_headers(struct transfer *transfer, const struct net_request *req
   return longer != NULL;
 }
 
-static bool set_up_safety(const struct fetch *fetch, CURL *easy) {
-  const char *protocols = fetch->options.loopback_http ? "http,https" : "https";
-  str ca = fetch->options.ca_pem;
+bool fetch_set_up_safety(const struct fetch_options *options, const struct url *url, CURL *easy) {
+  const char *proxy = options->proxy != NULL && !url_is_loopback(url) ? options->proxy : "";
+  str ca = options->ca_pem;
   struct curl_blob blob = {.data = (void *)(uintptr_t)ca.ptr, .len = ca.len, .flags = CURL_BLOB_NOCOPY};
-  bool good = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK &&
-              curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+  bool good = curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
               curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
               curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
               curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-              curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
+              curl_easy_setopt(easy, CURLOPT_PROXY, proxy) == CURLE_OK &&
               curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
   if (good && ca.len > 0) /* in the place of the bundle; the directory has the same */
     good = curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK &&
@@ -217,18 +234,31 @@ static bool set_up_safety(const struct fetch *fetch, CURL *easy) {
   return good;
 }
 
+/* What every transfer has of its own. */
+static bool set_up_any(struct transfer *transfer, const struct url *url, uint32_t timeout_ms) {
+  CURL *easy = transfer->easy;
+  long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? (long)timeout_ms : CONNECT_TIMEOUT_MS;
+  return fetch_set_up_safety(&transfer->fetch->options, url, easy) &&
+         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->problem) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK;
+}
+
 static bool set_up(struct transfer *transfer, const struct net_request *request) {
   CURL *easy = transfer->easy;
   bool has_body = request->body.len > 0 || str_eq(request->method, STR("POST")) ||
                   str_eq(request->method, STR("PUT")) || str_eq(request->method, STR("PATCH"));
-  long connect_ms = request->timeout_ms < CONNECT_TIMEOUT_MS ? (long)request->timeout_ms : CONNECT_TIMEOUT_MS;
+  const char *protocols = transfer->fetch->options.loopback_http ? "http,https" : "https";
   char method[8];
   snprintf(method, sizeof method, STR_FMT, STR_ARG(request->method));
   buf_append_str(&transfer->url, request->url);
   buf_append_byte(&transfer->url, '\0');
   buf_append_str(&transfer->request_body, request->body);
   if (transfer->url.failed || transfer->request_body.failed || !add_headers(transfer, request) ||
-      !set_up_safety(transfer->fetch, easy))
+      curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols) != CURLE_OK)
     return false;
   if (has_body &&
       (curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK ||
@@ -240,36 +270,56 @@ static bool set_up(struct transfer *transfer, const struct net_request *request)
          curl_easy_setopt(easy, CURLOPT_URL, (const char *)transfer->url.data) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_USERAGENT, "skerry-net") == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->problem) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK;
+         curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
 }
 
-void fetch_start(struct fetch *fetch, const struct net_request *request) {
-  const char *refused = refusal(fetch, request);
-  if (refused != NULL) {
-    answer_problem(fetch, request->id, refused);
-    return;
-  }
+static struct transfer *take_place(struct fetch *fetch, uint32_t id) {
   struct transfer *transfer = fetch->transfers;
   while (transfer < fetch->transfers + FETCH_ACTIVE_MAX && transfer->easy != NULL)
     transfer++;
   assert(transfer < fetch->transfers + FETCH_ACTIVE_MAX);
-  *transfer = (struct transfer){
-      .fetch = fetch, .easy = curl_easy_init(), .id = request->id, .body_bytes_max = request->body_bytes_max};
-  if (transfer->easy != NULL && set_up(transfer, request) &&
-      curl_multi_add_handle(fetch->multi, transfer->easy) == CURLM_OK) {
+  *transfer = (struct transfer){.fetch = fetch, .easy = curl_easy_init(), .id = id};
+  return transfer;
+}
+
+static void begin(struct transfer *transfer, bool is_set_up) {
+  struct fetch *fetch = transfer->fetch;
+  if (is_set_up && curl_multi_add_handle(fetch->multi, transfer->easy) == CURLM_OK) {
     fetch->active++;
     return;
   }
+  uint32_t id = transfer->id;
   curl_easy_cleanup(transfer->easy);
   clear(transfer);
-  answer_problem(fetch, request->id, "there is no memory for the request");
+  answer_problem(fetch, id, "there is no memory for the request");
+}
+
+void fetch_start(struct fetch *fetch, const struct net_request *request) {
+  struct url url;
+  const char *refused = refusal(fetch, request, &url);
+  if (refused != NULL) {
+    answer_problem(fetch, request->id, refused);
+    return;
+  }
+  struct transfer *transfer = take_place(fetch, request->id);
+  transfer->body_bytes_max = request->body_bytes_max;
+  begin(transfer, transfer->easy != NULL && set_up_any(transfer, &url, request->timeout_ms) &&
+                      set_up(transfer, request));
+}
+
+void fetch_start_mail(struct fetch *fetch, const struct net_mail *mail) {
+  struct url url;
+  const char *refused = mail_refusal(fetch, mail, &url);
+  if (refused != NULL) {
+    answer_problem(fetch, mail->id, refused);
+    return;
+  }
+  struct transfer *transfer = take_place(fetch, mail->id);
+  transfer->is_mail = true;
+  transfer->body_bytes_max = MAIL_REPLY_BYTES_MAX;
+  begin(transfer, transfer->easy != NULL && set_up_any(transfer, &url, mail->timeout_ms) &&
+                      fetch_mail_set_up(transfer, mail, &url));
 }
 
 short fetch_wait(struct fetch *fetch, int fd, short events, int timeout_ms) {

@@ -1,6 +1,6 @@
-/* HTTP requests by libcurl, several at once, on one thread: the inside of skerry-net. Only origins that were
- * allowed at the start are reached; redirects are not followed; certificates are checked against the system's
- * authorities and those given. The only file that includes <curl/...>. */
+/* HTTP requests and mails by libcurl, several at once, on one thread: the inside of skerry-net. Only origins
+ * that were allowed at the start are reached; redirects are not followed; certificates are checked against
+ * the system's authorities and those given. Nobody else includes <curl/...>. */
 #ifndef SKERRY_NET_FETCH_H
 #define SKERRY_NET_FETCH_H
 
@@ -13,8 +13,10 @@ enum { FETCH_ORIGINS_MAX = 64, FETCH_ACTIVE_MAX = 16 };
 struct fetch_options {
   struct url origins[FETCH_ORIGINS_MAX]; /* their texts outlive it */
   size_t origin_count;
-  bool loopback_http; /* http is allowed, to loopback addresses only */
-  str ca_pem;         /* further authorities; outlives it */
+  bool loopback_http;  /* http is allowed, to loopback addresses only */
+  bool smtp_plaintext; /* mail without TLS is allowed, beyond loopback */
+  str ca_pem;          /* further authorities; outlives it */
+  const char *proxy;   /* http://host:port, for all but loopback; NULL: none. Outlives it */
 };
 
 struct fetch;
@@ -29,6 +31,7 @@ void fetch_free(struct fetch *fetch);
 
 /* Begins a request, or answers it at once with what is wrong. fetch_active < FETCH_ACTIVE_MAX. */
 void fetch_start(struct fetch *fetch, const struct net_request *request);
+void fetch_start_mail(struct fetch *fetch, const struct net_mail *mail);
 unsigned fetch_active(const struct fetch *fetch);
 
 /* Waits for something to happen to a request, or to `fd` (`events` of poll(2)), for timeout_ms at most, and

@@ -1,8 +1,9 @@
-/* skerry-net: makes HTTP requests for its parent, `skerry`, in a process of its own. libcurl brings OpenSSL,
- * whose symbols BoringSSL has too, so the two may not meet; and what parses answers of strangers sees no
- * data.
+/* skerry-net: makes HTTP requests and sends mails for its parent, `skerry`, in a process of its own. libcurl
+ * brings OpenSSL, whose symbols BoringSSL has too, so the two may not meet; and what parses answers of
+ * strangers sees no data.
  *
- *   skerry-net [--origin URL ...] [--ca FILE] [--user NAME] [--loopback-http]
+ *   skerry-net [--origin URL ...] [--ca FILE] [--user NAME] [--proxy URL] [--loopback-http]
+ * [--smtp-plaintext]
  *
  * Descriptor 3 is one end of a socket pair, on which it is asked and answers (protocol.h). It ends when the
  * other end does. Not for people: `skerry serve` starts it. */
@@ -44,12 +45,26 @@ struct words {
   const char *ca_file, *user;
 };
 
+static bool add_origin(const char *text, struct fetch_options *options) {
+  str origin = str_from_cstr(text);
+  struct url *place = &options->origins[options->origin_count];
+  if (options->origin_count == FETCH_ORIGINS_MAX ||
+      !(url_parse(origin, place) || url_parse_mail(origin, place)))
+    return false;
+  options->origin_count++;
+  return true;
+}
+
 static bool read_words(int argc, char **argv, struct words *ret) {
   for (int i = 1; i < argc; i++) {
     str word = str_from_cstr(argv[i]);
     const char *value = i + 1 < argc ? argv[i + 1] : NULL;
     if (str_eq(word, STR("--loopback-http"))) {
       ret->options.loopback_http = true;
+      continue;
+    }
+    if (str_eq(word, STR("--smtp-plaintext"))) {
+      ret->options.smtp_plaintext = true;
       continue;
     }
     if (value == NULL)
@@ -59,8 +74,9 @@ static bool read_words(int argc, char **argv, struct words *ret) {
       ret->ca_file = value;
     else if (str_eq(word, STR("--user")))
       ret->user = value;
-    else if (!str_eq(word, STR("--origin")) || ret->options.origin_count == FETCH_ORIGINS_MAX ||
-             !url_parse(str_from_cstr(value), &ret->options.origins[ret->options.origin_count++]))
+    else if (str_eq(word, STR("--proxy")))
+      ret->options.proxy = value;
+    else if (!str_eq(word, STR("--origin")) || !add_origin(value, &ret->options))
       return false;
   }
   return true;
@@ -92,6 +108,7 @@ static void shift(struct buf *b, size_t *dealt) {
     return;
   memmove(b->data, b->data + *dealt, b->len - *dealt);
   b->len -= *dealt;
+  explicit_bzero(b->data + b->len, *dealt); /* it may have been a password */
   *dealt = 0;
 }
 
@@ -100,19 +117,30 @@ static bool takes_more(const struct channel *channel) {
          channel->out.len - channel->out_sent < OUT_BYTES_MAX;
 }
 
+/* False: it is neither a request nor a mail. */
+static bool start(struct channel *channel, str payload) {
+  struct net_request request;
+  struct net_mail mail;
+  if (net_request_decode(payload, &request))
+    fetch_start(channel->fetch, &request);
+  else if (net_mail_decode(payload, &mail))
+    fetch_start_mail(channel->fetch, &mail);
+  else
+    return false;
+  return true;
+}
+
 static void take_requests(struct channel *channel) {
   while (!channel->broken && takes_more(channel)) {
     str rest = str_from(buf_str(&channel->in), channel->in_taken), payload;
-    struct net_request request;
     enum net_frame frame = net_frame_take(&rest, &payload);
     if (frame == NET_FRAME_INCOMPLETE)
       break;
-    if (frame == NET_FRAME_BROKEN || !net_request_decode(payload, &request)) {
+    if (frame == NET_FRAME_BROKEN || !start(channel, payload)) {
       channel->broken = true;
       break;
     }
     channel->in_taken = channel->in.len - rest.len;
-    fetch_start(channel->fetch, &request);
   }
   shift(&channel->in, &channel->in_taken);
 }
@@ -164,6 +192,9 @@ int main(int argc, char **argv) {
     return fail("is started by `skerry serve`, and of no use alone");
   fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC);
   signal(SIGPIPE, SIG_IGN);
+  struct url proxy;
+  if (words.options.proxy != NULL && !url_parse(str_from_cstr(words.options.proxy), &proxy))
+    return fail("the proxy is no http or https URL");
   if (words.ca_file != NULL && !read_ca(words.ca_file, &ca))
     return fail("the file of certificate authorities cannot be read");
   words.options.ca_pem = buf_str(&ca);

@@ -1,6 +1,6 @@
 #include "net/protocol.h"
 
-enum { KIND_REQUEST = 1, KIND_RESPONSE = 2 };
+enum { KIND_REQUEST = 1, KIND_RESPONSE = 2, KIND_MAIL = 3 };
 
 /* ---- Writing ---- */
 
@@ -111,6 +111,51 @@ bool net_response_encode(const struct net_response *response, struct buf *out) {
   return finish_frame(out, start);
 }
 
+/* One line of SMTP has it: no control characters, and ASCII. Spaces are for passwords alone. */
+static bool is_mail_word(str text, char first, size_t least) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.ptr[i] < first || text.ptr[i] > '~')
+      return false;
+  return text.len >= least && text.len <= NET_MAIL_WORD_BYTES_MAX;
+}
+
+static bool has_char(str text, char c) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.ptr[i] == c)
+      return true;
+  return false;
+}
+
+static bool is_mail_address(str text) {
+  return is_mail_word(text, '!', 3) && !has_char(text, '<') && !has_char(text, '>');
+}
+
+static bool mail_is_good(const struct net_mail *m) {
+  return m->timeout_ms > 0 && m->timeout_ms <= NET_TIMEOUT_MS_MAX && m->tls <= NET_TLS_NONE &&
+         is_mail_word(m->user, ' ', 0) && is_mail_word(m->password, ' ', 0) &&
+         is_mail_word(m->hello, '!', 1) && !has_char(m->hello, '/') && is_mail_address(m->from) &&
+         is_mail_address(m->to) && m->message.len > 0 && m->message.len <= NET_BODY_BYTES_MAX;
+}
+
+bool net_mail_encode(const struct net_mail *mail, struct buf *out) {
+  if (!mail_is_good(mail))
+    return false;
+  size_t start = out->len;
+  put_number(out, 0, NET_FRAME_HEAD_BYTES);
+  buf_append_byte(out, KIND_MAIL);
+  put_number(out, mail->id, 4);
+  put_number(out, mail->timeout_ms, 4);
+  put_number(out, mail->tls, 1);
+  put_text(out, mail->url);
+  put_text(out, mail->user);
+  put_text(out, mail->password);
+  put_text(out, mail->hello);
+  put_text(out, mail->from);
+  put_text(out, mail->to);
+  put_text(out, mail->message);
+  return finish_frame(out, start);
+}
+
 /* ---- Reading ---- */
 
 /* What is left; once something is missing it is broken, and all that is read is empty. */
@@ -191,6 +236,22 @@ bool net_response_decode(str payload, struct net_response *ret) {
   ret->header_count = take_headers(&in, ret->headers);
   ret->body = take_text(&in);
   return !in.broken && in.rest.len == 0 && response_is_good(ret);
+}
+
+bool net_mail_decode(str payload, struct net_mail *ret) {
+  struct reader in = {.rest = payload};
+  in.broken = take_number(&in, 1) != KIND_MAIL;
+  ret->id = take_number(&in, 4);
+  ret->timeout_ms = take_number(&in, 4);
+  ret->tls = (enum net_tls)take_number(&in, 1);
+  ret->url = take_text(&in);
+  ret->user = take_text(&in);
+  ret->password = take_text(&in);
+  ret->hello = take_text(&in);
+  ret->from = take_text(&in);
+  ret->to = take_text(&in);
+  ret->message = take_text(&in);
+  return !in.broken && in.rest.len == 0 && mail_is_good(ret);
 }
 
 str net_response_header(const struct net_response *response, str name) {

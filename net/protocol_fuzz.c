@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   while (net_frame_take(&bytes, &payload) == NET_FRAME_WHOLE) {
     struct net_request request;
     struct net_response response;
+    struct net_mail mail;
     struct buf again = {0};
     struct url url;
     if (net_request_decode(payload, &request)) {
@@ -35,6 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
       check_same(&again, payload);
       if (net_response_lifetime_s(&response) < -1)
+        abort();
+    } else if (net_mail_decode(payload, &mail)) {
+      if (!net_mail_encode(&mail, &again))
+        abort();
+      check_same(&again, payload);
+      if (url_parse_mail(mail.url, &url) && url.target.len > 0)
         abort();
     }
     buf_fini(&again);

@@ -41,6 +41,66 @@ static void requests_come_back(void **state) {
   buf_fini(&out);
 }
 
+static struct net_mail good_mail(void) {
+  return (struct net_mail){.id = 3,
+                           .timeout_ms = 5000,
+                           .tls = NET_TLS_IF_OFFERED,
+                           .url = STR("smtp://mail.example:587"),
+                           .user = STR("box"),
+                           .password = STR("pass word"),
+                           .hello = STR("box.example"),
+                           .from = STR("box@box.example"),
+                           .to = STR("ann@example.com"),
+                           .message = STR("Subject: a\r\n\r\nb\0\r\n")};
+}
+
+static void mails_come_back(void **state) {
+  (void)state;
+  struct buf out = {0};
+  struct net_mail mail = good_mail(), back;
+  struct net_request request;
+  assert_true(net_mail_encode(&mail, &out));
+  str bytes = buf_str(&out), payload;
+  assert_int_equal(net_frame_take(&bytes, &payload), NET_FRAME_WHOLE);
+  assert_true(net_mail_decode(payload, &back));
+  assert_int_equal(back.id, 3);
+  assert_int_equal(back.tls, NET_TLS_IF_OFFERED);
+  assert_str_is(back.password, "pass word");
+  assert_str_is(back.to, "ann@example.com");
+  assert_true(str_eq(back.message, mail.message));
+  assert_false(net_request_decode(payload, &request));
+  for (size_t len = 0; len < payload.len; len++)
+    assert_false(net_mail_decode(str_make(payload.ptr, len), &back));
+  buf_fini(&out);
+}
+
+/* What would be a command of its own, another recipient, or another path of the URL. */
+static void mails_that_say_more_are_refused(void **state) {
+  (void)state;
+  static char large[NET_BODY_BYTES_MAX + 1];
+  struct net_mail cases[11];
+  for (size_t i = 0; i < UNIT_COUNT(cases); i++)
+    cases[i] = good_mail();
+  cases[0].to = STR("ann@example.com>\r\nRCPT TO:<bob@example.com");
+  cases[1].to = STR("ann@example.com> <bob@example.com");
+  cases[2].to = (str){NULL, 0};
+  cases[3].from = STR("box@box.example\nDATA");
+  cases[4].hello = STR("box/../x");
+  cases[5].hello = (str){NULL, 0};
+  cases[6].password = STR("pass\0word");
+  cases[7].user = STR("b\xc3\xb6x");
+  cases[8].message = (str){large, sizeof large};
+  cases[9].message = (str){NULL, 0};
+  cases[10].timeout_ms = NET_TIMEOUT_MS_MAX + 1;
+  for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+    struct buf out = {0};
+    if (net_mail_encode(&cases[i], &out))
+      fail_msg("case %zu is taken", i);
+    assert_int_equal(out.len, 0);
+    buf_fini(&out);
+  }
+}
+
 static void cut_and_longer_payloads_are_refused(void **state) {
   (void)state;
   struct buf out = {0};
@@ -135,6 +195,8 @@ static void lifetimes_are_read(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(requests_come_back),
+      cmocka_unit_test(mails_come_back),
+      cmocka_unit_test(mails_that_say_more_are_refused),
       cmocka_unit_test(cut_and_longer_payloads_are_refused),
       cmocka_unit_test(what_http_does_not_allow_is_not_sent),
       cmocka_unit_test(lifetimes_are_read),

@@ -27,6 +27,35 @@ static void urls_are_taken_apart(void **state) {
   }
 }
 
+static void mail_servers_are_taken_apart(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *origin;
+    enum url_scheme scheme;
+  } cases[] = {{"smtp://mail.example", "smtp://mail.example:587", URL_SMTP},
+               {"SMTPS://Mail.example", "smtps://mail.example:465", URL_SMTPS},
+               {"smtp://127.0.0.1:25", "smtp://127.0.0.1:25", URL_SMTP},
+               {"smtps://[::1]:2465", "smtps://[::1]:2465", URL_SMTPS}};
+  static const char *const bad[] = {
+      "smtp://mail.example/", "smtp://mail.example/name", "smtp://a:b@mail.example",        "smtp://",
+      "https://mail.example", "mail.example:587",         "smtp://mail.example:587\r\nQUIT"};
+  struct url url, other;
+  for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+    struct buf origin = {0};
+    assert_true(url_parse_mail(str_from_cstr(cases[i].text), &url));
+    assert_int_equal(url.scheme, cases[i].scheme);
+    url_append_origin(&url, &origin);
+    assert_str_is(buf_str(&origin), cases[i].origin);
+    buf_fini(&origin);
+    assert_false(url_parse(str_from_cstr(cases[i].text), &url)); /* nobody fetches from there */
+  }
+  for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+    assert_false(url_parse_mail(str_from_cstr(bad[i]), &url));
+  assert_true(url_parse_mail(STR("smtp://mail.example:465"), &url));
+  assert_true(url_parse_mail(STR("smtps://mail.example"), &other));
+  assert_false(url_same_origin(&url, &other));
+}
+
 static void what_could_mean_two_things_is_refused(void **state) {
   (void)state;
   static const char *const cases[] = {"",
@@ -101,9 +130,8 @@ static void loopback_is_told_from_the_rest(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(urls_are_taken_apart),
-      cmocka_unit_test(what_could_mean_two_things_is_refused),
-      cmocka_unit_test(origins_are_compared),
+      cmocka_unit_test(mail_servers_are_taken_apart),          cmocka_unit_test(urls_are_taken_apart),
+      cmocka_unit_test(what_could_mean_two_things_is_refused), cmocka_unit_test(origins_are_compared),
       cmocka_unit_test(loopback_is_told_from_the_rest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

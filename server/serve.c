@@ -1,6 +1,6 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> who may call -> services, at last the program's own
+ *   settings -> store -> indexes -> mails, accounts -> who may call -> services, at last the program's own
  *   -> runtimes (public, admin) -> listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
@@ -33,10 +33,12 @@
 #include "server/firestore/service.h"
 #include "server/front.h"
 #include "server/gateway/gateway.h"
+#include "server/identity/service.h"
 #include "server/index_file.h"
 #include "server/life.h"
 #include "server/listener/listener.h"
 #include "server/listener/socket.h"
+#include "server/mail_settings.h"
 #include "server/profile.h"
 #include "server/relief.h"
 #include "server/rules_source.h"
@@ -48,6 +50,7 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
+  CORES_A_HASH_THREAD = 4,           /* checks of passwords leave the other cores to the rest */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -77,6 +80,8 @@ struct server {
   struct index_set *indexes;
   struct index_worker *index_worker;
   struct index_advisor *advisor;
+  struct identity_service *identity; /* NULL: no accounts */
+  struct mail *mail;
   struct sign_in *sign_in;
   struct access *access;
   struct rules_source *rules;
@@ -190,9 +195,48 @@ static struct rpc_server_options rpc_options(const struct server *server) {
   };
 }
 
+static bool has_accounts(const struct settings *s) {
+  return s->accounts == SETTINGS_ACCOUNTS_ON || (s->accounts == SETTINGS_ACCOUNTS_AUTO && s->dev);
+}
+
+static status start_mail(struct server *server) {
+  struct mail_options options = mail_settings_options(&server->settings, server->store, server->port);
+  return mail_open(&options, &server->mail);
+}
+
+static status start_accounts(struct server *server) {
+  const struct settings *s = &server->settings;
+  if (!has_accounts(s))
+    return status_ok();
+  struct identity_service_options options = {
+      .store = server->store,
+      .port = server->port,
+      .directory = s->data,
+      .projects = (const char *const *)s->projects.items,
+      .project_count = s->projects.count,
+      .dev = s->dev,
+      .sign_up_closed = s->sign_up == SETTINGS_SIGN_UP_CLOSED,
+      .issuer = s->identity_issuer,
+      .algorithm = s->id_token == SETTINGS_ID_TOKEN_RS256 ? CRYPTO_RS256 : CRYPTO_ES256,
+      .tokens_unsigned = s->id_token == SETTINGS_ID_TOKEN_NONE,
+      .id_token_lifetime_s = s->id_token_lifetime_ms / 1000,
+      .refresh_grace_us = s->refresh_grace_ms * 1000,
+      .mail = server->mail,
+      .action_url = s->dev && *s->action_url == '\0' ? "http://localhost/auth/action" : s->action_url,
+      .link_origins = (const char *const *)s->link_origins.items,
+      .link_origin_count = s->link_origins.count,
+      .hash_memory_bytes = server->memory_limit_bytes / 8,
+      .hash_threads = 1 + (server->port->cores(server->port) - 1) / CORES_A_HASH_THREAD,
+  };
+  return identity_service_new(&options, &server->identity);
+}
+
 static status start_access(struct server *server) {
   const struct settings *s = &server->settings;
-  STATUS_TRY(sign_in_open(s, server->port, &server->sign_in));
+  struct tokens_own own = {0};
+  if (server->identity != NULL)
+    own = identity_service_tokens(server->identity);
+  STATUS_TRY(sign_in_open(s, server->port, &own, &server->sign_in));
   struct access_options options = {.mode = (enum access_mode)s->access,
                                    .dev = s->dev,
                                    .port = server->port,
@@ -284,6 +328,9 @@ static status start_services(struct server *server) {
   struct rpc_server_options options = rpc_options(server);
   STATUS_TRY(rpc_server_new(&options, &server->rpc));
   STATUS_TRY(firestore_service_register(server->firestore, server->rpc));
+  if (server->identity != NULL)
+    STATUS_TRY(identity_service_register(server->identity, sign_in_tokens(server->sign_in), server->access,
+                                         server->rpc));
   STATUS_TRY(start_own_services(server));
   STATUS_TRY(rpc_server_start(server->rpc));
 
@@ -298,6 +345,7 @@ static status start_services(struct server *server) {
   server->admin.tokens = sign_in_tokens(server->sign_in);
   server->admin.access = server->access;
   server->admin.rules = server->rules;
+  server->admin.mail = server->mail;
   server->admin.indexes = server->indexes;
   server->admin.index_worker = server->index_worker;
   server->admin.advisor = server->advisor;
@@ -319,6 +367,7 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
 
 static status open_gateway(struct server *server, struct gateway **ret) {
   static const char *const everybody[] = {"*"};
+  static const char *const lenient[] = {"skerry.identity.v1.Accounts", "skerry.identity.v1.AccountAdmin"};
   const struct settings *s = &server->settings;
   bool any_origin = s->dev && s->cors_origins.count == 0;
   struct gateway_options options = {
@@ -333,6 +382,8 @@ static status open_gateway(struct server *server, struct gateway **ret) {
       .cors_origins = any_origin ? everybody : (const char *const *)s->cors_origins.items,
       .cors_origin_count = any_origin ? 1 : s->cors_origins.count,
       .dev = s->dev,
+      .lenient_services = lenient,
+      .lenient_service_count = sizeof lenient / sizeof lenient[0],
       .fits = firestore_rest_fits,
   };
   return gateway_open(&options, ret);
@@ -341,7 +392,7 @@ static status open_gateway(struct server *server, struct gateway **ret) {
 static status start_listening(struct server *server) {
   const struct settings *s = &server->settings;
   struct gateway *gateway;
-  server->emulator = (struct emulator){server->firestore, server->rules};
+  server->emulator = (struct emulator){server->firestore, server->rules, server->identity, server->mail};
   STATUS_TRY(open_gateway(server, &gateway));
   status registered = s->dev ? emulator_register(gateway, &server->emulator) : status_ok();
   if (s->metrics != SETTINGS_METRICS_OFF && status_is_ok(&registered))
@@ -447,6 +498,8 @@ static status start(struct server *server, int argc, char **argv) {
   tell_status(server, "Opening the store", "");
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
+  STATUS_TRY(start_mail(server));
+  STATUS_TRY(start_accounts(server));
   STATUS_TRY(start_access(server));
   STATUS_TRY(start_services(server));
   server->life = (struct life){
@@ -460,6 +513,10 @@ static void set_serving(struct server *server, bool serving) {
   rpc_server_set_serving(server->rpc, "google.firestore.v1.Firestore", serving);
   for (size_t i = 0; i < server->own.service_count; i++)
     rpc_server_set_serving(server->rpc, server->own.services[i], serving);
+  if (server->identity == NULL)
+    return;
+  rpc_server_set_serving(server->rpc, "skerry.identity.v1.Accounts", serving);
+  rpc_server_set_serving(server->rpc, "skerry.identity.v1.AccountAdmin", serving);
 }
 
 /* Whether rules decide what users may do: those of a setting, or ones that were deployed. */
@@ -506,6 +563,8 @@ static void *drain_thread(void *argument) {
   front_stop_accepting(drain->server->front);
   firestore_service_stop(drain->server->firestore);
   backups_stop(drain->server->backups);
+  if (drain->server->identity != NULL)
+    identity_service_stop(drain->server->identity);
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
   listener_stop_accepting(drain->server->admin_listener);
   rpc_server_drain(drain->server->admin_rpc, drain->deadline_us);
@@ -639,6 +698,8 @@ static void serve_until_signal(struct server *server, const sigset_t *signals) {
     front_tick(server->front);
     rpc_server_tick(server->rpc);
     firestore_service_tick(server->firestore);
+    if (server->identity != NULL)
+      identity_service_tick(server->identity);
     watch_store(server, &watched);
   }
 }
@@ -655,6 +716,8 @@ static void stop(struct server *server) {
   rules_source_close(server->rules);
   access_free(server->access);
   sign_in_close(server->sign_in);
+  identity_service_free(server->identity);
+  mail_close(server->mail);
   index_worker_stop(server->index_worker);
   index_advisor_free(server->advisor);
   index_set_close(server->indexes);

@@ -9,6 +9,8 @@
 
 #include "server/backup/schedule.h"
 
+enum { IDENTITY_ISSUER_BYTES_MAX = 512 };
+
 /* Where a value came from; a higher rank wins. */
 enum { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
 
@@ -57,11 +59,34 @@ static const struct setting table[] = {
     {"issuer", PHRASES, AT(issuer), "", 0, 0, NULL,
      "whose sign-in tokens are taken: https://securetoken.google.com/PROJECT (Firebase Authentication), or "
      "an "
-     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL]. As often as there are issuers"},
+     "OpenID Connect issuer's URL audience=A[,B] [project=P] [keys=URL] [provider=ID: for signing in to "
+     "accounts]. As often as there are issuers"},
     {"issuer_ca", TEXT, AT(issuer_ca), "", 0, 0, NULL,
      "PEM file of authorities that are trusted for issuers, beside the system's"},
     {"net_user", TEXT, AT(net_user), "", 0, 0, NULL,
-     "whom skerry-net, which fetches issuers' keys, becomes if the server runs as root"},
+     "whom skerry-net, which makes outgoing requests, becomes if the server runs as root"},
+    {"net_proxy", TEXT, AT(net_proxy), "", 0, 0, NULL,
+     "http://host:port of an HTTP proxy that skerry-net goes through, to all but this machine"},
+    {"smtp", TEXT, AT(smtp), "", 0, 0, NULL,
+     "mail server for the mails of accounts: smtp://host:port (with STARTTLS, which is required) or "
+     "smtps://host:port"},
+    {"smtp_user", TEXT, AT(smtp_user), "", 0, 0, NULL, "whom the mail server lets in"},
+    {"smtp_password_file", TEXT, AT(smtp_password_file), "", 0, 0, NULL,
+     "file that holds the password of smtp_user"},
+    {"smtp_insecure", SWITCH, AT(smtp_insecure), "false", 0, 0, NULL,
+     "send mails to smtp://... without TLS: whoever is in between can read the links in them"},
+    {"mail_from", TEXT, AT(mail_from), "", 0, 0, NULL,
+     "sender of mails: box@example.com, or Name <box@example.com>"},
+    {"mail_webhook", TEXT, AT(mail_webhook), "", 0, 0, NULL,
+     "https URL that gets the mails of accounts as JSON, instead of smtp"},
+    {"mail_webhook_key_file", TEXT, AT(mail_webhook_key_file), "", 0, 0, NULL,
+     "file that holds the key that requests to mail_webhook are signed with, 16 bytes or more"},
+    {"mail_templates", TEXT, AT(mail_templates), "", 0, 0, NULL,
+     "directory of texts in the place of the built-in ones (docs/mail.md)"},
+    {"mail_app_name", TEXT, AT(mail_app_name), "", 0, 0, NULL,
+     "name of the app in mails; without it, the project's id"},
+    {"mail_ca", TEXT, AT(mail_ca), "", 0, 0, NULL,
+     "PEM file of authorities that are trusted for smtp and mail_webhook, beside the system's"},
     {"plaintext", SWITCH, AT(plaintext), "false", 0, 0, NULL,
      "serve without TLS, for a proxy in front that has it; the HTTP/2 guard stays"},
     {"data", TEXT, AT(data), "./data", 0, 0, NULL, "directory of the store; made if it is missing"},
@@ -99,6 +124,25 @@ static const struct setting table[] = {
      "backups that are older are deleted too, but never the last; 0: none for its age"},
     {"backup_rate", BYTES, AT(backup_bytes_per_second), "10M", 0, GIB, NULL,
      "bytes a second that a backup writes, and reads to verify itself; 0: as fast as it can"},
+    {"accounts", CHOICE, AT(accounts), "auto", 0, 0, "auto|off|on",
+     "accounts of the app's users on this server: sign-up, sign-in, their administration; auto: in "
+     "development"},
+    {"sign_up", CHOICE, AT(sign_up), "open", 0, 0, "open|closed",
+     "closed: only administrators and custom tokens make accounts"},
+    {"identity_issuer", TEXT, AT(identity_issuer), "https://securetoken.google.com/{project}", 0, 0, NULL,
+     "what ID tokens of these accounts say as `iss`; {project} stands for the project"},
+    {"id_token", CHOICE, AT(id_token), "es256", 0, 0, "es256|rs256|none",
+     "how ID tokens are signed; none, as the emulator's: in development only"},
+    {"id_token_lifetime", DURATION, AT(id_token_lifetime_ms), "1h", 300 * SECOND, 3600 * SECOND, NULL,
+     "how long an ID token is good"},
+    {"refresh_grace", DURATION, AT(refresh_grace_ms), "5m", 0, 30 * DAY, NULL,
+     "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its "
+     "session"},
+    {"action_url", TEXT, AT(action_url), "", 0, 0, NULL,
+     "page of the app that links in mails of accounts lead to; it gets the parameters mode and oobCode"},
+    {"link_origins", LIST, AT(link_origins), "", 0, 0, NULL,
+     "origins (https://app.example), besides that of action_url, whose pages such links may lead to; dev "
+     "allows all"},
     {"cors_origins", LIST, AT(cors_origins), "", 0, 0, NULL,
      "origins whose web pages may use this server over HTTP (https://app.example), or *; dev allows all if "
      "there is none"},
@@ -521,6 +565,19 @@ void settings_fini(struct settings *s) {
   list_clear(&s->certificate);
   free(s->issuer_ca);
   free(s->net_user);
+  free(s->identity_issuer);
+  free(s->action_url);
+  list_clear(&s->link_origins);
+  free(s->net_proxy);
+  free(s->smtp);
+  free(s->smtp_user);
+  free(s->smtp_password_file);
+  free(s->mail_from);
+  free(s->mail_webhook);
+  free(s->mail_webhook_key_file);
+  free(s->mail_templates);
+  free(s->mail_app_name);
+  free(s->mail_ca);
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
@@ -611,6 +668,13 @@ status settings_check_safe(const struct settings *s) {
         STATUS_FAILED_PRECONDITION,
         "access = open lets everybody who reaches the port read and write everything. If that is what you "
         "want, add: --i-accept-open-access");
+  if (strlen(s->identity_issuer) > IDENTITY_ISSUER_BYTES_MAX ||
+      strncmp(s->identity_issuer, "https://", 8) != 0)
+    return status_make(STATUS_INVALID_ARGUMENT, "identity_issuer is an https URL of at most %d bytes.",
+                       IDENTITY_ISSUER_BYTES_MAX);
+  if (!s->dev && s->id_token == SETTINGS_ID_TOKEN_NONE)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "id_token = none lets everybody be any user. It is for development (--dev) alone.");
   return status_ok();
 }
 

@@ -45,6 +45,12 @@ struct settings {
   int64_t tls_client_certificates;          /* enum tls_client_certificates (server/listener/tls.h) */
   char *issuer_ca;                          /* a file's path; "": none */
   char *net_user;                           /* "": nobody else */
+  char *net_proxy;                          /* "": none */
+  /* server/mail/mail.h; "": not set */
+  char *smtp, *smtp_user, *smtp_password_file, *mail_from, *mail_webhook, *mail_webhook_key_file,
+      *mail_templates;
+  char *mail_app_name, *mail_ca;
+  bool smtp_insecure;
   char *data;
   char *backup_dir;      /* a directory's absolute path; "": none */
   char *backup_schedule; /* server/backup/schedule.h */
@@ -67,6 +73,13 @@ struct settings {
   bool access_log;
   int64_t slow_call_log_ms; /* 0: none */
   int64_t http_body_bytes_max, http_idle_timeout_ms;
+  int64_t accounts;      /* enum settings_accounts */
+  int64_t sign_up;       /* enum settings_sign_up */
+  char *identity_issuer; /* "{project}" in it stands for the project */
+  int64_t id_token;      /* enum settings_id_token */
+  int64_t id_token_lifetime_ms, refresh_grace_ms;
+  char *action_url; /* "": none */
+  struct settings_list link_origins;
   int64_t document_bytes_max;
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };
@@ -75,6 +88,13 @@ struct settings {
 #define SETTINGS_BY_PROFILE INT64_C(-1)
 
 enum settings_metrics { SETTINGS_METRICS_OFF, SETTINGS_METRICS_LOCAL, SETTINGS_METRICS_ALL };
+enum settings_accounts {
+  SETTINGS_ACCOUNTS_AUTO,
+  SETTINGS_ACCOUNTS_OFF,
+  SETTINGS_ACCOUNTS_ON
+}; /* auto: in development */
+enum settings_sign_up { SETTINGS_SIGN_UP_OPEN, SETTINGS_SIGN_UP_CLOSED };
+enum settings_id_token { SETTINGS_ID_TOKEN_ES256, SETTINGS_ID_TOKEN_RS256, SETTINGS_ID_TOKEN_NONE };
 enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };
 
 /* Reads the arguments after the subcommand, the environment and the file named by --config or SKERRY_CONFIG.

@@ -146,6 +146,9 @@ static void test_safety(void **state) {
       {{"--listen=unix:/tmp/x", "--access=open"}, false, "--i-accept-open-access"},
       {{"--listen=unix:/tmp/x", "--access=open", "--i-accept-open-access"}, true, NULL},
       {{"--access=mtls"}, false, "needs TLS that asks for one"},
+      {{"--id-token=none"}, false, "lets everybody be any user"},
+      {{"--id-token=none", "--dev"}, true, NULL},
+      {{"--identity-issuer=http://box.example"}, false, "https URL"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const char *argv[6] = {NULL};

@@ -15,6 +15,7 @@ struct sign_in {
 /* While they are read. */
 struct reading {
   const struct settings *settings;
+  const struct tokens_own *own;
   struct arena arena;
   struct issuer_setting issuers[ISSUERS_MAX];
   struct certificate_rule certificates[CERTIFICATE_RULES_MAX];
@@ -24,9 +25,11 @@ struct reading {
 
 /* Lines of files are short, so audiences may come in several values. */
 static status merge(struct issuer_setting *into, const struct issuer_setting *more) {
-  if (!str_eq(into->project, more->project) || !str_eq(into->keys_url, more->keys_url))
+  if (!str_eq(into->project, more->project) || !str_eq(into->keys_url, more->keys_url) ||
+      !str_eq(into->provider, more->provider))
     return status_make(STATUS_INVALID_ARGUMENT,
-                       "issuer %s is there twice, with another project or other keys", into->url.ptr);
+                       "issuer %s is there twice, with another project, other keys or another provider",
+                       into->url.ptr);
   if (into->audience_count + more->audience_count > ISSUER_AUDIENCES_MAX)
     return status_make(STATUS_INVALID_ARGUMENT, "issuer %s has more than %d audiences", into->url.ptr,
                        ISSUER_AUDIENCES_MAX);
@@ -81,6 +84,7 @@ static status open_net(struct sign_in *sign_in, const struct reading *reading) {
                                        .origin_count = reading->issuer_count,
                                        .ca_file = text_or_null(s->issuer_ca),
                                        .user = text_or_null(s->net_user),
+                                       .proxy = text_or_null(s->net_proxy),
                                        .loopback_http = s->dev};
   return net_client_open(&options, &sign_in->net);
 }
@@ -96,6 +100,7 @@ static status open_tokens(struct sign_in *sign_in, const struct reading *reading
                                    .issuer_count = reading->issuer_count,
                                    .certificates = reading->certificates,
                                    .certificate_count = reading->settings->certificate.count,
+                                   .own = *reading->own,
                                    .dev = reading->settings->dev};
   if (sign_in->net != NULL)
     options.fetcher = net_fetcher(sign_in->net);
@@ -110,12 +115,14 @@ static status open_all(struct sign_in *sign_in, struct reading *reading, struct 
   return open_tokens(sign_in, reading, port);
 }
 
-status sign_in_open(const struct settings *settings, struct port *port, struct sign_in **ret) {
+status sign_in_open(const struct settings *settings, struct port *port, const struct tokens_own *own,
+                    struct sign_in **ret) {
   struct sign_in *sign_in = calloc(1, sizeof *sign_in);
   struct reading *reading = calloc(1, sizeof *reading);
   status result = status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check who calls.");
   if (sign_in != NULL && reading != NULL) {
     reading->settings = settings;
+    reading->own = own;
     arena_init(&reading->arena, NULL, 0, ARENA_BYTES_MAX);
     result = open_all(sign_in, reading, port);
     arena_fini(&reading->arena);

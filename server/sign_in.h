@@ -11,7 +11,9 @@ struct sign_in;
 
 /* Files lie in DATA/tokens. INVALID_ARGUMENT with what is wrong in a setting; FAILED_PRECONDITION,
  * RESOURCE_EXHAUSTED. */
-STATUS_MUST_USE status sign_in_open(const struct settings *settings, struct port *port, struct sign_in **ret);
+/* `own`: of this server's accounts, zeroed without any; outlives it. */
+STATUS_MUST_USE status sign_in_open(const struct settings *settings, struct port *port,
+                                    const struct tokens_own *own, struct sign_in **ret);
 /* No call is under way. Ends at once, also while keys are being fetched. NULL is fine. */
 void sign_in_close(struct sign_in *sign_in);
 

@@ -211,6 +211,26 @@ status access_enter(struct access *access, struct rpc_call *call, enum access_ne
   return access_may_enter(caller, need, where);
 }
 
+static status may_own(const struct identity *identity, str project) {
+  if (is_nobody(identity))
+    return status_make(STATUS_UNAUTHENTICATED,
+                       "This needs a token of a service account with the role owner.");
+  if (identity->project.len > 0 && !str_eq(identity->project, project))
+    return status_make(STATUS_PERMISSION_DENIED, "The token is for another project.");
+  if (identity->kind != IDENTITY_OWNER && identity->role != IDENTITY_ROLE_OWNER)
+    return status_make(STATUS_PERMISSION_DENIED, "This needs a service account with the role owner.");
+  return status_ok();
+}
+
+status access_enter_owner(struct access *access, const struct rpc_call *call, str project) {
+  struct identity *identity = find_by_certificate(access, rpc_call_peer(call));
+  if (identity == NULL)
+    STATUS_TRY(find_by_token(access, call, &identity));
+  status result = may_own(identity, project);
+  identity_unref(identity);
+  return result;
+}
+
 /* ---- For judge.c ---- */
 
 int64_t access_now_us(const struct access_caller *caller) {

@@ -72,6 +72,11 @@ enum access_need {
 STATUS_MUST_USE status access_enter(struct access *access, struct rpc_call *call, enum access_need need,
                                     const struct doc_path *where, const struct access_caller **ret);
 
+/* For what only owners may do, whatever `access` says: accounts of the project's users. OK for a service
+ * account with the role owner, a certificate that the settings give it, or "owner" in development.
+ * PERMISSION_DENIED; UNAUTHENTICATED: nobody has signed in, or the token is not good. */
+STATUS_MUST_USE status access_enter_owner(struct access *access, const struct rpc_call *call, str project);
+
 /* For streams. The call's caller, with a reference of its own. */
 STATUS_MUST_USE status access_caller_new(struct access *access, const struct rpc_call *call,
                                          struct access_caller **ret);

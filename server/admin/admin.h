@@ -12,6 +12,7 @@
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
+#include "server/mail/mail.h"
 #include "server/relief.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
@@ -35,6 +36,7 @@ struct admin {
   struct access *access;
   struct rules_source *rules;
   struct backups *backups;
+  struct mail *mail;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

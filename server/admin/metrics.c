@@ -188,6 +188,18 @@ static void put_tokens(struct tokens *tokens, struct buf *out) {
   }
 }
 
+static void put_mails(struct mail *mail, struct buf *out) {
+  struct outbox_info info;
+  mail_info(mail, &info);
+  metrics_gauge(out, "skerry_mails_waiting", "Mails that wait to be sent.", info.waiting);
+  metrics_seconds(out, "skerry_mails_oldest_time_seconds", "gauge",
+                  "When the oldest of them was made, since 1970; 0: none waits.", (uint64_t)info.oldest_us);
+  metrics_head(out, "skerry_mails_total", "counter", "Mails that wait no more.");
+  buf_printf(out, "skerry_mails_total{end=\"sent\"} %" PRIu64 "\n", info.sent);
+  buf_printf(out, "skerry_mails_total{end=\"refused\"} %" PRIu64 "\n", info.refused);
+  buf_printf(out, "skerry_mails_total{end=\"expired\"} %" PRIu64 "\n", info.expired);
+}
+
 /* ---- Memory and the process ---- */
 
 struct share {
@@ -282,6 +294,7 @@ void admin_metrics(const struct admin *admin, struct buf *out) {
   put_connections(admin->front, out);
   put_certificates(front_tls(admin->front), out);
   put_tokens(admin->tokens, out);
+  put_mails(admin->mail, out);
   put_live(&documents, out);
   put_store(admin->store, &store, admin->port->wall_us(admin->port), out);
   put_backups(admin->backups, out);

@@ -45,9 +45,24 @@ static bool is_stream(const struct call *call) {
 
 /* ---- Errors as JSON ---- */
 
+/* Older clients know 400 and 403 (gateway_options.lenient_services). */
+static unsigned http_status_of(const struct exchange *ex, enum status_code code) {
+  unsigned number = gateway_http_status(code);
+  return ex->is_lenient && (number == 404 || number == 409) ? 400 : number;
+}
+
+/* What they look into: [{"message": ..., "domain": "global", "reason": "invalid"}]. */
+static void put_older_errors(str text, struct buf *out) {
+  buf_append_str(out, STR(",\"errors\":[{\"message\":"));
+  if (!json_write_string(text, out))
+    buf_append_str(out, STR("\"\""));
+  buf_append_str(out, STR(",\"domain\":\"global\",\"reason\":\"invalid\"}]"));
+}
+
 /* google.rpc.Status {code = 1, message = 2, details = 3}, as Google's REST APIs show it. */
-static void put_error(const struct schema *schema, unsigned http_status, const struct rpc_local_end *end,
+static void put_error(const struct exchange *ex, unsigned http_status, const struct rpc_local_end *end,
                       struct buf *out) {
+  const struct schema *schema = ex->gateway->schema;
   buf_printf(out, "{\"error\":{\"code\":%u,\"message\":", http_status);
   if (!json_write_string(end->text, out))
     buf_append_str(out, STR("\"\""));
@@ -73,6 +88,8 @@ static void put_error(const struct schema *schema, unsigned http_status, const s
     buf_append_byte(out, ']');
   }
   buf_fini(&details);
+  if (ex->is_lenient)
+    put_older_errors(end->text, out);
   buf_append_str(out, STR("}}"));
 }
 
@@ -80,9 +97,9 @@ static void answer_error(struct exchange *ex, unsigned http_status, const struct
                          bool in_array) {
   struct buf out = {0};
   if (http_status == 0)
-    http_status = gateway_http_status(end->code);
+    http_status = http_status_of(ex, end->code);
   buf_append_str(&out, in_array ? STR("[") : STR(""));
-  put_error(ex->gateway->schema, http_status, end, &out);
+  put_error(ex, http_status, end, &out);
   buf_append_str(&out, in_array ? STR("]\n") : STR("\n"));
   if (http_status == HTTP_UNAUTHORIZED)
     exchange_add_header(ex, STR("WWW-Authenticate"), STR("Bearer"));
@@ -188,7 +205,7 @@ static void finish_json(struct call *call, const struct rpc_local_end *end) {
   }
   if (end->code != STATUS_OK) {
     buf_append_str(&call->out, STR(",\n"));
-    put_error(call->ex->gateway->schema, gateway_http_status(end->code), end, &call->out);
+    put_error(call->ex, http_status_of(call->ex, end->code), end, &call->out);
   }
   buf_append_str(&call->out, STR("]\n"));
   flush(call, &has_room);

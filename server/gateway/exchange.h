@@ -47,6 +47,8 @@ struct exchange {
   struct buf body;
   _Atomic size_t body_received;
   bool began, dispatched, body_too_large, body_no_memory, accepts_gzip, wants_close;
+  bool is_lenient; /* for a service of gateway_options.lenient_services */
+  bool is_form;    /* then its body may be one */
   struct arena arena;
 
   pthread_mutex_t mutex;

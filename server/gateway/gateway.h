@@ -42,6 +42,11 @@ struct gateway_options {
   const char *const *cors_origins;
   size_t cors_origin_count;
   bool dev; /* GET / answers as the official emulator does */
+  /* Services, by full name, whose clients are of an older kind and want: unknown fields and parameters passed
+   * over; bodies that are forms (application/x-www-form-urlencoded) as well as JSON; 400 for all that a
+   * client has done wrong but lack of permission; and errors with a list `errors` in them. */
+  const char *const *lenient_services;
+  size_t lenient_service_count;
   /* Whether a value of a URL is what the method's field can have; of bindings that match, the first of which
    * all values fit is taken. NULL: all fit. Any thread. */
   bool (*fits)(const struct rpc_method *method, str field, str value);

@@ -33,6 +33,7 @@ struct binding {
   const struct rpc_method *method;
   const char *verb;
   str body; /* "", "*" or a field's name */
+  bool is_lenient;
   struct url_template path;
 };
 

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/utf8.h"
 #include "google/protobuf/field_mask.skerry.h"
@@ -35,6 +36,13 @@ static void count_method(void *argument, const struct rpc_method_stats *stats) {
   c->capacity += can_be_called(stats->method) ? stats->method->http_count : 0;
 }
 
+static bool is_lenient(const struct gateway *gateway, const struct rpc_method *method) {
+  for (size_t i = 0; i < gateway->options.lenient_service_count; i++)
+    if (strcmp(gateway->options.lenient_services[i], method->service->name) == 0)
+      return true;
+  return false;
+}
+
 static void add_method(void *argument, const struct rpc_method_stats *stats) {
   struct collector *c = argument;
   struct gateway *gateway = c->gateway;
@@ -43,7 +51,10 @@ static void add_method(void *argument, const struct rpc_method_stats *stats) {
   for (size_t i = 0; i < method->http_count && can_be_called(method) && status_is_ok(&c->failure); i++) {
     const struct rpc_http_rule *rule = &method->http[i];
     struct binding *binding = &gateway->bindings[gateway->binding_count];
-    *binding = (struct binding){.method = method, .verb = rule->verb, .body = str_from_cstr(rule->body)};
+    *binding = (struct binding){.method = method,
+                                .verb = rule->verb,
+                                .body = str_from_cstr(rule->body),
+                                .is_lenient = is_lenient(gateway, method)};
     c->failure = url_template_parse(str_from_cstr(rule->path), &gateway->arena, &binding->path);
     if (status_is_ok(&c->failure) && *rule->response_body != '\0')
       c->failure = status_make(STATUS_FAILED_PRECONDITION,
@@ -136,7 +147,7 @@ static status read_query(struct exchange *ex, const struct binding *b, const str
     if (count == PARAMETERS_MAX)
       return status_make(STATUS_INVALID_ARGUMENT, "The URL has more than %d parameters.",
                          (int)PARAMETERS_MAX);
-    if (is_system_parameter(name))
+    if (is_system_parameter(name) || (b->is_lenient && str_eq(b->body, STR("*"))))
       continue;
     if (str_eq(b->body, STR("*")))
       return status_make(STATUS_INVALID_ARGUMENT,
@@ -150,9 +161,30 @@ static status read_query(struct exchange *ex, const struct binding *b, const str
   return status_ok();
 }
 
+static bool has_form(const struct exchange *ex) {
+  static const char form[] = "application/x-www-form-urlencoded";
+  const char *type = exchange_header(ex, "content-type");
+  return type != NULL && strncasecmp(type, form, sizeof form - 1) == 0;
+}
+
+static status read_form(struct exchange *ex, const struct schema_message *type, str rest, struct buf *wire) {
+  str name, value;
+  bool is_bad;
+  for (unsigned count = 0; url_query_next(&rest, &ex->arena, &name, &value, &is_bad); count++) {
+    if (count == PARAMETERS_MAX)
+      return status_make(STATUS_INVALID_ARGUMENT, "The form has more than %d fields.", (int)PARAMETERS_MAX);
+    if (schema_field_named(type, name) != NULL)
+      STATUS_TRY(json_read_parameter(ex->gateway->schema, type, name, value, wire));
+  }
+  return is_bad ? status_make(STATUS_INVALID_ARGUMENT, "The form is not well formed.") : status_ok();
+}
+
 static status read_body(struct exchange *ex, const struct binding *b, const struct schema_message *type,
                         struct buf *wire) {
   str json = ex->body.len == 0 ? STR("") : buf_str(&ex->body);
+  if (b->is_lenient && str_eq(b->body, STR("*")))
+    return ex->is_form ? read_form(ex, type, json, wire)
+                       : json_read_known_fields(ex->gateway->schema, type, json, wire);
   if (str_eq(b->body, STR("*")))
     return json_read_message(ex->gateway->schema, type, json, wire);
   if (b->body.len > 0)
@@ -218,6 +250,8 @@ bool rest_dispatch(struct exchange *ex, const char *verb, const struct url_path 
   request.binding = find(ex, verb, path, request.values);
   if (request.binding == NULL)
     return false;
+  ex->is_lenient = request.binding->is_lenient;
+  ex->is_form = ex->is_lenient && has_form(ex);
   request.method = request.binding->method;
   call_start(&request);
   return true;

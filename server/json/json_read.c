@@ -19,6 +19,7 @@ struct reader {
   const struct schema *schema;
   struct buf *out;
   unsigned depth, any_depth;
+  bool passes_unknown;
   status failure;
 };
 
@@ -574,6 +575,8 @@ static bool mark(uint64_t *bits, size_t index) {
 
 static bool read_field(struct reader *r, const struct schema_message *message, struct seen *seen, str name) {
   const struct schema_field *field = schema_field_named(message, name);
+  if (field == NULL && r->passes_unknown)
+    return json_text_skip(&r->text) || fail(r, "it ends too soon");
   if (field == NULL)
     return fail_field(r, "unknown field", name, message->name);
   if (!mark(seen->fields, schema_field_index(message, field)))
@@ -641,13 +644,24 @@ static bool begin(struct reader *r, const struct schema *schema, str json, struc
   return status_is_ok(&r->failure);
 }
 
-status json_read_message(const struct schema *schema, const struct schema_message *message, str json,
-                         struct buf *out) {
+static status read_whole(const struct schema *schema, const struct schema_message *message, str json,
+                         bool passes_unknown, struct buf *out) {
   struct reader r;
   bool ok = begin(&r, schema, json, out);
+  r.passes_unknown = passes_unknown;
   if (ok && json_text_peek(&r.text) == 0 && r.text.at == r.text.end)
     return finish(&r, true);
   return finish(&r, ok && read_special(&r, message));
+}
+
+status json_read_message(const struct schema *schema, const struct schema_message *message, str json,
+                         struct buf *out) {
+  return read_whole(schema, message, json, false, out);
+}
+
+status json_read_known_fields(const struct schema *schema, const struct schema_message *message, str json,
+                              struct buf *out) {
+  return read_whole(schema, message, json, true, out);
 }
 
 status json_read_field(const struct schema *schema, const struct schema_field *field, str json,

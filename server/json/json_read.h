@@ -24,6 +24,11 @@ enum { JSON_DEPTH_MAX = 200, JSON_ANY_DEPTH_MAX = 8 };
 STATUS_MUST_USE status json_read_message(const struct schema *schema, const struct schema_message *message,
                                          str json, struct buf *out);
 
+/* The same for clients that send what this program does not know: unknown fields are passed over. */
+STATUS_MUST_USE status json_read_known_fields(const struct schema *schema,
+                                              const struct schema_message *message, str json,
+                                              struct buf *out);
+
 /* The same for one field, whose value the whole text is. */
 STATUS_MUST_USE status json_read_field(const struct schema *schema, const struct schema_field *field,
                                        str json, struct buf *out);

@@ -153,6 +153,34 @@ static void test_refused(void **state) {
   assert_refused("google.firestore.v1.StructuredQuery.FieldFilter", "{\"op\":\"ALMOST\"}", "does not know");
 }
 
+/* Clients of an older kind send what this program does not know. */
+static void test_unknown_fields_passed_over(void **state) {
+  (void)state;
+  static const char *const passed[] = {
+      "{\"unknown\":{\"a\":[1,{\"b\":\"}\"}],\"c\":null},\"stringValue\":\"x\",\"more\":[]}",
+      "{\"a\":1,\"b\":-2.5e3,\"c\":true,\"d\":\"\\\"\",\"stringValue\":\"x\"}",
+      "{\"stringValue\":\"x\",\"a\":1,\"a\":2}"};
+  static const char *const broken[] = {"{\"unknown\":",    "{\"unknown\":[1",
+                                       "{\"unknown\":}",   "{\"unknown\":1",
+                                       "{\"unknown\":1}}", "{\"unknown\":]}",
+                                       "{\"unknown\":1,}", "{\"stringValue\":\"x\",\"stringValue\":\"y\"}"};
+  for (size_t i = 0; i < UNIT_COUNT(passed); i++) {
+    struct buf wire = {0}, text = {0};
+    assert_status_ok(json_read_known_fields(schema, type(VALUE), str_from_cstr(passed[i]), &wire));
+    assert_true(json_write_message(schema, type(VALUE), buf_str(&wire), &text));
+    assert_str_is(buf_str(&text), "{\"stringValue\":\"x\"}");
+    buf_fini(&wire);
+    buf_fini(&text);
+  }
+  for (size_t i = 0; i < UNIT_COUNT(broken); i++) {
+    struct buf wire = {0};
+    if (json_read_known_fields(schema, type(VALUE), str_from_cstr(broken[i]), &wire).code !=
+        STATUS_INVALID_ARGUMENT)
+      fail_msg("%s was taken", broken[i]);
+    buf_fini(&wire);
+  }
+}
+
 static void test_null_is_nothing(void **state) {
   (void)state;
   assert_becomes(DOCUMENT, "{\"name\":null,\"fields\":null,\"createTime\":null}", "{}");
@@ -356,6 +384,7 @@ int main(void) {
       cmocka_unit_test(test_values),
       cmocka_unit_test(test_strings),
       cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_unknown_fields_passed_over),
       cmocka_unit_test(test_null_is_nothing),
       cmocka_unit_test(test_enums_and_wrappers),
       cmocka_unit_test(test_maps_and_lists),

@@ -23,6 +23,21 @@ static bool is_project(str id) {
   return id.len > 0 && id.len <= PROJECT_BYTES_MAX;
 }
 
+/* What apps call a way to sign in; these are others already. */
+static bool is_provider(str id) {
+  static const char *const taken[] = {"password",  "email",  "emailLink", "phone",
+                                      "anonymous", "custom", "firebase"};
+  for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+    if (str_eq(id, str_from_cstr(taken[i])))
+      return false;
+  for (size_t i = 0; i < id.len; i++) {
+    char c = id.ptr[i];
+    if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.' && c != '_')
+      return false;
+  }
+  return id.len > 0 && id.len <= ISSUER_PROVIDER_BYTES_MAX;
+}
+
 /* Past white space; the next word, or an empty one at the end. */
 static str next_word(str *rest) {
   size_t start = 0;
@@ -38,7 +53,7 @@ static str next_word(str *rest) {
 
 static bool is_good_url(str text, bool allow_loopback_http) {
   struct url url;
-  return url_parse(text, &url) && (url.https || (allow_loopback_http && url_is_loopback(&url)));
+  return url_parse(text, &url) && (url.scheme == URL_HTTPS || (allow_loopback_http && url_is_loopback(&url)));
 }
 
 static status add_audiences(str setting, str list, struct issuer_setting *ret) {
@@ -65,7 +80,12 @@ static status read_option(str setting, str word, bool allow_loopback_http, struc
     ret->keys_url = value;
     return is_good_url(value, allow_loopback_http) ? status_ok() : wrong(setting, "`keys` is no https URL");
   }
-  return wrong(setting, "after the URL there may be audience=A[,B], project=P and keys=URL");
+  if (str_eq(name, STR("provider"))) {
+    ret->provider = value;
+    return is_provider(value) ? status_ok()
+                              : wrong(setting, "`provider` is a name such as google.com or oidc.works");
+  }
+  return wrong(setting, "after the URL there may be audience=A[,B], project=P, keys=URL and provider=ID");
 }
 
 /* What is known of Google's two issuers. */
@@ -104,7 +124,8 @@ status issuer_setting_parse(str text, bool allow_loopback_http, struct arena *ar
   if (setting.audience_count == 0)
     return wrong(text, "it needs audience=A: the client ids of your apps, or else it would let in the users "
                        "of everybody's apps");
-  bool copied = copy(arena, &setting.url) && copy(arena, &setting.project) && copy(arena, &setting.keys_url);
+  bool copied = copy(arena, &setting.url) && copy(arena, &setting.project) &&
+                copy(arena, &setting.keys_url) && copy(arena, &setting.provider);
   for (size_t i = 0; i < setting.audience_count; i++)
     copied = copied && copy(arena, &setting.audiences[i]);
   if (!copied)

@@ -48,7 +48,7 @@ static bool copy_setting(struct issuers *issuers, const struct issuer_setting *f
                          struct issuer_setting *to) {
   *to = *from;
   bool good = copy_text(&issuers->arena, &to->url) && copy_text(&issuers->arena, &to->project) &&
-              copy_text(&issuers->arena, &to->keys_url);
+              copy_text(&issuers->arena, &to->keys_url) && copy_text(&issuers->arena, &to->provider);
   for (size_t i = 0; i < to->audience_count; i++)
     good = good && copy_text(&issuers->arena, &to->audiences[i]);
   return good;

@@ -271,6 +271,10 @@ static void settings_are_read(void **state) {
       STR("  https://i.example/r  audience=a,b\tproject=p keys=https://k.example/ "), false, &t.arena, &s));
   assert_int_equal(s.audience_count, 2);
   assert_str_is(s.keys_url, "https://k.example/");
+  assert_str_is(s.provider, "");
+  assert_status_ok(
+      issuer_setting_parse(STR("https://i.example audience=a provider=oidc.works"), false, &t.arena, &s));
+  assert_str_is(s.provider, "oidc.works");
   assert_status_ok(issuer_setting_parse(STR("http://127.0.0.1:5 audience=a"), true, &t.arena, &s));
   static const char *const refused[] = {
       "",
@@ -287,6 +291,9 @@ static void settings_are_read(void **state) {
       "https://securetoken.google.com/",
       "https://securetoken.google.com/a/b",
       "https://user@i.example audience=a",
+      "https://i.example audience=a provider=",
+      "https://i.example audience=a provider=password",
+      "https://i.example audience=a provider=A/B",
   };
   for (size_t i = 0; i < UNIT_COUNT(refused); i++) {
     status result = issuer_setting_parse(str_from_cstr(refused[i]), false, &t.arena, &s);

@@ -223,3 +223,19 @@ status jwt_encode_claims(const struct jwt *jwt, struct arena *arena, str *ret) {
   status result = doc_encode_fields(jwt->claims, arena, ret);
   return status_is_ok(&result) ? result : no_memory();
 }
+
+status jwt_payload(str token, struct arena *arena, str *ret) {
+  str rest, payload;
+  (void)str_split(token, '.', &rest);
+  payload = str_split(rest, '.', &rest);
+  char *bytes = arena_alloc(arena, base64url_decoded_max(payload.len) + 1);
+  size_t len;
+  if (bytes == NULL)
+    return no_memory();
+  bool decoded = base64url_decode(payload, bytes, &len);
+  assert(decoded);
+  (void)decoded;
+  bytes[len] = '\0';
+  *ret = str_make(bytes, len);
+  return status_ok();
+}

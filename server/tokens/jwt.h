@@ -62,6 +62,10 @@ bool jwt_has_audience(const struct jwt *jwt, str audience);
 /* A claim that is a string; empty if it is missing or something else. */
 str jwt_claim_text(const struct jwt *jwt, str name);
 
+/* The JSON of the claims as it came, of a token that jwt_parse has taken: in the arena, with a NUL behind it.
+ * RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status jwt_payload(str token, struct arena *arena, str *ret);
+
 /* The claims as the canonical bytes of a map<string, google.firestore.v1.Value> (storage/document/codec.h),
  * in the arena. RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status jwt_encode_claims(const struct jwt *jwt, struct arena *arena, str *ret);

@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/crypto.h"
 #include "net/url.h"
+#include "server/tokens/custom_token.h"
 #include "server/tokens/jwt.h"
 
 enum { ARENA_FIRST_BYTES = 8192, RULES_ARENA_BYTES = 256 * 1024 };
@@ -23,6 +26,7 @@ struct worker {
 struct tokens {
   struct port *port;
   bool dev;
+  struct tokens_own own;
   struct issuers *issuers;
   struct accounts *accounts;
   struct identity_cache *cache;
@@ -51,6 +55,10 @@ static status wrong(const char *what) {
 static void new_generation(void *argument) {
   struct tokens *tokens = argument;
   atomic_fetch_add(&tokens->generation, 1);
+}
+
+void tokens_doubt_all(struct tokens *tokens) {
+  new_generation(tokens);
 }
 
 uint64_t tokens_generation(const struct tokens *tokens) {
@@ -179,6 +187,7 @@ status tokens_open(const struct tokens_options *options, struct tokens **ret) {
     return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory to check tokens.");
   tokens->port = options->port;
   tokens->dev = options->dev;
+  tokens->own = options->own;
   atomic_init(&tokens->generation, 1);
   arena_init(&tokens->arena, NULL, 0, RULES_ARENA_BYTES);
   init_waiting(tokens);
@@ -227,9 +236,9 @@ static status finish(const struct attempt *attempt, struct identity *facts, stru
   return *ret == NULL ? no_memory() : status_ok();
 }
 
-static status verify_user(struct attempt *attempt, size_t index, struct identity **ret) {
-  const struct jwt *jwt = &attempt->jwt;
-  const struct issuer_setting *setting = issuers_setting(attempt->tokens->issuers, index);
+/* Whether it is the issuer's, for one of the audiences, and good now. */
+static status check_user(const struct tokens *tokens, size_t index, const struct jwt *jwt, int64_t now_us) {
+  const struct issuer_setting *setting = issuers_setting(tokens->issuers, index);
   if (jwt->algorithm == JWT_NONE)
     return wrong("it is not signed");
   bool for_us = false;
@@ -237,19 +246,36 @@ static status verify_user(struct attempt *attempt, size_t index, struct identity
     for_us = for_us || jwt_has_audience(jwt, setting->audiences[i]);
   if (!for_us)
     return wrong("it is meant for another app (`aud`)");
-  STATUS_TRY(jwt_check(jwt, attempt->now_us / 1000000));
+  STATUS_TRY(jwt_check(jwt, now_us / 1000000));
   struct key_set *set;
   const struct crypto_key *key;
-  STATUS_TRY(issuers_find(attempt->tokens->issuers, index, jwt->key_id, jwt_key_algorithm(jwt), &set, &key));
+  STATUS_TRY(issuers_find(tokens->issuers, index, jwt->key_id, jwt_key_algorithm(jwt), &set, &key));
   bool good = jwt_is_signed_by(jwt, key);
   key_set_unref(set);
-  if (!good)
-    return wrong("its signature is wrong");
+  return good ? status_ok() : wrong("its signature is wrong");
+}
+
+static status verify_user(struct attempt *attempt, size_t index, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  const struct issuer_setting *setting = issuers_setting(attempt->tokens->issuers, index);
+  if (setting->provider.len > 0)
+    return wrong("it is for signing in to an account, and does not count itself");
+  STATUS_TRY(check_user(attempt->tokens, index, jwt, attempt->now_us));
   struct identity facts = {.kind = IDENTITY_USER,
                            .uid = jwt->subject,
                            .issuer = jwt->issuer,
                            .project = setting->project,
                            .expires_us = expiry_us(jwt->expires_s)};
+  return finish(attempt, &facts, ret);
+}
+
+/* Of this server's own accounts. */
+static status verify_own(struct attempt *attempt, struct identity **ret) {
+  const struct jwt *jwt = &attempt->jwt;
+  const struct tokens_own *own = &attempt->tokens->own;
+  struct identity facts = {
+      .kind = IDENTITY_USER, .issuer = jwt->issuer, .expires_us = expiry_us(jwt->expires_s)};
+  STATUS_TRY(own->check(own->argument, jwt, attempt->now_us, attempt->arena, &facts.uid, &facts.project));
   return finish(attempt, &facts, ret);
 }
 
@@ -268,12 +294,14 @@ static status take_unsigned(struct attempt *attempt, struct identity **ret) {
 
 static bool is_our_audience(str audience) {
   struct url url;
-  if (!url_parse(audience, &url) || !url.https)
+  if (!url_parse(audience, &url) || url.scheme != URL_HTTPS)
     return false;
-  if (str_eq(url.target, STR("/google.firestore.v1.Firestore")))
+  if (str_eq(url.target, STR("/google.firestore.v1.Firestore")) ||
+      str_eq(url.target, STR("/skerry.identity.v1.AccountAdmin")))
     return true;
   return (url.target.len == 0 || str_eq(url.target, STR("/"))) &&
-         str_eq(url.host, STR("firestore.googleapis.com"));
+         (str_eq(url.host, STR("firestore.googleapis.com")) ||
+          str_eq(url.host, STR("identitytoolkit.googleapis.com")));
 }
 
 static bool scope_covers_us(str scope) {
@@ -325,6 +353,8 @@ static status verify(struct attempt *attempt, str token, struct identity **ret) 
   struct tokens *tokens = attempt->tokens;
   STATUS_TRY(jwt_parse(token, attempt->arena, &attempt->jwt));
   const struct jwt *jwt = &attempt->jwt;
+  if (tokens->own.is_own != NULL && tokens->own.is_own(tokens->own.argument, jwt))
+    return verify_own(attempt, ret);
   if (tokens->dev && jwt->algorithm == JWT_NONE)
     return take_unsigned(attempt, ret);
   size_t index = jwt->issuer.len == 0 ? ISSUERS_MAX : issuers_index(tokens->issuers, jwt->issuer);
@@ -368,6 +398,58 @@ status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, s
   arena_fini(&arena);
   if (status_is_ok(&result))
     identity_cache_put(tokens->cache, token, *ret);
+  return result;
+}
+
+status tokens_verify_custom(struct tokens *tokens, str token, int64_t now_us, struct arena *arena,
+                            struct custom_token *ret) {
+  return custom_token_verify(tokens->accounts, tokens->dev, token, now_us, arena, ret);
+}
+
+/* ---- Users of other issuers who sign in to accounts ---- */
+
+static bool is_nonce(str claim, str nonce) {
+  uint8_t digest[CRYPTO_SHA256_BYTES];
+  char hex[2 * CRYPTO_SHA256_BYTES + 1];
+  crypto_sha256(nonce, digest);
+  for (size_t i = 0; i < CRYPTO_SHA256_BYTES; i++)
+    snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+  return str_eq(claim, nonce) || str_eq(claim, str_from_cstr(hex));
+}
+
+static bool is_for(const struct issuer_setting *setting, str provider, str project) {
+  return str_eq(setting->provider, provider) &&
+         (setting->project.len == 0 || str_eq(setting->project, project));
+}
+
+static status check_provider(const struct tokens *tokens, const struct jwt *jwt, str provider, str nonce,
+                             str project, int64_t now_us) {
+  size_t index = jwt->issuer.len == 0 ? ISSUERS_MAX : issuers_index(tokens->issuers, jwt->issuer);
+  bool is_set = false;
+  for (size_t i = 0; i < issuers_count(tokens->issuers); i++)
+    is_set = is_set || is_for(issuers_setting(tokens->issuers, i), provider, project);
+  if (!is_set || provider.len == 0)
+    return status_make(STATUS_PERMISSION_DENIED, "OPERATION_NOT_ALLOWED : This server has no such provider.");
+  if (index == ISSUERS_MAX || !is_for(issuers_setting(tokens->issuers, index), provider, project))
+    return wrong("its issuer (`iss`) is not this provider's");
+  STATUS_TRY(check_user(tokens, index, jwt, now_us));
+  str claim = jwt_claim_text(jwt, STR("nonce"));
+  if (claim.len > 0 || nonce.len > 0 ? !is_nonce(claim, nonce) : false)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "MISSING_OR_INVALID_NONCE : The token's nonce is another one.");
+  return status_ok();
+}
+
+status tokens_verify_provider(struct tokens *tokens, str token, str provider, str nonce, str project,
+                              int64_t now_us, struct arena *arena, struct jwt *ret) {
+  struct jwt jwt;
+  status result = jwt_parse(token, arena, &jwt);
+  if (status_is_ok(&result))
+    result = check_provider(tokens, &jwt, provider, nonce, project, now_us);
+  if (result.code == STATUS_UNAUTHENTICATED)
+    return status_make(STATUS_INVALID_ARGUMENT, "INVALID_IDP_RESPONSE : %s", result.message);
+  if (status_is_ok(&result))
+    *ret = jwt;
   return result;
 }
 

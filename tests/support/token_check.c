@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
   log_configure(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT, STDERR_FILENO);
   if (status_is_ok(&result)) {
     mkdir(settings.data, 0700);
-    result = sign_in_open(&settings, port_linux(), &sign_in);
+    result = sign_in_open(&settings, port_linux(), &(const struct tokens_own){0}, &sign_in);
   }
   if (!status_is_ok(&result))
     fprintf(stderr, "token_check: %s\n", result.message);

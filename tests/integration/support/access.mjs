@@ -28,7 +28,7 @@ function trusted() { // one a process: grpc-js reads whom it trusts once
 
 export class Box {
   /** @param rules the text; undefined: no setting says where rules are */
-  static async open(rules, { args = [], audience = 'app' } = {}) {
+  static async open(rules, { args = [], audience = 'app', provider } = {}) {
     const box = new Box();
     box.authority = authority ??= trusted();
     box.issuer = await new Issuer(box.authority.server('issuer')).start();
@@ -36,6 +36,10 @@ export class Box {
     box.clients = [];
     box.secrets = [];
     if (box.rulesFile) box.writeRules(rules);
+    if (provider) { // another issuer, for signing in to accounts
+      box.provider = await new Issuer(box.authority.server('provider')).start();
+      args = [...args, '--issuer', `${box.provider.url} audience=app provider=${provider}`];
+    }
     box.server = new Server({
       args: ['--listen', '127.0.0.1:0', '--clock', 'trusted', '--projects', 'shop,other', ...tlsFlags(box.authority.server()),
         '--issuer', `${box.issuer.url} audience=${audience} project=shop`, '--issuer-ca', box.authority.certFile,
@@ -46,6 +50,7 @@ export class Box {
       await until(() => box.status().includes(`${box.issuer.url}: 1 keys`), 'the keys of the issuer');
     } catch (error) {
       await box.issuer.stop();
+      await box.provider?.stop();
       box.server.discard();
       throw error;
     }
@@ -123,6 +128,7 @@ export class Box {
       for (const { status, reason } of await Promise.allSettled(this.clients.map((end) => end()))) if (status === 'rejected') throw reason;
     } finally {
       await this.issuer.stop().catch(() => {}); // a test may have
+      await this.provider?.stop().catch(() => {});
       await this.server.close();
     }
     this.assertNothingTold();

@@ -1,0 +1,296 @@
+/* The store of accounts over RocksDB: what one commit does to records and indexes, and that nothing is left
+ * behind. */
+#include <stdlib.h>
+
+#include "server/identity/user_change.h"
+#include "server/identity/user_store.h"
+#include "storage/rocksdb/test_support.h"
+#include "tests/support/unit.h"
+
+static struct {
+  struct port_simulated *port;
+  struct kv_store *store;
+  struct arena arena;
+  char directory[64];
+} f;
+
+static void open_store(void) {
+  struct kv_rocksdb_options options = {
+      .directory = f.directory, .port = port_simulated_port(f.port), .clock_trusted = true};
+  assert_status_ok(kv_rocksdb_open(&options, &f.store));
+  assert_status_ok(user_store_open(f.store));
+}
+
+static int set_up(void **state) {
+  (void)state;
+  f.port = test_port_new();
+  test_directory_make(f.directory);
+  arena_init(&f.arena, NULL, 0, 8 << 20);
+  open_store();
+  return 0;
+}
+static int tear_down(void **state) {
+  (void)state;
+  kv_close(f.store);
+  arena_fini(&f.arena);
+  test_directory_remove(f.directory);
+  port_simulated_free(f.port);
+  return 0;
+}
+
+/* ---- One commit ---- */
+
+struct change {
+  status (*run)(const struct user_view *view, struct kv_batch *batch, void *argument);
+  void *argument;
+};
+static status resolve(void *argument, struct kv_reader *reader, kv_version version, struct kv_batch *batch) {
+  const struct change *change = argument;
+  const struct user_view view = {.reader = reader};
+  (void)version;
+  return change->run(&view, batch, change->argument);
+}
+static status commit(status (*run)(const struct user_view *view, struct kv_batch *batch, void *argument),
+                     void *argument) {
+  struct change change = {run, argument};
+  struct kv_txn txn = {.resolve = resolve, .argument = &change};
+  kv_version version;
+  return kv_commit_wait(f.store, &txn, &version);
+}
+
+static status put_new(const struct user_view *view, struct kv_batch *batch, void *user) {
+  return user_store_put(view, batch, &f.arena, NULL, user);
+}
+
+/* Finds the user, copies it, has it changed, and puts it. */
+struct edit {
+  const char *uid;
+  void (*edit)(user_record *user, struct kv_batch *batch);
+};
+static status run_edit(const struct user_view *view, struct kv_batch *batch, void *argument) {
+  const struct edit *edit = argument;
+  user_record *before;
+  STATUS_TRY(user_store_find(view, STR("p"), str_from_cstr(edit->uid), &f.arena, &before));
+  user_record *after = user_record_copy(&f.arena, before);
+  edit->edit(after, batch);
+  return user_store_put(view, batch, &f.arena, before, after);
+}
+static status edit(const char *uid, void (*how)(user_record *user, struct kv_batch *batch)) {
+  struct edit argument = {uid, how};
+  return commit(run_edit, &argument);
+}
+static status run_delete(const struct user_view *view, struct kv_batch *batch, void *uid) {
+  user_record *user;
+  STATUS_TRY(user_store_find(view, STR("p"), str_from_cstr(uid), &f.arena, &user));
+  return user_store_delete(batch, &f.arena, user);
+}
+
+static status create(const char *uid, const char *email) {
+  user_record user;
+  user_record_init(&user, "p", uid, 1);
+  user.email = (char *)(uintptr_t)email;
+  return commit(put_new, &user);
+}
+static user_record *find(const char *uid) {
+  struct user_view view;
+  user_record *user = NULL;
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(user_store_find(&view, STR("p"), str_from_cstr(uid), &f.arena, &user));
+  return user;
+}
+static const char *uid_of_email(const char *email) {
+  struct user_view view;
+  user_record *user = NULL;
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(user_store_find_email(&view, STR("p"), str_from_cstr(email), &f.arena, &user));
+  return user == NULL ? "nobody" : user->uid;
+}
+/* All keys of accounts but the format. */
+static size_t key_count(void) {
+  struct user_view view;
+  struct kv_iter *iter;
+  size_t count = 0;
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(kv_iter_open(view.snapshot, KV_SYSTEM, STR("identity/"), STR("identity0"), false, &iter));
+  while (kv_iter_next(iter))
+    count += !str_eq(kv_iter_key(iter), STR("identity/format"));
+  assert_status_ok(kv_iter_status(iter));
+  kv_iter_close(iter);
+  return count;
+}
+
+/* ---- Tests ---- */
+
+static void set_other_email(user_record *user, struct kv_batch *batch) {
+  (void)batch;
+  user->email = (char *)(uintptr_t) "c@x.y";
+}
+
+static void test_addresses_are_one_users(void **state) {
+  (void)state;
+  assert_status_ok(create("u1", "a@x.y"));
+  assert_status_ok(create("u2", "b@x.y"));
+  assert_status_code(create("u1", ""), STATUS_ALREADY_EXISTS);
+  assert_status_code(create("u3", "a@x.y"), STATUS_ALREADY_EXISTS);
+  assert_null(find("u3"));
+  assert_string_equal(uid_of_email("a@x.y"), "u1");
+  assert_status_ok(edit("u1", set_other_email));
+  assert_string_equal(uid_of_email("a@x.y"), "nobody");
+  assert_string_equal(uid_of_email("c@x.y"), "u1");
+  assert_status_code(edit("u2", set_other_email), STATUS_ALREADY_EXISTS);
+  assert_string_equal(find("u2")->email, "b@x.y");
+  assert_status_ok(create("u3", "a@x.y")); /* free again */
+}
+
+static char *provider_raw_id;
+static void link_provider(user_record *user, struct kv_batch *batch) {
+  static provider_record provider;
+  (void)batch;
+  skerry__identity__v1__stored_provider__init(&provider);
+  provider.provider_id = (char *)(uintptr_t) "oidc.x";
+  provider.raw_id = provider_raw_id;
+  user->providers[0] = &provider;
+  user->n_providers = 1;
+}
+static void unlink_provider(user_record *user, struct kv_batch *batch) {
+  (void)batch;
+  user->n_providers = 0;
+}
+static const char *uid_of_provider(const char *raw_id) {
+  struct user_view view;
+  user_record *user = NULL;
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(
+      user_store_find_provider(&view, STR("p"), STR("oidc.x"), str_from_cstr(raw_id), &f.arena, &user));
+  return user == NULL ? "nobody" : user->uid;
+}
+
+static void test_providers_users_are_one_users(void **state) {
+  (void)state;
+  assert_status_ok(create("u1", ""));
+  assert_status_ok(create("u2", ""));
+  provider_raw_id = (char *)(uintptr_t) "r1";
+  assert_status_ok(edit("u1", link_provider));
+  assert_status_code(edit("u2", link_provider), STATUS_ALREADY_EXISTS);
+  provider_raw_id = (char *)(uintptr_t) "r2";
+  assert_status_ok(edit("u1", link_provider)); /* another one in its place */
+  assert_string_equal(uid_of_provider("r1"), "nobody");
+  assert_string_equal(uid_of_provider("r2"), "u1");
+  assert_status_ok(edit("u1", unlink_provider));
+  assert_string_equal(uid_of_provider("r2"), "nobody");
+}
+
+static void add_sessions_and_codes(user_record *user, struct kv_batch *batch) {
+  for (unsigned i = 0; i < USER_SESSIONS_MAX + 3; i++) {
+    session_record session = SKERRY__IDENTITY__V1__STORED_SESSION__INIT;
+    uint8_t id[REFRESH_TOKEN_SESSION_BYTES] = {(uint8_t)i};
+    user_record *roomier = user_record_copy(&f.arena, user);
+    *user = *roomier;
+    assert_status_ok(user_store_add_session(batch, &f.arena, user, id, &session));
+  }
+  for (unsigned i = 0; i < USER_CODES_MAX + 2; i++) {
+    code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
+    uint8_t key[CRYPTO_SHA256_BYTES] = {(uint8_t)i};
+    user_record *roomier = user_record_copy(&f.arena, user);
+    *user = *roomier;
+    assert_status_ok(user_store_add_code(batch, &f.arena, user, key, &code));
+  }
+}
+static bool has_session(uint8_t first) {
+  struct user_view view;
+  session_record *session = NULL;
+  const uint8_t id[REFRESH_TOKEN_SESSION_BYTES] = {first};
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(user_store_find_session(&view, id, &f.arena, &session));
+  return session != NULL;
+}
+static void keep_one(user_record *user, struct kv_batch *batch) {
+  const uint8_t id[REFRESH_TOKEN_SESSION_BYTES] = {5};
+  user_store_end_sessions(batch, user, str_make(id, sizeof id));
+}
+
+static void test_deletion_leaves_nothing(void **state) {
+  (void)state;
+  assert_status_ok(create("u1", "a@x.y"));
+  assert_status_ok(edit("u1", add_sessions_and_codes));
+  assert_false(has_session(2)); /* gave way */
+  assert_true(has_session(3));
+  provider_raw_id = (char *)(uintptr_t) "r1";
+  assert_status_ok(edit("u1", link_provider));
+  assert_int_equal(key_count(), 3 + USER_SESSIONS_MAX + USER_CODES_MAX);
+  assert_status_ok(edit("u1", keep_one));
+  assert_true(has_session(5) && !has_session(6));
+  assert_int_equal(key_count(), 3 + 1 + USER_CODES_MAX);
+  assert_status_ok(commit(run_delete, (void *)(uintptr_t) "u1"));
+  assert_int_equal(key_count(), 0);
+}
+
+static status put_code(const struct user_view *view, struct kv_batch *batch, void *expires_us) {
+  code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
+  uint8_t key[CRYPTO_SHA256_BYTES];
+  (void)view;
+  crypto_random(key, sizeof key);
+  code.expires_us = *(int64_t *)expires_us;
+  return user_store_add_code(batch, &f.arena, NULL, key, &code);
+}
+
+static void test_old_codes_are_swept(void **state) {
+  (void)state;
+  int64_t times[] = {100, 200, 300};
+  for (size_t i = 0; i < UNIT_COUNT(times); i++)
+    assert_status_ok(commit(put_code, &times[i]));
+  assert_status_ok(user_store_sweep_codes(f.store, 200));
+  assert_int_equal(key_count(), 1);
+  assert_status_ok(user_store_sweep_codes(f.store, 299));
+  assert_int_equal(key_count(), 1);
+}
+
+static void test_pages(void **state) {
+  (void)state;
+  struct user_view view;
+  user_record *users[3];
+  size_t count;
+  static const char *const uids[] = {"b", "a", "c", "d"};
+  for (size_t i = 0; i < UNIT_COUNT(uids); i++)
+    assert_status_ok(create(uids[i], ""));
+  user_record other;
+  user_record_init(&other, "p2", "e", 1);
+  assert_status_ok(commit(put_new, &other));
+  assert_status_ok(user_view_now(f.store, &view));
+  assert_status_ok(user_store_list(&view, STR("p"), STR(""), 3, &f.arena, users, &count));
+  assert_int_equal(count, 3);
+  assert_string_equal(users[2]->uid, "c");
+  assert_status_ok(user_store_list(&view, STR("p"), STR("c"), 3, &f.arena, users, &count));
+  assert_int_equal(count, 1); /* not another project's */
+  assert_string_equal(users[0]->uid, "d");
+}
+
+static status put_format(const struct user_view *view, struct kv_batch *batch, void *argument) {
+  (void)view;
+  (void)argument;
+  kv_batch_put(batch, KV_SYSTEM, STR("identity/format"), STR("2"));
+  return status_ok();
+}
+
+static void test_formats(void **state) {
+  (void)state;
+  assert_status_ok(create("u1", "a@x.y"));
+  kv_close(f.store);
+  open_store(); /* known */
+  assert_string_equal(uid_of_email("a@x.y"), "u1");
+  assert_status_ok(commit(put_format, NULL));
+  assert_status_code(user_store_open(f.store), STATUS_FAILED_PRECONDITION);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(test_addresses_are_one_users),
+      TEST(test_providers_users_are_one_users),
+      TEST(test_deletion_leaves_nothing),
+      TEST(test_old_codes_are_swept),
+      TEST(test_pages),
+      TEST(test_formats),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
