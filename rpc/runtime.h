@@ -195,7 +195,8 @@ struct rpc_call {
   rpc_message reply;
   uint64_t request_bytes, response_bytes; /* of messages, as they came and before they are compressed */
   str note;                               /* for the log; in the arena, or static */
-  size_t charged_bytes; /* to the budget of calls, beside the arenas and the queue; until the call ends */
+  struct memory_budget *memory;           /* its connection's share of the server's, or all of that */
+  size_t charged_bytes;                   /* to it, beside the arenas and the queue; until the call ends */
   struct rpc_metadata_list headers, trailers;
   grpc_byte_buffer out; /* of the batch under way: one at a time */
 

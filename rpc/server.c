@@ -29,7 +29,7 @@ enum {
   PING_INTERVAL_MIN_MS = 10000, /* mobile clients ping often; gRPC's default of 5 minutes cuts them off */
   AGE_GRACE_MS = 30000,
   MEMORY_BYTES_NORMAL = 256 << 20, /* of calls, and of connections */
-  MEMORY_BYTES_LEAST = 16 << 20,
+  MEMORY_BYTES_LEAST = 2 << 20,
   GRPC_LOG_BURST = 2,
   /* An idle server answers in a fraction of it, and nobody notices so much on top of a network's time. */
   SHED_TARGET_MS = 5,
@@ -194,7 +194,8 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
   server->drain_deadline_us = INT64_MAX;
   server->grpc = create_grpc_server(&server->options);
   server->credentials = grpc_insecure_server_credentials_create();
-  server->peers = rpc_peers_new(server->options.port->descriptors_max(server->options.port));
+  server->peers =
+      rpc_peers_new(server->options.port->descriptors_max(server->options.port), &server->calls_memory);
   if (server->grpc == NULL || server->peers == NULL) {
     rpc_server_free(server);
     return status_default(STATUS_RESOURCE_EXHAUSTED);

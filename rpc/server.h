@@ -36,9 +36,9 @@ struct rpc_server_options {
   uint32_t streams_per_connection_max; /* 100; 1-10000 */
   uint32_t send_queue_bytes_max;       /* 1 MiB; 64 KiB-64 MiB */
   /* What calls may take together: their arenas, their messages both ways. Past it new ones get
-   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 16 MiB and more */
+   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 2 MiB and more */
   size_t calls_memory_bytes_max;
-  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 16
+  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 2
    * MiB and more */
   size_t connections_memory_bytes_max;
   uint32_t calls_max;    /* calls at once on this server, past it RESOURCE_EXHAUSTED. 20000; 16-1000000 */

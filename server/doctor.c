@@ -262,7 +262,7 @@ static void examine_memory(struct doctor *d) {
        pressure.stalled ? ", and processes are waiting for memory" : "");
   if (memory.limit_bytes < MEMORY_LEAST)
     wrong(d,
-          "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 32M). If "
+          "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 48M). If "
           "this is a "
           "control group, raise its limit.",
           all.text);
@@ -342,8 +342,8 @@ static void examine_profile(struct doctor *d) {
   if (d->profile->memory_from_bytes > fits->memory_from_bytes)
     wrong(d, "profile = %s is for larger machines than this one: say auto, or %s.", d->profile->name,
           fits->name);
-  if (memory_limit < (uint64_t)PROFILE_MEMORY_LIMIT_MIN)
-    wrong(d, "memory_limit must be 32M at least.");
+  if (memory_limit < (uint64_t)MEMORY_PLAN_LIMIT_MIN)
+    wrong(d, "memory_limit must be 48M at least.");
   else if (memory_limit > machine / 4 * 3)
     wrong(d, "memory_limit is %s of %s: leave a quarter for the program, the system and its cache of files.",
           limit.text, all.text);

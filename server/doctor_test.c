@@ -128,7 +128,7 @@ static void small_and_odd_machines(void **state) {
   port_simulated_set_cores(machine, 1);
   port_simulated_set_descriptors(machine, 256);
   port_simulated_lack_entropy(machine, 1);
-  assert_int_equal(examine(directory, NULL, NULL), 3);
+  assert_int_equal(examine(directory, NULL, NULL), 4);
   says("48 MiB are too little");
   says("1 core, pages of 64 KiB");
   says("processes are waiting for memory");
@@ -145,7 +145,7 @@ static void settings_that_do_not_fit(void **state) {
   assert_int_equal(examine(directory, "--memory-limit", "900M"), 1);
   says("memory_limit is 900 MiB of 1.0 GiB");
   assert_int_equal(examine(directory, "--memory-limit", "16M"), 1);
-  says("must be 32M at least");
+  says("must be 48M at least");
   assert_int_equal(examine(directory, "--connections-max", "50000"), 0);
   says("must be 150512");
 }

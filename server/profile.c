@@ -15,16 +15,8 @@ static const struct profile table[PROFILE_COUNT] = {
         .memory_from_bytes = 0,
         .cores_from = 1,
         .memory_limit_bytes = 64 * MIB,
-        .memory_floor_mib = 32,
-        .store_share = 2,
-        .calls_share = 6,
-        .connections_share = 6,
-        .http_share = 3,
-        .listen_bytes = 8 * MIB,
+        .memory_floor_mib = 48,
         .cores_max = 2,
-        .message_max = 2 * MIB,
-        .call_memory_max = 12 * MIB,
-        .http_body_max = 3 * MIB,
         .query_memory_max = 2 * MIB,
         .send_queue_max = 256 * KIB,
         .calls_max = 1000,
@@ -46,15 +38,7 @@ static const struct profile table[PROFILE_COUNT] = {
         .cores_from = 1,
         .memory_limit_bytes = 256 * MIB,
         .memory_floor_mib = 64,
-        .store_share = 4,
-        .calls_share = 8,
-        .connections_share = 8,
-        .http_share = 4,
-        .listen_bytes = 32 * MIB,
         .cores_max = 4,
-        .message_max = 10 * MIB,
-        .call_memory_max = 64 * MIB,
-        .http_body_max = 16 * MIB,
         .query_memory_max = 4 * MIB,
         .send_queue_max = 512 * KIB,
         .calls_max = 10000,
@@ -76,15 +60,7 @@ static const struct profile table[PROFILE_COUNT] = {
         .cores_from = 2,
         .memory_limit_bytes = 512 * MIB,
         .memory_floor_mib = 64,
-        .store_share = 2,
-        .calls_share = 8,
-        .connections_share = 8,
-        .http_share = 4,
-        .listen_bytes = 64 * MIB,
         .cores_max = 0,
-        .message_max = 10 * MIB,
-        .call_memory_max = 64 * MIB,
-        .http_body_max = 16 * MIB,
         .query_memory_max = 8 * MIB,
         .send_queue_max = MIB,
         .calls_max = 20000,
@@ -102,15 +78,7 @@ static const struct profile table[PROFILE_COUNT] = {
         .cores_from = 4,
         .memory_limit_bytes = 2 * GIB,
         .memory_floor_mib = 64,
-        .store_share = 4,
-        .calls_share = 6,
-        .connections_share = 6,
-        .http_share = 4,
-        .listen_bytes = 256 * MIB,
         .cores_max = 0,
-        .message_max = 10 * MIB,
-        .call_memory_max = 64 * MIB,
-        .http_body_max = 16 * MIB,
         .query_memory_max = 16 * MIB,
         .send_queue_max = MIB,
         .calls_max = 100000,
@@ -125,7 +93,6 @@ static const struct profile table[PROFILE_COUNT] = {
 };
 
 enum {
-  SIXTEENTHS = 16,
   OF_MACHINE = 4,        /* memory_limit takes a quarter at most */
   BESIDE_LIMIT_MIB = 64, /* the program, skerry-net, and what malloc holds beside what is counted */
   BESIDE_LIMIT_PART = 4,
@@ -160,10 +127,6 @@ uint64_t profile_memory_max(uint64_t memory_limit_bytes) {
   return memory_limit_bytes + memory_limit_bytes / BESIDE_LIMIT_PART + BESIDE_LIMIT_MIB * (uint64_t)MIB;
 }
 
-uint64_t profile_share(uint64_t limit_bytes, unsigned sixteenths) {
-  return limit_bytes / SIXTEENTHS * sixteenths;
-}
-
 /* ---- For people ---- */
 
 enum unit { PLAIN, BYTES, BYTES_A_SECOND, SIXTEENTH, MICROSECONDS, ALGORITHM, STYLE, CORES };
@@ -183,6 +146,8 @@ static void put_value(FILE *out, enum unit unit, int64_t value) {
     snprintf(text, sizeof text, "%" PRId64 "G%s", value / GIB, rate);
   else if ((unit == BYTES || unit == BYTES_A_SECOND) && value % MIB == 0)
     snprintf(text, sizeof text, "%" PRId64 "M%s", value / MIB, rate);
+  else if ((unit == BYTES || unit == BYTES_A_SECOND) && value >= MIB)
+    snprintf(text, sizeof text, "%.1fM%s", (double)value / (double)MIB, rate);
   else if (unit == BYTES || unit == BYTES_A_SECOND)
     snprintf(text, sizeof text, "%" PRId64 "K%s", value / KIB, rate);
   else if (unit == SIXTEENTH)
@@ -208,6 +173,15 @@ static void put_value(FILE *out, enum unit unit, int64_t value) {
     }                                                                                                        \
   }
 
+/* With the profile's memory_limit. */
+#define PLANNED(what, member)                                                                                \
+  {                                                                                                          \
+    what, BYTES, {                                                                                           \
+      (int64_t) plans[0].member, (int64_t)plans[1].member, (int64_t)plans[2].member,                         \
+          (int64_t)plans[3].member                                                                           \
+    }                                                                                                        \
+  }
+
 static void put_rows(FILE *out, const char *title, const struct row *rows, size_t count) {
   fprintf(out, "\n%s\n", title);
   for (size_t i = 0; i < count; i++) {
@@ -219,25 +193,32 @@ static void put_rows(FILE *out, const char *title, const struct row *rows, size_
 }
 
 void profile_print_help(FILE *out) {
+  struct memory_plan plans[PROFILE_COUNT];
+  for (unsigned i = 0; i < PROFILE_COUNT; i++)
+    plans[i] = memory_plan_for(table[i].memory_limit_bytes);
   const struct row machine[] = {
       ROW("memory, from (auto)", BYTES, memory_from_bytes),
       ROW("processors, from (auto)", PLAIN, cores_from),
   };
   const struct row memory[] = {
       ROW("memory_limit, at most", BYTES, memory_limit_bytes),
-      ROW("  of it the store", SIXTEENTH, store_share),
+      PLANNED("  of it the store", store),
       ROW("  of that, not yet in tables", SIXTEENTH, store.write_buffer_sixteenths),
-      ROW("  calls", SIXTEENTH, calls_share),
-      ROW("  gRPC's buffers, beside it", SIXTEENTH, connections_share),
-      ROW("  HTTP/1.1, beside it", SIXTEENTH, http_share),
-      ROW("  live queries, beside it", BYTES, listen_bytes),
+      PLANNED("  calls", calls),
+      PLANNED("  connections: gRPC's buffers", connections),
+      PLANNED("  HTTP/1.1", http),
+      PLANNED("  live queries", listen),
       ROW("threads, for so many processors", CORES, cores_max),
   };
   const struct row settings[] = {
-      ROW("message_max", BYTES, message_max),         ROW("call_memory_max", BYTES, call_memory_max),
-      ROW("http_body_max", BYTES, http_body_max),     ROW("query_memory_max", BYTES, query_memory_max),
-      ROW("send_queue_max", BYTES, send_queue_max),   ROW("calls_max", PLAIN, calls_max),
-      ROW("connections_max", PLAIN, connections_max), ROW("handshakes_max", PLAIN, handshakes_max),
+      PLANNED("message_max", message_max),
+      PLANNED("call_memory_max", call_memory_max),
+      PLANNED("http_body_max", http_body_max),
+      ROW("query_memory_max", BYTES, query_memory_max),
+      ROW("send_queue_max", BYTES, send_queue_max),
+      ROW("calls_max", PLAIN, calls_max),
+      ROW("connections_max", PLAIN, connections_max),
+      ROW("handshakes_max", PLAIN, handshakes_max),
   };
   const struct row medium[] = {
       ROW("tables merged at once", PLAIN, store.level0_tables),

@@ -8,15 +8,13 @@
 
 #include "base/status.h"
 #include "ports/port.h"
+#include "server/memory_plan.h"
 #include "storage/rocksdb/tuning.h"
 
 /* In the order of enum profile_choice, less one. */
 enum { PROFILE_COUNT = 4 };
 /* Values of the setting `profile`. */
 enum profile_choice { PROFILE_AUTO, PROFILE_TINY, PROFILE_SMALL, PROFILE_MEDIUM, PROFILE_LARGE };
-
-/* Less cannot hold one call, one message of each kind and the store. */
-#define PROFILE_MEMORY_LIMIT_MIN (INT64_C(32) * 1024 * 1024)
 
 struct profile {
   const char *name;
@@ -27,14 +25,10 @@ struct profile {
   /* Where memory_limit is not given: this, or a quarter of the machine's memory if that is less. */
   uint64_t memory_limit_bytes;
   unsigned memory_floor_mib; /* of that quarter */
-  /* Sixteenths of memory_limit: the store; calls; what gRPC core buffers of connections, in addition; bodies
-   * over HTTP/1.1. */
-  unsigned store_share, calls_share, connections_share, http_share;
-  int64_t listen_bytes; /* what live queries hold */
-  unsigned cores_max;   /* threads are made for so many cores at most; 0: for all */
+  unsigned cores_max;        /* threads are made for so many cores at most; 0: for all */
 
   /* Defaults of settings, in their units. */
-  int64_t message_max, call_memory_max, http_body_max, query_memory_max, send_queue_max;
+  int64_t query_memory_max, send_queue_max;
   int64_t calls_max, connections_max, handshakes_max;
 
   struct kv_rocksdb_tuning store;
@@ -52,8 +46,6 @@ uint64_t profile_memory_limit(const struct profile *profile, struct port *port);
 /* Where the wall of the service manager (MemoryMax) should be for a limit: with room for what is not counted.
  */
 uint64_t profile_memory_max(uint64_t memory_limit_bytes);
-/* Of `limit_bytes`, so many sixteenths. */
-uint64_t profile_share(uint64_t limit_bytes, unsigned sixteenths);
 
 /* The table, for people. */
 void profile_print_help(FILE *out);

@@ -42,24 +42,14 @@ static void budgets_fit_together(void **state) {
   (void)state;
   for (unsigned i = 0; i < PROFILE_COUNT; i++) {
     const struct profile *p = profile_at(i);
-    uint64_t calls = profile_share(p->memory_limit_bytes, p->calls_share);
-    uint64_t connections = profile_share(p->memory_limit_bytes, p->connections_share);
-    assert_true(p->store_share + p->calls_share <= 16);
-    assert_true((uint64_t)p->call_memory_max <= calls);
-    assert_true(8 * (uint64_t)p->message_max <= connections);
-    assert_true(p->message_max < p->call_memory_max);
-    assert_true(p->http_body_max > p->message_max); /* JSON is longer */
-    assert_true(calls >= 16 * MIB && connections >= 16 * MIB);
-    assert_true(profile_share(p->memory_limit_bytes, p->store_share) >= 8 * MIB);
     assert_true(p->store.write_buffer_sixteenths <= 12);
-    assert_true((int64_t)p->memory_limit_bytes >= PROFILE_MEMORY_LIMIT_MIN);
+    assert_true((int64_t)p->memory_limit_bytes >= MEMORY_PLAN_LIMIT_MIN);
     if (i == 0)
       continue;
     const struct profile *smaller = profile_at(i - 1);
     assert_true(p->memory_limit_bytes > smaller->memory_limit_bytes);
     assert_true(p->memory_from_bytes > smaller->memory_from_bytes);
     assert_true(p->connections_max > smaller->connections_max && p->calls_max > smaller->calls_max);
-    assert_true(p->message_max >= smaller->message_max);
   }
 }
 
@@ -72,7 +62,7 @@ static void the_limit_is_a_part_of_the_machine(void **state) {
   port_simulated_set_memory(simulated, (struct port_memory){.limit_bytes = 4000 * MIB});
   assert_int_equal(profile_memory_limit(profile_at(1), port), 256 * MIB);
   port_simulated_set_memory(simulated, (struct port_memory){.limit_bytes = 64 * MIB});
-  assert_int_equal(profile_memory_limit(profile_at(0), port), 32 * MIB);
+  assert_int_equal(profile_memory_limit(profile_at(0), port), 48 * MIB);
   assert_true(profile_memory_max(64 * MIB) >= 128 * MIB);
   port_simulated_free(simulated);
 }

@@ -44,8 +44,6 @@
 enum {
   ADMIN_SOCKET_PATH_MAX = 4096, /* and of the directory for queries */
   CORES_A_GATEWAY_THREAD = 4,
-  STORE_BYTES_LEAST = 8 << 20,
-  RUNTIME_BYTES_LEAST = 16 << 20,    /* rpc_server_new takes no less */
   TRIM_INTERVAL_S = 2,               /* between two walks through the heap */
   TRIM_TIMES = 3,                    /* after each growth */
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
@@ -58,6 +56,7 @@ struct server {
   struct settings settings;
   struct port *port;
   const struct profile *profile;
+  struct memory_plan memory;
   struct kv_store *store;
   struct index_set *indexes;
   struct index_worker *index_worker;
@@ -82,38 +81,13 @@ struct server {
   size_t memory_limit_bytes;
 };
 
-/* What one number of memory becomes: the profile's shares, but never less than what a part cannot do without.
- */
-static size_t share(const struct server *server, unsigned sixteenths, size_t least) {
-  size_t bytes = (size_t)profile_share(server->memory_limit_bytes, sixteenths);
-  return bytes < least ? least : bytes;
-}
-
-static size_t store_memory(const struct server *server) {
-  return share(server, server->profile->store_share, STORE_BYTES_LEAST);
-}
-
-/* A call that may take so much must be able to. */
-static size_t calls_memory(const struct server *server) {
-  size_t one = (size_t)server->settings.call_memory_bytes_max;
-  return share(server, server->profile->calls_share, one > RUNTIME_BYTES_LEAST ? one : RUNTIME_BYTES_LEAST);
-}
-
-/* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
- * connections, so it has to have room for a few of the largest messages. */
-static size_t connections_memory(const struct server *server) {
-  size_t messages = 8 * (size_t)server->settings.message_bytes_max;
-  return share(server, server->profile->connections_share,
-               messages > RUNTIME_BYTES_LEAST ? messages : RUNTIME_BYTES_LEAST);
-}
-
 static status open_store(struct server *server) {
   const struct settings *s = &server->settings;
   struct kv_rocksdb_options options = {
       .directory = s->data,
       .port = server->port,
       .sync = (enum kv_sync)s->sync,
-      .memory_bytes = store_memory(server),
+      .memory_bytes = server->memory.store,
       .tuning = server->profile->store,
       .history_us = s->history_ms * 1000,
       .change_log_us = s->change_log_ms * 1000,
@@ -184,8 +158,8 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .metadata_bytes_max = (uint32_t)s->metadata_bytes_max,
       .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
       .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
-      .calls_memory_bytes_max = calls_memory(server),
-      .connections_memory_bytes_max = connections_memory(server),
+      .calls_memory_bytes_max = (size_t)server->memory.calls,
+      .connections_memory_bytes_max = (size_t)(server->memory.connections + server->memory.calls / 2),
       .calls_max = (uint32_t)s->calls_max,
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
@@ -226,7 +200,8 @@ static status start_services(struct server *server) {
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
       .access = server->access,
-      .listen_memory_bytes_max = (size_t)server->profile->listen_bytes,
+      .transactions_memory_bytes_max = (size_t)server->memory.transactions,
+      .listen_memory_bytes_max = (size_t)server->memory.listen,
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,
       .any_project = s->dev,
@@ -262,11 +237,6 @@ static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
   rpc_server_adopt(server->admin_rpc, fd, peer);
 }
 
-/* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
-static uint64_t gateway_memory(const struct server *server) {
-  return share(server, server->profile->http_share, 4 * (size_t)server->settings.http_body_bytes_max);
-}
-
 static status open_gateway(struct server *server, struct gateway **ret) {
   static const char *const everybody[] = {"*"};
   const struct settings *s = &server->settings;
@@ -279,7 +249,7 @@ static status open_gateway(struct server *server, struct gateway **ret) {
       .message_bytes_max = (uint32_t)s->message_bytes_max,
       .head_timeout_ms = (uint32_t)s->handshake_timeout_ms,
       .idle_timeout_ms = (uint32_t)s->http_idle_timeout_ms,
-      .memory_bytes_max = gateway_memory(server),
+      .memory_bytes_max = server->memory.http,
       .cors_origins = any_origin ? everybody : (const char *const *)s->cors_origins.items,
       .cors_origin_count = any_origin ? 1 : s->cors_origins.count,
       .dev = s->dev,
@@ -391,6 +361,7 @@ static status start(struct server *server, int argc, char **argv) {
   server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
+  server->memory = memory_plan_for(server->memory_limit_bytes);
   say_machine(server);
   STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
   tell_status(server, "Opening the store", "");

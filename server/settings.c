@@ -73,8 +73,8 @@ static const struct setting table[] = {
      "who may use the API while there are no rules: deny, mtls (a client certificate), open"},
     {"projects", LIST, AT(projects), "skerry", 0, 0, NULL, "project ids that are served; dev serves any"},
     {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, MEMORY_LIMIT_MAX, NULL,
-     "memory for caches, write buffers and calls together, at least 32M; 0: by profile, at most a quarter of "
-     "the "
+     "all the memory that the server takes, whatever clients do; at least 48M; 0: by profile, at most a "
+     "quarter of the "
      "machine's"},
     {"sync", CHOICE, AT(sync), "on", 0, 0, "on|relaxed",
      "on: acknowledged means on the medium; relaxed: a power cut may lose the last second"},
@@ -446,14 +446,20 @@ struct decided {
   size_t setting, profile;
 };
 
+static void by_plan(int64_t *setting, int64_t value) {
+  if (*setting == SETTINGS_BY_PROFILE)
+    *setting = value;
+}
+
 status settings_apply_profile(struct settings *s, const struct profile *profile, struct port *port) {
 #define DECIDES(member, by)                                                                                  \
   { offsetof(struct settings, member), offsetof(struct profile, by) }
   static const struct decided all[] = {
-      DECIDES(message_bytes_max, message_max),       DECIDES(call_memory_bytes_max, call_memory_max),
-      DECIDES(http_body_bytes_max, http_body_max),   DECIDES(query_memory_bytes_max, query_memory_max),
-      DECIDES(send_queue_bytes_max, send_queue_max), DECIDES(calls_max, calls_max),
-      DECIDES(connections_max, connections_max),     DECIDES(handshakes_max, handshakes_max),
+      DECIDES(query_memory_bytes_max, query_memory_max),
+      DECIDES(send_queue_bytes_max, send_queue_max),
+      DECIDES(calls_max, calls_max),
+      DECIDES(connections_max, connections_max),
+      DECIDES(handshakes_max, handshakes_max),
   };
 #undef DECIDES
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -466,12 +472,16 @@ status settings_apply_profile(struct settings *s, const struct profile *profile,
     s->threads = cores < profile->cores_max ? cores : profile->cores_max;
   if (s->memory_limit_bytes == 0)
     s->memory_limit_bytes = (int64_t)profile_memory_limit(profile, port);
-  if (s->memory_limit_bytes < PROFILE_MEMORY_LIMIT_MIN)
+  if (s->memory_limit_bytes < MEMORY_PLAN_LIMIT_MIN)
     return status_make(
         STATUS_INVALID_ARGUMENT,
-        "memory_limit is %lld bytes, and the server needs 32M for the store, one call and the messages "
-        "under way: give at least that, or leave it out for what the profile says (%s).",
+        "memory_limit is %lld bytes, and the server needs 48M for itself, the store, and calls with a "
+        "document of 1M: give at least that, or leave it out for what the profile says (%s).",
         (long long)s->memory_limit_bytes, profile->name);
+  struct memory_plan plan = memory_plan_for((uint64_t)s->memory_limit_bytes);
+  by_plan(&s->message_bytes_max, plan.message_max);
+  by_plan(&s->call_memory_bytes_max, plan.call_memory_max);
+  by_plan(&s->http_body_bytes_max, plan.http_body_max);
   return status_ok();
 }
 

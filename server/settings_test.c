@@ -241,11 +241,12 @@ static void test_profiles(void **state) {
   const struct profile *tiny = profile_choose((enum profile_choice)s.profile, port);
   result = settings_apply_profile(&s, tiny, port);
   assert_true(status_is_ok(&result));
+  struct memory_plan plan = memory_plan_for(64 << 20);
   assert_int_equal(s.connections_max, 77);
   assert_int_equal(s.message_bytes_max, 3 << 20);
   assert_int_equal(s.calls_max, 55);
-  assert_int_equal(s.call_memory_bytes_max, tiny->call_memory_max);
-  assert_int_equal(s.http_body_bytes_max, tiny->http_body_max);
+  assert_int_equal(s.call_memory_bytes_max, plan.call_memory_max);
+  assert_int_equal(s.http_body_bytes_max, plan.http_body_max);
   assert_int_equal(s.query_memory_bytes_max, tiny->query_memory_max);
   assert_int_equal(s.send_queue_bytes_max, tiny->send_queue_max);
   assert_int_equal(s.handshakes_max, tiny->handshakes_max);
@@ -255,11 +256,11 @@ static void test_profiles(void **state) {
   unlink(path);
   free(path);
 
-  result = load(&s, ARGS("--memory-limit", "31M", "--threads", "3"), NULL);
+  result = load(&s, ARGS("--memory-limit", "47M", "--threads", "3"), NULL);
   assert_true(status_is_ok(&result));
   result = settings_apply_profile(&s, tiny, port);
   assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
-  assert_non_null(strstr(result.message, "needs 32M"));
+  assert_non_null(strstr(result.message, "needs 48M"));
   assert_int_equal(s.threads, 3);
   settings_fini(&s);
   result = load(&s, ARGS("--profile", "huge"), NULL);

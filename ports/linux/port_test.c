@@ -27,7 +27,11 @@ static void the_process_is_told(void **state) {
   (void)state;
   struct port_process before, after;
   port_process_read(&before);
+#ifdef TEST_UNDER_QEMU
+  assert_true(before.threads >= 1); /* the emulator has one of its own */
+#else
   assert_int_equal(before.threads, 1);
+#endif
   assert_true(before.descriptors >= 3 && before.resident_bytes_max > 100 * 1024);
   int fds[2];
   assert_int_equal(pipe(fds), 0);

@@ -90,7 +90,8 @@ status firestore_service_new(const struct firestore_options *options, struct fir
   status result = load_secret(service);
   if (status_is_ok(&result))
     result = transactions_new(options->store, service->options.port,
-                              str_make(service->secret, sizeof service->secret), &service->transactions);
+                              str_make(service->secret, sizeof service->secret),
+                              options->transactions_memory_bytes_max, &service->transactions);
   if (status_is_ok(&result)) {
     size_t memory = options->listen_memory_bytes_max;
     result = listen_service_new(service, memory > 0 ? memory : LIMIT_LISTEN_MEMORY_BYTES, &service->listen);

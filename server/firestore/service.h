@@ -36,7 +36,8 @@ struct firestore_options {
   size_t project_count;
   bool any_project; /* --dev */
   struct doc_limits limits;
-  size_t listen_memory_bytes_max; /* for live targets and their queues; 0: LIMIT_LISTEN_MEMORY_BYTES */
+  size_t transactions_memory_bytes_max; /* for their read sets; 0: LIMIT_TRANSACTIONS_READ_BYTES */
+  size_t listen_memory_bytes_max;       /* for live targets and their queues; 0: LIMIT_LISTEN_MEMORY_BYTES */
 };
 
 /* Reads (or makes, once for a store) the secret that page tokens are signed with. Blocks for that. */

@@ -174,7 +174,7 @@ test('data directories that cannot be used are refused with what to do', { skip:
 test('profiles and doctor', { skip: isEmulator }, async (t) => {
   for (const [args, text] of [
     [['--profile', 'huge'], /profile is "huge": it is one of auto\|tiny\|small\|medium\|large/],
-    [['--memory-limit', '16M'], /the server needs 32M/],
+    [['--memory-limit', '16M'], /the server needs 48M/],
   ]) {
     const { code: exit, stderr } = runSkerry(['serve', '--dev', '--data', '/nonexistent/x', ...args]);
     assert.equal(exit, 2);
