@@ -182,6 +182,29 @@ static void arenas_share_a_budget(void **state) {
   assert_int_equal(atomic_load(&budget.used_bytes), 0);
 }
 
+/* Alone, a party may take all; a second one always finds something left. */
+static void shares_leave_something(void **state) {
+  (void)state;
+  struct memory_budget whole, one, other;
+  memory_budget_init(&whole, 80000);
+  memory_budget_init_share(&one, &whole);
+  memory_budget_init_share(&other, &whole);
+  assert_true(memory_budget_take(&one, 60000)); /* all but the last quarter */
+  assert_false(memory_budget_is_spent(&other));
+  assert_true(memory_budget_is_spent(&one));
+  assert_false(memory_budget_take(&one, 1));
+  assert_true(memory_budget_take(&other, 15000));
+  assert_false(memory_budget_take(&other, 6000)); /* more than there is */
+  assert_true(memory_budget_take(&other, 5000));
+  memory_budget_charge(&other, 30000); /* tells only, so both are past what there is */
+  assert_true(memory_budget_is_spent(&whole) && memory_budget_is_spent(&one) &&
+              memory_budget_is_spent(&other));
+  assert_false(memory_budget_take(&one, SIZE_MAX));
+  memory_budget_give(&other, 50000);
+  memory_budget_give(&one, 60000);
+  assert_int_equal(memory_budget_used(&whole) + memory_budget_used(&one) + memory_budget_used(&other), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memory_is_aligned_apart_and_writable),
@@ -194,6 +217,7 @@ int main(void) {
       cmocka_unit_test(cleanups_run_once_newest_first),
       cmocka_unit_test(cleanup_past_the_cap_stays_with_the_caller),
       cmocka_unit_test(arenas_share_a_budget),
+      cmocka_unit_test(shares_leave_something),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

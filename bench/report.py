@@ -5,8 +5,10 @@ import platform
 import statistics
 import time
 
-import front
 import accounts
+import backups
+import flash
+import front
 import gateway
 import listening
 import queries
@@ -77,6 +79,8 @@ MEASURES = [
     *front.MEASURES,
     *rules.MEASURES,
     *gateway.MEASURES,
+    *flash.MEASURES,
+    *backups.MEASURES,
     *accounts.MEASURES,
 ]
 
@@ -129,7 +133,7 @@ def goals(results):
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
           for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
-                                                    *gateway.goals(results), *accounts.goals(results)]],
+                                                    *gateway.goals(results), *flash.goals(results), *accounts.goals(results)]],
     ]
 
 
@@ -177,7 +181,7 @@ def other_figures(results):
     for name in ["echo", "skerry", "emulator", "postgres"]:
         if figure(f"resident {name}", "bytes") is not None:
             lines.append(f"- Resident after the loads, {name}: {number(figure(f'resident {name}', 'bytes') / 1e6)} MB.")
-    lines += listening.figures(results) + front.figures(results)
+    lines += listening.figures(results) + front.figures(results) + backups.figures(results)
     return lines + [f"- {note}" for note in results.notes]
 
 

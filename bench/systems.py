@@ -167,6 +167,10 @@ class Skerry(System):
         self.data = os.path.join(directory, "data")
         self.log = os.path.join(directory, "skerry.log")
         self.arguments = list(arguments)
+        if "--profile" not in self.arguments:  # the same on every machine
+            self.arguments += ["--profile", "medium"]
+            if "--memory-limit" not in self.arguments:
+                self.arguments += ["--memory-limit", "256M"]
         self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
         self.start()

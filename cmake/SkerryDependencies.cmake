@@ -1,4 +1,6 @@
-# Each foreign library is found once, here, as an imported target `dep::NAME`, with its headers as SYSTEM ones.
+# Each foreign library is found once, here, as an imported target `dep::NAME`, with its headers as SYSTEM ones. Programs
+# of integrators include this file too, with the installed package; what only our own build needs is in
+# SkerryBuildDependencies.cmake.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 
@@ -13,12 +15,14 @@ function(skerry_dependency name)
     target_link_libraries(dep::${name} INTERFACE "${${variable}}")
   endforeach()
   target_include_directories(dep::${name} SYSTEM INTERFACE ${arg_INCLUDE_DIRS})
+  set_target_properties(dep::${name} PROPERTIES SKERRY_LIBRARIES "${arg_LIBRARIES}") # for skerry.pc
 endfunction()
 
 # The same with archives (libNAME.a) and, after them, the shared libraries that these need in turn (SHARED). Archives
-# refer to each other in circles, so the linker goes through them until nothing is missing.
+# refer to each other in circles, so the linker goes through them until nothing is missing. LIBRARIES are the shared
+# libraries that it stands for.
 function(skerry_static_dependency name)
-  cmake_parse_arguments(arg "" "" "ARCHIVES;SHARED" ${ARGN})
+  cmake_parse_arguments(arg "" "" "ARCHIVES;SHARED;LIBRARIES" ${ARGN})
   set(files)
   list(TRANSFORM arg_ARCHIVES REPLACE "(.+)" "lib\\1.a")
   foreach(library IN LISTS arg_ARCHIVES arg_SHARED)
@@ -29,6 +33,7 @@ function(skerry_static_dependency name)
   list(JOIN files "," files)
   add_library(dep::${name} INTERFACE IMPORTED GLOBAL)
   target_link_libraries(dep::${name} INTERFACE "$<LINK_GROUP:RESCAN,${files}>")
+  set_target_properties(dep::${name} PROPERTIES SKERRY_LIBRARIES "${arg_LIBRARIES}")
 endfunction()
 
 if(SKERRY_STATIC)
@@ -36,18 +41,18 @@ if(SKERRY_STATIC)
   set(absl ${SKERRY_GRPC_PC_STATIC_LIBRARIES})
   list(FILTER absl INCLUDE REGEX "^absl_")
   list(REMOVE_DUPLICATES absl)
-  skerry_static_dependency(grpc ARCHIVES grpc_unsecure gpr upb address_sorting ${absl} SHARED cares re2 z)
+  skerry_static_dependency(grpc ARCHIVES grpc_unsecure gpr upb address_sorting ${absl} SHARED cares re2 z
+    LIBRARIES grpc_unsecure gpr absl_synchronization)
   add_library(dep::abseil INTERFACE IMPORTED GLOBAL)
   target_link_libraries(dep::abseil INTERFACE dep::grpc) # its archives have all of abseil that there is in the program
-  skerry_static_dependency(protobuf_c ARCHIVES protobuf-c)
-  skerry_static_dependency(rocksdb ARCHIVES rocksdb SHARED bz2 gflags lz4 snappy z zstd)
+  skerry_static_dependency(protobuf_c ARCHIVES protobuf-c LIBRARIES protobuf-c)
+  skerry_static_dependency(rocksdb ARCHIVES rocksdb SHARED bz2 gflags lz4 snappy z zstd LIBRARIES rocksdb)
 else()
   skerry_dependency(grpc LIBRARIES grpc_unsecure gpr)
   skerry_dependency(abseil LIBRARIES absl_synchronization)
   skerry_dependency(protobuf_c LIBRARIES protobuf-c)
   skerry_dependency(rocksdb LIBRARIES rocksdb)
 endif()
-skerry_dependency(grpc_openssl LIBRARIES grpc gpr) # only what is measured against: it loads OpenSSL
 skerry_dependency(nghttp2 LIBRARIES nghttp2)
 skerry_dependency(microhttpd LIBRARIES microhttpd)
 skerry_dependency(inih LIBRARIES inih)
@@ -55,8 +60,6 @@ skerry_dependency(jansson LIBRARIES jansson)
 skerry_dependency(pcre2 LIBRARIES pcre2-8)
 skerry_dependency(zlib LIBRARIES z)
 skerry_dependency(crypt LIBRARIES crypt) # bcrypt; comes with the C library's headers
-skerry_dependency(curl LIBRARIES curl) # for skerry-net only: it loads OpenSSL
-skerry_dependency(cmocka LIBRARIES cmocka)
 
 # BoringSSL is Debian's android package. Its libraries have the same names as OpenSSL's, so they are
 # named by their full path, never by -lssl, and found at run time through an RPATH: a folder of the machine that

@@ -7,6 +7,9 @@
 #   OPAQUE  message types that stay bytes in C (docs/codegen.md); targets that depend on this one inherit them
 #   DEPS    other skerry_proto targets, for what the files import
 #
+# The installed package has it too, and skerry_add_service over it (skerry-config.cmake.in), which sets
+# SKERRY_PROTO_RUNTIME, the target that generated code links, and SKERRY_INCLUDE_PREFIX, where the runtime's headers are.
+#
 # Variables: SKERRY_PROTOC, SKERRY_PROTOC_GEN_C, and for cross-builds SKERRY_PROTOC_GEN_SKERRY: a
 # protoc-gen-skerry that runs on the machine that builds.
 
@@ -14,6 +17,9 @@ find_program(SKERRY_PROTOC NAMES protoc REQUIRED DOC "The protobuf compiler")
 find_program(SKERRY_PROTOC_GEN_C NAMES protoc-gen-c REQUIRED DOC "protobuf-c's plug-in for protoc")
 find_path(SKERRY_PROTO_SYSTEM_DIR NAMES google/protobuf/compiler/plugin.proto REQUIRED
   DOC "Where protoc's own .proto files are")
+if(NOT SKERRY_PROTO_RUNTIME)
+  set(SKERRY_PROTO_RUNTIME skerry_base)
+endif()
 set(SKERRY_PROTOC_GEN_SKERRY "" CACHE FILEPATH "protoc-gen-skerry to run instead of the one that is built")
 
 # The values of `property` of all targets in `targets`, and of the targets that those depend on.
@@ -59,6 +65,9 @@ function(skerry_proto target)
   set(options ${arg_OPAQUE})
   list(TRANSFORM options PREPEND "--skerry_opt=opaque=")
   list(TRANSFORM inherited PREPEND "--skerry_opt=inherited_opaque=" OUTPUT_VARIABLE inherited_options)
+  if(SKERRY_INCLUDE_PREFIX)
+    list(APPEND options "--skerry_opt=include_prefix=${SKERRY_INCLUDE_PREFIX}")
+  endif()
 
   set(plugin "${SKERRY_PROTOC_GEN_SKERRY}")
   set(plugin_dependency "${plugin}")
@@ -78,7 +87,7 @@ function(skerry_proto target)
   skerry_target_settings(${target})
   target_compile_options(${target} PRIVATE -w)
   target_include_directories(${target} SYSTEM PUBLIC "${out}")
-  target_link_libraries(${target} PUBLIC ${arg_DEPS} skerry_base dep::protobuf_c)
+  target_link_libraries(${target} PUBLIC ${arg_DEPS} ${SKERRY_PROTO_RUNTIME} dep::protobuf_c)
   list(APPEND files ${imported_files})
   list(APPEND arg_OPAQUE ${inherited})
   set_target_properties(${target} PROPERTIES

@@ -4,7 +4,8 @@
 
 #include "codegen/service.h"
 
-void emit_header(struct buf *out, const struct service_file *file);
+/* `include_prefix`: of options.h. */
+void emit_header(struct buf *out, const struct service_file *file, const char *include_prefix);
 void emit_source(struct buf *out, struct arena *arena, const struct service_file *file);
 
 /* A string literal, quoted. */

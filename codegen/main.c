@@ -72,7 +72,7 @@ static void add_missing_messages(struct schema *schema, proto_response *response
 
 static void add_services(struct schema *schema, proto_response *response, const struct service_file *file) {
   struct buf header = {0}, source = {0};
-  emit_header(&header, file);
+  emit_header(&header, file, schema->options.include_prefix);
   add_output(schema, response, name_printf(schema->arena, "%s.skerry.h", file->base), &header);
   emit_source(&source, schema->arena, file);
   add_output(schema, response, name_printf(schema->arena, "%s.skerry.c", file->base), &source);

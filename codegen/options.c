@@ -2,7 +2,13 @@
 
 #include "codegen/names.h"
 
-enum option { OPTION_NONE, OPTION_OPAQUE, OPTION_INHERITED_OPAQUE, OPTION_PROTOC_GEN_C };
+enum option {
+  OPTION_NONE,
+  OPTION_OPAQUE,
+  OPTION_INHERITED_OPAQUE,
+  OPTION_INCLUDE_PREFIX,
+  OPTION_PROTOC_GEN_C
+};
 
 static const struct {
   const char *name;
@@ -10,6 +16,7 @@ static const struct {
 } known[] = {
     {"opaque", OPTION_OPAQUE},
     {"inherited_opaque", OPTION_INHERITED_OPAQUE},
+    {"include_prefix", OPTION_INCLUDE_PREFIX},
     {"protoc_gen_c", OPTION_PROTOC_GEN_C},
 };
 
@@ -22,7 +29,7 @@ static enum option find(str name) {
 }
 
 bool options_parse(struct arena *arena, const char *parameter, struct options *ret, const char **ret_error) {
-  struct options options = {.protoc_gen_c = "protoc-gen-c"};
+  struct options options = {.include_prefix = "", .protoc_gen_c = "protoc-gen-c"};
   str rest = str_from_cstr(parameter);
   options.opaque = arena_calloc(arena, rest.len / 2 + 1, sizeof(*options.opaque));
   enum option option = OPTION_NONE;
@@ -41,12 +48,13 @@ bool options_parse(struct arena *arena, const char *parameter, struct options *r
     if (option == OPTION_NONE || value.len == 0) {
       *ret_error = name_printf(arena,
                                "unknown parameter \"" STR_FMT "\"; there are opaque=TYPE[,TYPE...], "
-                               "inherited_opaque=TYPE[,TYPE...] and protoc_gen_c=PATH",
+                               "inherited_opaque=TYPE[,TYPE...], include_prefix=DIR/ and protoc_gen_c=PATH",
                                STR_ARG(item));
       return false;
     }
-    if (option == OPTION_PROTOC_GEN_C) {
-      options.protoc_gen_c = name_copy(arena, value);
+    if (option == OPTION_PROTOC_GEN_C || option == OPTION_INCLUDE_PREFIX) {
+      *(option == OPTION_PROTOC_GEN_C ? &options.protoc_gen_c : &options.include_prefix) =
+          name_copy(arena, value);
       continue;
     }
     if (value.ptr[0] == '.')

@@ -2,6 +2,7 @@
  *
  *   opaque=pkg.A,pkg.B      these message types stay bytes in C; a file must define each of them
  *   inherited_opaque=pkg.A  the same, but a request that does not know the type is no error
+ *   include_prefix=skerry/  before the names of the runtime's headers ("skerry/rpc/typed.h"); as installed
  *   protoc_gen_c=/path      the program to run for the messages; without it protoc-gen-c from PATH */
 #ifndef SKERRY_CODEGEN_OPTIONS_H
 #define SKERRY_CODEGEN_OPTIONS_H
@@ -14,6 +15,7 @@ struct options {
     bool is_inherited;
   } * opaque;
   size_t opaque_count;
+  const char *include_prefix; /* "" without */
   const char *protoc_gen_c;
 };
 

@@ -269,9 +269,13 @@ static bool find_program(char *out, size_t size) {
   own[len] = '\0';
   char *slash = strrchr(own, '/');
   *(slash == NULL ? own : slash) = '\0';
-  static const char *const places[] = {"skerry-net", "../libexec/skerry/skerry-net"};
+  /* An integrator's program is anywhere; Skerry is installed in one of the usual places. */
+  static const char *const places[] = {"skerry-net", "../libexec/skerry/skerry-net",
+                                       "/usr/libexec/skerry/skerry-net",
+                                       "/usr/local/libexec/skerry/skerry-net"};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-    int wanted = snprintf(out, size, "%s/%s", own, places[i]);
+    bool is_relative = places[i][0] != '/';
+    int wanted = snprintf(out, size, "%s%s%s", is_relative ? own : "", is_relative ? "/" : "", places[i]);
     if (wanted > 0 && (size_t)wanted < size && access(out, X_OK) == 0)
       return true;
   }

@@ -8,7 +8,8 @@
 struct port_simulated;
 
 /* Wall clock 2026-01-01T00:00:00Z, synchronised; monotonic clock 1 s; 100 GB of disk, half of it free; 1 GiB
- * of memory, 16 MiB resident; 1,024 descriptors, 2 cores. NULL if there is no memory. */
+ * of memory, 16 MiB resident, no pressure; 1,024 descriptors, 2 cores, pages of 4 KiB, random numbers. NULL
+ * if there is no memory. */
 struct port_simulated *port_simulated_new(void);
 void port_simulated_free(struct port_simulated *simulated); /* NULL is fine */
 
@@ -27,5 +28,10 @@ void port_simulated_fail_disk(struct port_simulated *simulated, bool fails);
 void port_simulated_set_memory(struct port_simulated *simulated, struct port_memory memory);
 void port_simulated_set_descriptors(struct port_simulated *simulated, uint64_t max);
 void port_simulated_set_cores(struct port_simulated *simulated, unsigned cores);
+/* What the next questions are answered, after a millisecond at most. */
+void port_simulated_set_pressure(struct port_simulated *simulated, struct port_pressure pressure);
+void port_simulated_set_page(struct port_simulated *simulated, uint32_t bytes);
+/* So many questions find the random numbers not ready. */
+void port_simulated_lack_entropy(struct port_simulated *simulated, unsigned questions);
 
 #endif

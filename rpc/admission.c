@@ -163,6 +163,9 @@ static bool waited_too_long(struct rpc_call *call) {
 bool rpc_call_admit(struct rpc_call *call) {
   if (!find_peer(call))
     return false;
+  /* Nothing was taken so far, as a rule; what was goes back to where it came from. */
+  if (call->local == NULL && arena_used_bytes(&call->arena) == 0 && call->charged_bytes == 0)
+    call->memory = call->arena.budget = rpc_peers_memory(call->server->peers, call->peer);
   if (call->entry->method == NULL)
     return true; /* its refusal has to name the method */
   if (call->waited_us >= 0)
@@ -176,6 +179,10 @@ bool rpc_call_admit(struct rpc_call *call) {
   else if (memory_budget_is_spent(&call->server->calls_memory))
     refuse_for_room(call, RPC_DOES_NOT_TAKE,
                     "The calls under way take all the memory that this server has for them. Try again.");
+  else if (memory_budget_is_spent(call->memory))
+    refuse_for_room(
+        call, RPC_DOES_NOT_TAKE,
+        "The other calls of this connection take all the memory that it may have now. Try again.");
   else
     return true;
   return false;

@@ -62,3 +62,7 @@ void rpc_call_finish_with_details(struct rpc_call *call, status result, const st
   rpc_call_add_details(call, result.code, str_from_cstr(result.message), details, count);
   rpc_call_finish(call, result);
 }
+
+bool rpc_call_administers(const struct rpc_call *call) {
+  return call->server->options.administration;
+}

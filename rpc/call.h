@@ -59,6 +59,9 @@ bool rpc_call_is_cancelled(const struct rpc_call *call);
 void rpc_call_attach(struct rpc_call *call, void *attached, void (*release)(void *attached));
 void *rpc_call_attached(const struct rpc_call *call); /* NULL: nothing */
 uint64_t rpc_call_id(const struct rpc_call *call);    /* rpc/request_id.h */
+/* It came to a server for administration (rpc_server_options.administration): the caller may do everything.
+ */
+bool rpc_call_administers(const struct rpc_call *call);
 /* Whether the call has taken so long already that the log will tell of it (rpc_server_options.slow_call_ms).
  * A handler that knows why says so: one line of what it did, without contents of documents; in the call's
  * arena, or static. */

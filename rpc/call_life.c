@@ -40,7 +40,7 @@ static struct rpc_call *take_call(struct rpc_queue *queue) {
   call->server = queue->server;
   arena_init(&call->arena, call->first_block, sizeof call->first_block,
              queue->server->options.call_memory_bytes_max);
-  call->arena.budget = &queue->server->calls_memory;
+  call->memory = call->arena.budget = &queue->server->calls_memory;
   call->out.type = GRPC_BB_RAW;
   grpc_slice_buffer_init(&call->out.data.raw.slice_buffer);
   return call;
@@ -77,16 +77,19 @@ static void release(struct rpc_call *call) {
   grpc_slice_buffer_reset_and_unref(&call->out.data.raw.slice_buffer);
   if (call->payload != NULL)
     grpc_byte_buffer_destroy(call->payload);
-  if (call->local != NULL) {
+  bool is_local = call->local != NULL;
+  if (is_local) {
     rpc_local_released(call->local);
   } else {
     grpc_metadata_array_destroy(&call->metadata);
-    rpc_peers_release(queue->server->peers, call->peer);
     grpc_call_unref(call->grpc);
   }
   arena_reset(&call->arena);
   if (call->charged_bytes > 0)
-    memory_budget_give(&queue->server->calls_memory, call->charged_bytes);
+    memory_budget_give(call->memory, call->charged_bytes);
+  call->memory = call->arena.budget = &queue->server->calls_memory;
+  if (!is_local)
+    rpc_peers_release(queue->server->peers, call->peer);
   uint64_t active = atomic_load_explicit(&queue->calls_active, memory_order_relaxed);
   atomic_store_explicit(&queue->calls_active, active - 1, memory_order_release);
   if (queue->free_count >= FREE_CALLS_MAX) {
@@ -212,7 +215,7 @@ static void close_done(struct rpc_tag *tag, bool ok) {
 void rpc_call_charge(struct rpc_call *call, size_t bytes) {
   if (bytes < RPC_CHARGED_BYTES_MIN)
     return;
-  memory_budget_charge(&call->server->calls_memory, bytes);
+  memory_budget_charge(call->memory, bytes);
   call->charged_bytes += bytes;
 }
 
@@ -329,6 +332,8 @@ static void on_request(struct rpc_call *call) {
   if (decoded.code != STATUS_OK) {
     if (decoded.code == STATUS_UNIMPLEMENTED) /* a trailer: gRPC core drops it from headers */
       rpc_metadata_add(call, &call->trailers, "grpc-accept-encoding", STR("identity,deflate,gzip"));
+    if (call->arena.over_budget)
+      rpc_laggards_relieve(call->server, RPC_DOES_NOT_TAKE, call->started_us);
     refuse(call, decoded);
     return;
   }

@@ -118,6 +118,21 @@ static void take_bell_down(struct rpc_queue *queue) {
     grpc_channel_destroy(queue->bell_channel);
 }
 
+static void pulse_done(struct rpc_tag *pulse, bool ok) {
+  (void)ok;
+  atomic_store(&RPC_OWNER(pulse, struct rpc_queue, pulse_tag)->pulse_asked_us, 0);
+}
+
+int64_t rpc_queue_pulse(struct rpc_queue *queue, int64_t now_us) {
+  int64_t asked_us = atomic_load(&queue->pulse_asked_us);
+  if (asked_us != 0)
+    return asked_us;
+  atomic_store(&queue->pulse_asked_us, now_us);
+  queue->pulse_tag.run = pulse_done;
+  rpc_queue_post(queue, &queue->pulse_tag, true);
+  return 0;
+}
+
 /* ---- The thread ---- */
 
 /* How long it may wait for an event. */

@@ -9,6 +9,7 @@ enum {
   PATIENCE_US = 2000000, /* a phone on a bad line takes an answer of 600 KB in so much at 300 KB/s */
   INTERVAL_US = 50000,   /* between two rounds */
   ENDED_A_ROUND = 32,    /* of each queue */
+  LOOKED_AT_A_ROUND = 1024,
 };
 
 void rpc_laggards_init(struct rpc_laggards *laggards) {
@@ -71,14 +72,27 @@ struct late {
   struct rpc_local *local;
 };
 
+/* Of memory: there is little left, or the call is of a connection that has much of it. */
+static bool is_in_the_way(const struct rpc_call *call, enum rpc_laggard kind) {
+  const struct memory_budget *all = &call->server->calls_memory;
+  return kind != RPC_DOES_NOT_TAKE || memory_budget_is_low(all) ||
+         (memory_budget_used(call->memory) >= all->max_bytes / 4 &&
+          memory_budget_used(all) >= all->max_bytes / 2);
+}
+
 /* Those that are due, taken out of the list, each with a reference to gRPC's call or what stands for it. */
 static size_t collect(struct rpc_laggards *laggards, enum rpc_laggard kind, int64_t before_us,
                       struct late calls[ENDED_A_ROUND]) {
   size_t count = 0;
   pthread_mutex_lock(&laggards->mutex);
-  while (count < ENDED_A_ROUND && laggards->first[kind] != NULL &&
-         laggards->first[kind]->laggard_since_us < before_us) {
-    struct rpc_call *call = laggards->first[kind];
+  struct rpc_call *next = laggards->first[kind];
+  for (int looked = 0; count < ENDED_A_ROUND && looked < LOOKED_AT_A_ROUND && next != NULL &&
+                       next->laggard_since_us < before_us;
+       looked++) {
+    struct rpc_call *call = next;
+    next = call->laggard_after;
+    if (!is_in_the_way(call, kind))
+      continue;
     take_out(laggards, call);
     if (call->local != NULL)
       rpc_local_ref(call->local);

@@ -3,7 +3,8 @@
  * They hold memory, or a place, that others want. While there is enough, they may; patience costs nothing
  * then. When calls have to be refused because memory or places are spent, those that have waited longest are
  * ended, so that a few clients that do not read, or begin calls and say nothing, cannot keep everybody else
- * out.
+ * out. While there is some memory left, these
+ * are of connections that hold much.
  *
  * Two lists for each queue, first come first. Any thread; the mutex is never held while gRPC core works:
  * within it calls are only referenced. A call is in one list at most; it leaves it on its queue's thread, or

@@ -278,6 +278,40 @@ static void test_calls_memory(void **state) {
   runtime_stop(state);
 }
 
+/* However much one connection wants, there is something left for another. */
+static void test_connections_share(void **state) {
+  const struct rpc_server_options options = {.threads = 1, .calls_memory_bytes_max = 16 * MIB};
+  runtime_start_with(state, &options);
+  struct runtime_fixture *f = *state;
+  echo_request large = runtime_request("large"), small = runtime_request("small");
+  large.payload.len = MIB / 2;
+  large.payload.data = calloc(1, large.payload.len);
+  assert_non_null(large.payload.data);
+  large.delay_us = 1500000;
+  struct raw_call *calls[40];
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++) {
+    calls[i] = raw_call_open(&f->channel, UNARY, NULL);
+    if (runtime_send(calls[i], &large))
+      raw_call_half_close(calls[i]);
+  }
+  large.delay_us = 0;
+  struct rpc_server_stats stats;
+  eventually((rpc_server_stats(f->server, &stats), stats.calls_memory_bytes > 10 * MIB));
+  struct raw_channel greedy = f->channel;
+  f->channel = raw_channel_open(f->server, "198.51.100.2:1");
+  for (int i = 0; i < 20; i++) {
+    assert_status_ok(runtime_unary(f, NULL, &small, NULL));
+    assert_status_ok(runtime_unary(f, NULL, &large, NULL));
+  }
+  raw_channel_close(&f->channel);
+  f->channel = greedy;
+  for (size_t i = 0; i < UNIT_COUNT(calls); i++)
+    raw_call_free(calls[i]);
+  eventually(runtime_unary(f, NULL, &small, NULL).code == STATUS_OK);
+  free(large.payload.data);
+  runtime_stop(state);
+}
+
 static void test_many_connections(void **state) {
   struct runtime_fixture *f = *state;
   echo_request request = runtime_request("short");
@@ -306,6 +340,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_damaged_compression, runtime_start, runtime_stop),
       cmocka_unit_test(test_calls_max),
       cmocka_unit_test(test_calls_memory),
+      cmocka_unit_test(test_connections_share),
       cmocka_unit_test_setup_teardown(test_many_connections, runtime_start, runtime_stop),
   };
   port_memory_configure();

@@ -20,7 +20,8 @@ enum { BLOCK_ENTRIES = 128, BLOCKS_MAX = 8192 };
  * in rpc_peers_find or rpc_peers_find_key reads a stale count, never freed memory. What it finds it may read
  * only while it holds a reference: entries change with refs 0 alone. */
 struct entry {
-  struct rpc_peer peer; /* first: found again from the pointer that callers hold */
+  struct rpc_peer peer;        /* first: found again from the pointer that callers hold */
+  struct memory_budget memory; /* a share */
   _Atomic uint32_t refs;
   _Atomic bool has_key;        /* not forgotten */
   struct rpc_connection_id id; /* the slot is its place for good */
@@ -36,7 +37,8 @@ struct block {
 };
 
 struct rpc_peers {
-  struct entry unknown; /* refs is not used */
+  struct entry unknown;         /* refs is not used */
+  struct memory_budget *memory; /* the whole */
   size_t fd_count;
   _Atomic(struct entry *) *by_fd;
   _Atomic(struct block *) blocks[BLOCKS_MAX]; /* the first ones, then NULL */
@@ -47,7 +49,7 @@ struct rpc_peers {
   uint64_t total, keys_open;
 };
 
-struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
+struct rpc_peers *rpc_peers_new(uint64_t descriptors_max, struct memory_budget *memory) {
   struct rpc_peers *peers = calloc(1, sizeof *peers);
   if (peers == NULL)
     return NULL;
@@ -60,6 +62,7 @@ struct rpc_peers *rpc_peers_new(uint64_t descriptors_max) {
     return NULL;
   }
   strcpy(peers->unknown.peer.address, "unknown");
+  peers->memory = memory;
   peers->next_fd = RANGE_FIRST;
   peers->range_end = (int)peers->fd_count;
   return peers;
@@ -101,6 +104,7 @@ static void add_block(struct rpc_peers *peers) {
     return;
   for (size_t i = 0; i < BLOCK_ENTRIES; i++) {
     block->entries[i].id.slot = (uint32_t)(peers->block_count * BLOCK_ENTRIES + i);
+    memory_budget_init_share(&block->entries[i].memory, peers->memory);
     block->entries[i].next_free = peers->free;
     peers->free = &block->entries[i];
   }
@@ -197,6 +201,10 @@ void rpc_peers_release(struct rpc_peers *peers, const struct rpc_peer *peer) {
     return;
   /* The peer is the first member; the cast gives back what rpc_peers_find took away. */
   unref(peers, (struct entry *)(uintptr_t)peer);
+}
+
+struct memory_budget *rpc_peers_memory(struct rpc_peers *peers, const struct rpc_peer *peer) {
+  return peer == &peers->unknown.peer ? peers->memory : &((struct entry *)(uintptr_t)peer)->memory;
 }
 
 /* ---- By key ---- */

@@ -16,13 +16,15 @@
 #ifndef SKERRY_RPC_PEERS_H
 #define SKERRY_RPC_PEERS_H
 
+#include "base/memory_budget.h"
 #include "rpc/call.h"
 #include "rpc/connection.h"
 
 struct rpc_peers;
 
-/* `descriptors_max`: the process's limit of descriptors. NULL: no memory. */
-struct rpc_peers *rpc_peers_new(uint64_t descriptors_max);
+/* `descriptors_max`: the process's limit of descriptors; `memory`: what the calls of all peers may take,
+ * which outlives the peers. NULL: no memory. */
+struct rpc_peers *rpc_peers_new(uint64_t descriptors_max, struct memory_budget *memory);
 void rpc_peers_free(struct rpc_peers *peers); /* after the last call; NULL allowed */
 
 /* Moves the socket to its number and enters it; returns that number (`fd` is closed then), or `fd` itself if
@@ -42,6 +44,10 @@ const struct rpc_peer *rpc_peers_find_key(struct rpc_peers *peers, const struct 
 /* The peer behind gRPC's name for it ("fd:N"), with a reference; never NULL: "unknown" has an entry too. */
 const struct rpc_peer *rpc_peers_find(struct rpc_peers *peers, const char *name);
 void rpc_peers_release(struct rpc_peers *peers, const struct rpc_peer *peer);
+
+/* The share of the calls' memory that this peer's have; all of it for "unknown". While there is a reference.
+ */
+struct memory_budget *rpc_peers_memory(struct rpc_peers *peers, const struct rpc_peer *peer);
 
 /* Connections that are open now: those with a key until they are forgotten. Of the others gRPC does not tell
  * when it closes one, so this looks at each number in the table: still a socket, and the same socket (its

@@ -10,6 +10,8 @@
 #include "rpc/peers.h"
 #include "tests/support/unit.h"
 
+static struct memory_budget memory = {.max_bytes = 1 << 20};
+
 static struct rpc_peer named(const char *address) {
   struct rpc_peer peer = {0};
   snprintf(peer.address, sizeof peer.address, "%s", address);
@@ -35,7 +37,7 @@ static const struct rpc_peer *find(struct rpc_peers *peers, int fd) {
 
 static void test_finds(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   int first = enter(peers, "a"), second = enter(peers, "b");
   assert_int_not_equal(first, second);
   assert_true((fcntl(first, F_GETFD) & FD_CLOEXEC) != 0);
@@ -62,7 +64,7 @@ static void test_finds(void **state) {
 /* A number does not come back until the whole range went by. */
 static void test_rotates(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(1024 + 50);
+  struct rpc_peers *peers = rpc_peers_new(1024 + 50, &memory);
   int first = enter(peers, "x"), fd = first;
   close(fd);
   for (int i = 1; i < 50; i++) {
@@ -82,7 +84,7 @@ static void test_rotates(void **state) {
 /* Without numbers in the range the socket keeps its own. */
 static void test_no_range(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(256);
+  struct rpc_peers *peers = rpc_peers_new(256, &memory);
   int fd = enter(peers, "low");
   assert_true(fd < 256);
   const struct rpc_peer *peer = find(peers, fd);
@@ -110,7 +112,7 @@ static void *read_all_the_time(void *argument) {
 
 static void test_finding_while_it_changes(void **state) {
   (void)state;
-  struct race race = {.peers = rpc_peers_new(1024 + 4)};
+  struct race race = {.peers = rpc_peers_new(1024 + 4, &memory)};
   race.fd = enter(race.peers, "r");
   pthread_t threads[2];
   for (size_t i = 0; i < 2; i++)
@@ -152,7 +154,7 @@ static uint32_t slot_of(const struct rpc_connection_key *key) {
 
 static void test_finds_by_key(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   struct rpc_connection_key first = enter_guarded(peers, "a"), second = enter_guarded(peers, "b");
   const struct rpc_peer *peer = find_key(peers, &first);
   assert_string_equal(peer->address, "a");
@@ -178,7 +180,7 @@ static void test_finds_by_key(void **state) {
 /* Each bit of the key matters, and a place that was never used has nobody. */
 static void test_other_keys(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   struct rpc_connection_key key = enter_guarded(peers, "a");
   struct rpc_connection_id id, wrong;
   assert_true(rpc_connection_key_read(&key, &id));
@@ -206,7 +208,7 @@ static void test_other_keys(void **state) {
 
 static void test_place_used_again(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   struct rpc_connection_key old = enter_guarded(peers, "old");
   rpc_peers_forget(peers, &old);
   struct rpc_connection_key new = enter_guarded(peers, "new");
@@ -229,7 +231,7 @@ static void test_place_used_again(void **state) {
 /* A guarded connection on the number of an earlier one does not look like that one. */
 static void test_guarded_number_names_nobody(void **state) {
   (void)state;
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   int fd = enter(peers, "earlier");
   struct rpc_peer peer = named("guarded");
   struct rpc_connection_key key;
@@ -243,7 +245,7 @@ static void test_guarded_number_names_nobody(void **state) {
 static void test_many_keys(void **state) {
   (void)state;
   enum { COUNT = 1000 };
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   static struct rpc_connection_key keys[COUNT];
   for (int i = 0; i < COUNT; i++) {
     char address[16];
@@ -313,7 +315,7 @@ static void *find_all_the_time(void *argument) {
 
 static void test_keys_while_they_change(void **state) {
   (void)state;
-  struct key_race race = {.peers = rpc_peers_new(4096), .mutex = PTHREAD_MUTEX_INITIALIZER};
+  struct key_race race = {.peers = rpc_peers_new(4096, &memory), .mutex = PTHREAD_MUTEX_INITIALIZER};
   pthread_t writers[RACE_WRITERS], readers[RACE_READERS];
   struct rpc_connection_key kept = enter_guarded(race.peers, "kept");
   for (size_t i = 0; i < RACE_READERS; i++)
@@ -338,7 +340,7 @@ static void test_keys_while_they_change(void **state) {
 static void test_cost_of_finding(void **state) {
   (void)state;
   enum { ROUNDS = 1000000 };
-  struct rpc_peers *peers = rpc_peers_new(4096);
+  struct rpc_peers *peers = rpc_peers_new(4096, &memory);
   struct rpc_connection_key key = enter_guarded(peers, "a");
   char value[RPC_CONNECTION_VALUE_CHARS];
   memcpy(value, key.text, sizeof key.text);

@@ -89,7 +89,9 @@ struct rpc_queue {
   grpc_channel *bell_channel;
   grpc_call *bell_call;
   struct rpc_tag bell_tag, locals_tag;
-  struct rpc_call *free_calls; /* the thread's, like the rest from here on */
+  struct rpc_tag pulse_tag;       /* asks the thread for a sign of life */
+  _Atomic int64_t pulse_asked_us; /* when, by the monotonic clock; 0: it has answered */
+  struct rpc_call *free_calls;    /* the thread's, like the rest from here on */
   size_t free_count;
   uint64_t calls_begun;
   struct rpc_local *locals;            /* calls that began in this process */
@@ -193,7 +195,8 @@ struct rpc_call {
   rpc_message reply;
   uint64_t request_bytes, response_bytes; /* of messages, as they came and before they are compressed */
   str note;                               /* for the log; in the arena, or static */
-  size_t charged_bytes; /* to the budget of calls, beside the arenas and the queue; until the call ends */
+  struct memory_budget *memory;           /* its connection's share of the server's, or all of that */
+  size_t charged_bytes;                   /* to it, beside the arenas and the queue; until the call ends */
   struct rpc_metadata_list headers, trailers;
   grpc_byte_buffer out; /* of the batch under way: one at a time */
 
@@ -238,6 +241,8 @@ rpc_grpc_message_flags(grpc_call *call) __asm__("_Z37grpc_call_test_only_get_mes
 bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned index);
 bool rpc_queue_start(struct rpc_queue *queue); /* posts the requests and starts the thread */
 void rpc_queue_fini(struct rpc_queue *queue);
+/* Asks the thread for a sign of life, if it has answered the last time; since when it is asked, 0: not. */
+int64_t rpc_queue_pulse(struct rpc_queue *queue, int64_t now_us);
 /* Has the tag run on the queue's thread. Any thread, but not after the server was drained. */
 void rpc_queue_post(struct rpc_queue *queue, struct rpc_tag *tag, bool ok);
 

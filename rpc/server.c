@@ -29,7 +29,7 @@ enum {
   PING_INTERVAL_MIN_MS = 10000, /* mobile clients ping often; gRPC's default of 5 minutes cuts them off */
   AGE_GRACE_MS = 30000,
   MEMORY_BYTES_NORMAL = 256 << 20, /* of calls, and of connections */
-  MEMORY_BYTES_LEAST = 16 << 20,
+  MEMORY_BYTES_LEAST = 2 << 20,
   GRPC_LOG_BURST = 2,
   /* An idle server answers in a fraction of it, and nobody notices so much on top of a network's time. */
   SHED_TARGET_MS = 5,
@@ -185,12 +185,17 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
                                                               : INT64_MAX;
   memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);
-  pthread_cond_init(&server->changed, NULL);
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may step by years */
+  pthread_cond_init(&server->changed, &attributes);
+  pthread_condattr_destroy(&attributes);
   server->shutdown_tag.run = shutdown_done;
   server->drain_deadline_us = INT64_MAX;
   server->grpc = create_grpc_server(&server->options);
   server->credentials = grpc_insecure_server_credentials_create();
-  server->peers = rpc_peers_new(server->options.port->descriptors_max(server->options.port));
+  server->peers =
+      rpc_peers_new(server->options.port->descriptors_max(server->options.port), &server->calls_memory);
   if (server->grpc == NULL || server->peers == NULL) {
     rpc_server_free(server);
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -370,6 +375,16 @@ void rpc_server_tick(struct rpc_server *server) {
     rpc_laggards_relieve(server, RPC_SAYS_NOTHING, now_us);
 }
 
+int64_t rpc_server_pulse(struct rpc_server *server) {
+  int64_t now_us = server->options.port->monotonic_us(server->options.port), longest_us = 0;
+  for (unsigned i = 0; i < server->options.threads; i++) {
+    int64_t asked_us = rpc_queue_pulse(&server->queues[i], now_us);
+    if (asked_us != 0 && now_us - asked_us > longest_us)
+      longest_us = now_us - asked_us;
+  }
+  return longest_us;
+}
+
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving) {
   assert(server->health != NULL); /* after rpc_server_start */
   rpc_health_set(server->health, service, serving);
@@ -396,7 +411,7 @@ static bool is_busy(const struct rpc_server *server) {
 /* Waits for a moment, or until something changes. With the mutex held. */
 static void wait_shortly(struct rpc_server *server) {
   struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
+  clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_nsec += DRAIN_POLL_MS * 1000000L;
   if (until.tv_nsec >= 1000000000L) {
     until.tv_nsec -= 1000000000L;

@@ -36,9 +36,9 @@ struct rpc_server_options {
   uint32_t streams_per_connection_max; /* 100; 1-10000 */
   uint32_t send_queue_bytes_max;       /* 1 MiB; 64 KiB-64 MiB */
   /* What calls may take together: their arenas, their messages both ways. Past it new ones get
-   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 16 MiB and more */
+   * RESOURCE_EXHAUSTED, streams send one message at a time. 256 MiB; 2 MiB and more */
   size_t calls_memory_bytes_max;
-  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 16
+  /* What gRPC core may buffer for connections. Past it gRPC ends connections, idle ones first. 256 MiB; 2
    * MiB and more */
   size_t connections_memory_bytes_max;
   uint32_t calls_max;    /* calls at once on this server, past it RESOURCE_EXHAUSTED. 20000; 16-1000000 */
@@ -46,7 +46,10 @@ struct rpc_server_options {
   uint32_t keepalive_timeout_ms;   /* 20000; 1000-600000 */
   uint32_t connection_age_max_ms;  /* 0: never; 10000 and more: GOAWAY after it */
   uint32_t connection_idle_max_ms; /* 0: never; 1000 and more: GOAWAY after so long without a call */
-  bool reflection;                 /* serve grpc.reflection v1 and v1alpha */
+  /* Whoever can connect administers the server: see rpc_call_administers. Its sockets are closed to others.
+   */
+  bool administration;
+  bool reflection; /* serve grpc.reflection v1 and v1alpha */
   /* When even the calls of a method that waited least waited for longer than this, those that waited for more
    * than twice as long are refused with RESOURCE_EXHAUSTED and google.rpc.RetryInfo (rpc/shedding.h). Only on
    * guarded connections, where the runtime knows how long a request waited; not streams of requests. 5;
@@ -98,6 +101,10 @@ bool rpc_server_is_serving(struct rpc_server *server, const char *service);
 /* About once a second: if calls take all the memory or all the places, ends those that only wait for their
  * client (rpc/laggards.h). */
 void rpc_server_tick(struct rpc_server *server);
+
+/* Asks every queue's thread for a sign of life, and says for how long, in microseconds, the one that was
+ * asked first owes the last; 0: none does. From one thread, between start and drain. */
+int64_t rpc_server_pulse(struct rpc_server *server);
 
 /* Health says NOT_SERVING, connections get GOAWAY, new calls on them are refused, and calls under way may
  * finish until the deadline (monotonic microseconds); what is left then is cancelled. Blocks until all calls

@@ -62,7 +62,7 @@ static bool push(struct rpc_call *call, rpc_message *message) {
   }
   queue->ring[(queue->first + queue->count++) % queue->capacity] = *message;
   queue->bytes += cost(message);
-  memory_budget_charge(&call->server->calls_memory, cost(message));
+  memory_budget_charge(call->memory, cost(message));
   *message = (rpc_message){0};
   return true;
 }
@@ -79,7 +79,7 @@ static rpc_message pop(struct rpc_send_queue *queue) {
 static void drop_all(struct rpc_call *call) {
   while (call->sending.count > 0) {
     rpc_message message = pop(&call->sending);
-    memory_budget_give(&call->server->calls_memory, cost(&message));
+    memory_budget_give(call->memory, cost(&message));
     rpc_message_discard(&message);
   }
 }
@@ -87,7 +87,7 @@ static void drop_all(struct rpc_call *call) {
 /* gRPC is done with the message that it had. */
 static void sent(struct rpc_call *call) {
   if (call->sending.in_flight_bytes > 0)
-    memory_budget_give(&call->server->calls_memory, call->sending.in_flight_bytes);
+    memory_budget_give(call->memory, call->sending.in_flight_bytes);
   call->sending.in_flight_bytes = 0;
 }
 
@@ -224,7 +224,7 @@ enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
   assert(!call->finished);
   enum rpc_send result = RPC_SEND_OK;
   /* Without memory each stream goes on with one message at a time. */
-  bool spent = memory_budget_is_spent(&call->server->calls_memory);
+  bool spent = memory_budget_is_spent(call->memory);
   size_t room = spent ? 0 : call->server->options.send_queue_bytes_max;
   if (call->broken) {
     result = RPC_SEND_CLOSED;
@@ -307,7 +307,7 @@ void rpc_stream_open(struct rpc_call *call) {
   atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed); /* until this function is done */
   rpc_call_ask_close(call);
   arena_init(&call->message_arena, NULL, 0, call->server->options.call_memory_bytes_max);
-  call->message_arena.budget = &call->server->calls_memory;
+  call->message_arena.budget = call->memory;
   call->has_message_arena = true;
   call->says_nothing = true;
   rpc_laggards_add(call, RPC_SAYS_NOTHING);

@@ -49,7 +49,7 @@ bool client_open_admin(const char *command, const char *data, struct rpc_client 
 void client_print(struct buf *out) {
   if (out->failed)
     fputs("skerry: no memory to print\n", stderr);
-  else
+  else if (out->len > 0)
     fwrite(out->data, 1, out->len, stdout);
   buf_fini(out);
 }

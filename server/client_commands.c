@@ -87,6 +87,30 @@ static void print_issuer(const Skerry__Admin__V1__IssuerStatus *issuer, struct b
                (long long)issuer->failures, issuer->problem);
 }
 
+static void print_backups(const Skerry__Admin__V1__BackupStatus *backups, struct buf *out) {
+  if (*backups->directory == '\0' && backups->last_success_time == NULL && *backups->phase == '\0' &&
+      *backups->problem == '\0')
+    return;
+  buf_append_str(out, STR("backups   "));
+  if (*backups->directory != '\0')
+    buf_printf(out, "%s%s%s, ", backups->schedule, *backups->schedule == '\0' ? "" : " in ",
+               backups->directory);
+  if (backups->last_success_time == NULL) {
+    buf_append_str(out, STR("none yet"));
+  } else {
+    buf_append_str(out, STR("the last at "));
+    print_time(out, backups->last_success_time->seconds * 1000000);
+  }
+  buf_append_byte(out, '\n');
+  if (*backups->phase != '\0')
+    buf_printf(out, "          %s now: %lld of %lld MiB\n", backups->phase,
+               (long long)backups->bytes_done >> 20, (long long)backups->bytes_total >> 20);
+  if (backups->same_medium)
+    buf_append_str(out, STR("          on the same medium as the data: no help when that fails\n"));
+  if (*backups->problem != '\0')
+    buf_printf(out, "PROBLEM   the last backup failed: %s\n", backups->problem);
+}
+
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   struct buf out = {0};
   buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
@@ -98,9 +122,17 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
     buf_printf(&out, "listens   %s\n", s->listen_addresses[i]);
   for (size_t i = 0; i < s->n_project_ids; i++)
     buf_printf(&out, "project   %s\n", s->project_ids[i]);
-  if (s->memory != NULL)
-    buf_printf(&out, "memory    %lld MiB resident, limit %lld MiB\n",
-               (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20);
+  if (s->memory != NULL) {
+    buf_printf(&out, "memory    %lld MiB resident, limit %lld MiB, profile %s\n",
+               (long long)s->memory->resident_bytes >> 20, (long long)s->memory->limit_bytes >> 20,
+               s->memory->profile);
+    if (s->memory->caches_sixteenths < 16)
+      buf_printf(
+          &out,
+          "PROBLEM   memory is short around the server (%lld of %lld MiB used): caches shrunk to %d/16\n",
+          (long long)s->memory->surroundings_used_bytes >> 20,
+          (long long)s->memory->surroundings_limit_bytes >> 20, (int)s->memory->caches_sixteenths);
+  }
   if (s->clock != NULL)
     buf_printf(&out, "clock     %s (%s)\n", s->clock->trusted ? "trusted" : "NOT TRUSTED", s->clock->source);
   const Skerry__Admin__V1__StoreStatus *store = s->store;
@@ -127,6 +159,8 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
                  (long long)indexes->documents_to_build);
     buf_append_byte(&out, '\n');
   }
+  if (s->backups != NULL)
+    print_backups(s->backups, &out);
   if (s->front != NULL)
     print_front(s->front, &out);
   for (size_t i = 0; i < s->n_issuers; i++)

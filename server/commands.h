@@ -4,7 +4,6 @@
 #ifndef SKERRY_SERVER_COMMANDS_H
 #define SKERRY_SERVER_COMMANDS_H
 
-int command_serve(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_list(int argc, char **argv);
@@ -13,6 +12,12 @@ int command_key(int argc, char **argv);
 int command_rules(int argc, char **argv);
 int command_rules_test(int argc, char **argv); /* after `rules test` */
 int command_cert(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
+int command_export(int argc, char **argv);
+int command_import(int argc, char **argv);
 int command_verify(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_profile(int argc, char **argv);
 
 #endif

@@ -21,6 +21,7 @@ struct front {
   struct gateway *gateway;
   struct listener *listener;
   struct tls *tls;
+  struct memory_budget incomplete; /* of the guards */
   struct pump *pumps[PUMPS_MAX];
   unsigned pump_count, next_pump; /* next_pump: the listener's thread's */
 };
@@ -100,7 +101,8 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
                 .metadata_bytes_max = (uint32_t)s->metadata_bytes_max - GUARD_ID_HEADER_COUNTED,
                 .patience_us = s->handshake_timeout_ms * 1000,
                 .turns_away = turns_away,
-                .argument = front},
+                .argument = front,
+                .incomplete = &front->incomplete},
       .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
       .reader_timeout_ms = (uint32_t)s->reader_timeout_ms,
       .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
@@ -141,6 +143,7 @@ static status open_all(struct front *front, const struct settings *s, struct por
   struct listener_options options = {.port = port,
                                      .addresses = (const char *const *)s->listen.items,
                                      .address_count = s->listen.count,
+                                     .taken = s->taken_count > 0 ? s->taken : NULL,
                                      .connections_max = connections_max(s, port),
                                      .connections_per_address_max = (uint32_t)s->connections_per_address_max,
                                      .handshake_timeout_ms = (uint32_t)s->handshake_timeout_ms,
@@ -150,6 +153,12 @@ static status open_all(struct front *front, const struct settings *s, struct por
                                      .on_stranger = has_strangers ? take_stranger : NULL,
                                      .argument = front};
   return listener_open(&options, &front->listener);
+}
+
+/* The guards' part of what connections may hold. gRPC core, which counts requests under way and each
+ * connection too, comes to its own limit later: it would end any connection then. */
+static size_t incomplete_memory(const struct settings *settings) {
+  return (size_t)(memory_plan_for((uint64_t)settings->memory_limit_bytes).connections / 3 * 2);
 }
 
 status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
@@ -162,6 +171,7 @@ status front_open(const struct settings *settings, struct port *port, struct rpc
   pthread_mutex_init(&front->mutex, NULL);
   front->rpc = rpc;
   front->gateway = gateway;
+  memory_budget_init(&front->incomplete, incomplete_memory(settings));
   status result = open_all(front, settings, port);
   if (!status_is_ok(&result)) {
     front_close(front);

@@ -16,9 +16,9 @@
 
 struct front;
 
-/* Opens what the settings name and serves `rpc`, and through the gateway HTTP/1.1. It closes the gateway,
- * also when it fails; NULL: who speaks HTTP/1.1 is told that this is gRPC. Statuses of listener_open and
- * tls_open. The other pointers outlive it. */
+/* Opens what the settings name (with their profile applied) and serves `rpc`, and through the gateway
+ * HTTP/1.1. It closes the gateway, also when it fails; NULL: who speaks HTTP/1.1 is told that this is gRPC.
+ * Statuses of listener_open and tls_open. The other pointers outlive it. */
 STATUS_MUST_USE status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,
                                   struct gateway *gateway, struct front **ret);
 

@@ -1,12 +1,17 @@
 /* `skerry serve`: puts the parts together, waits for a signal, takes them apart.
  *
- *   settings -> store -> indexes -> mails, accounts -> who may call -> services -> runtimes (public, admin)
- * -> listeners -> serving
+ *   settings -> store -> indexes -> mails, accounts -> who may call -> services, at last the program's own
+ *   -> runtimes (public, admin) -> listeners -> serving
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
- * what was acknowledged is on the medium anyway. SIGHUP: certificates are read again; in development, where
- * it comes from a terminal that closes, it ends like the others. */
+ * what was acknowledged is on the medium anyway. SIGHUP: certificates and rules are read again; in
+ * development, where it comes from a terminal that closes, it ends like the others.
+ *
+ * A service manager that speaks systemd's protocols may hand over sockets (instead of `listen`), hears
+ * READY, RELOADING, STOPPING and STATUS, and while the server is alive (life.h) WATCHDOG. */
+#include "server/serve.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +25,9 @@
 #include "ports/port.h"
 #include "server/admin/admin.h"
 #include "server/admin/metrics.h"
-#include "server/commands.h"
+#include "server/backup/backups.h"
+#include "server/embed/documents_inside.h"
+#include "server/embed/server.h"
 #include "server/emulator.h"
 #include "server/firestore/rest_names.h"
 #include "server/firestore/service.h"
@@ -28,8 +35,12 @@
 #include "server/gateway/gateway.h"
 #include "server/identity/service.h"
 #include "server/index_file.h"
+#include "server/life.h"
 #include "server/listener/listener.h"
+#include "server/listener/socket.h"
 #include "server/mail_settings.h"
+#include "server/profile.h"
+#include "server/relief.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/sign_in.h"
@@ -45,11 +56,26 @@ enum {
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
   TRIM_FREE_BYTES = 2 * 1024 * 1024, /* likewise: what has become free in the heap since the last */
   TRIM_FREE_INTERVAL_S = 5,          /* between two looks for that */
+  ENTROPY_WAIT_MS = 60 * 1000,       /* seeds come with the first interrupts, or the disk's */
+  OWN_SERVICES_MAX = 64,             /* of the program */
+};
+
+/* What `start` of a program sees. */
+struct skerry_server {
+  const struct skerry_program *program;
+  struct rpc_server *rpc;
+  struct skerry_documents *documents;
+  const char *services[OWN_SERVICES_MAX]; /* their names */
+  size_t service_count;
+  bool is_started; /* `stop` is owed */
 };
 
 struct server {
   struct settings settings;
+  struct skerry_server own;
   struct port *port;
+  const struct profile *profile;
+  struct memory_plan memory;
   struct kv_store *store;
   struct index_set *indexes;
   struct index_worker *index_worker;
@@ -64,38 +90,18 @@ struct server {
   struct rpc_server *rpc, *admin_rpc; /* the admin service has a runtime of its own: see admin.h */
   struct front *front;
   struct listener *admin_listener;
+  struct backups *backups;
   struct admin admin;
+  struct life life;
+  struct relief *relief;
+  struct port_socket sockets[PORT_SOCKETS_MAX]; /* of the service manager */
+  unsigned socket_count;
+  char told[320]; /* the service manager, last */
   const char *addresses[SETTINGS_LISTEN_MAX];
   char admin_address[ADMIN_SOCKET_PATH_MAX];
   char spill_directory[ADMIN_SOCKET_PATH_MAX];
   size_t memory_limit_bytes;
 };
-
-/* What one number of memory becomes. The default suits a box of 1 GiB and is plenty for small ones. */
-static size_t memory_limit(const struct server *server) {
-  if (server->settings.memory_limit_bytes > 0)
-    return (size_t)server->settings.memory_limit_bytes;
-  uint64_t quarter = server->port->memory(server->port).limit_bytes / 4, most = 256u << 20;
-  return (size_t)(quarter < most ? quarter : most);
-}
-
-static size_t store_memory(size_t limit_bytes) {
-  size_t share = limit_bytes / 8, least = 8u << 20; /* the rest: calls, connections, the program itself */
-  return share < least ? least : share;
-}
-
-/* Half of the limit: but a call that may take so much must be able to. */
-static size_t calls_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = (size_t)server->settings.call_memory_bytes_max;
-  return share < least ? least : share;
-}
-
-/* What gRPC holds of requests that are not complete and of responses that are not read. Past it gRPC ends
- * connections, so it has to have room for a few of the largest messages. */
-static size_t connections_memory(const struct server *server) {
-  size_t share = server->memory_limit_bytes / 2, least = 8 * (size_t)server->settings.message_bytes_max;
-  return share < least ? least : share;
-}
 
 static status open_store(struct server *server) {
   const struct settings *s = &server->settings;
@@ -103,7 +109,8 @@ static status open_store(struct server *server) {
       .directory = s->data,
       .port = server->port,
       .sync = (enum kv_sync)s->sync,
-      .memory_bytes = store_memory(server->memory_limit_bytes),
+      .memory_bytes = server->memory.store,
+      .tuning = server->profile->store,
       .history_us = s->history_ms * 1000,
       .change_log_us = s->change_log_ms * 1000,
       .change_log_max_bytes = (uint64_t)s->change_log_max_bytes,
@@ -173,8 +180,8 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .metadata_bytes_max = (uint32_t)s->metadata_bytes_max,
       .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
       .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
-      .calls_memory_bytes_max = calls_memory(server),
-      .connections_memory_bytes_max = connections_memory(server),
+      .calls_memory_bytes_max = (size_t)server->memory.calls,
+      .connections_memory_bytes_max = (size_t)(server->memory.connections + server->memory.calls / 2),
       .calls_max = (uint32_t)s->calls_max,
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
@@ -241,6 +248,62 @@ static status start_access(struct server *server) {
   return rules_source_open(&rules, &server->rules);
 }
 
+/* 0 is a share of the medium of the data, and backups lie on another. */
+static uint64_t backup_space_min(const struct settings *s) {
+  return s->free_space_min_bytes > 0 ? (uint64_t)s->free_space_min_bytes : ARCHIVE_FREE_SPACE_MIN_BYTES;
+}
+
+static status start_backups(struct server *server) {
+  const struct settings *s = &server->settings;
+  struct backups_options options = {
+      .store = server->store,
+      .port = server->port,
+      .data = s->data,
+      .program = SKERRY_VERSION,
+      .directory = s->backup_dir,
+      .keep = (uint64_t)s->backup_keep,
+      .age_us = s->backup_keep_for_ms * 1000,
+      .bytes_per_second = (uint64_t)s->backup_bytes_per_second,
+      .free_space_min_bytes = backup_space_min(s),
+  };
+  STATUS_TRY(schedule_parse(s->backup_schedule, &options.schedule));
+  return backups_open(&options, &server->backups);
+}
+
+/* ---- The program's own services ---- */
+
+status skerry_server_add_service(struct skerry_server *server, const struct rpc_service *service,
+                                 const void *handlers, void *state) {
+  if (server->service_count == OWN_SERVICES_MAX)
+    return status_make(STATUS_RESOURCE_EXHAUSTED, "A program has at most %d services of its own.",
+                       (int)OWN_SERVICES_MAX);
+  STATUS_TRY(rpc_server_add_service(server->rpc, service, handlers, state));
+  server->services[server->service_count++] = service->name;
+  return status_ok();
+}
+
+struct skerry_documents *skerry_server_documents(struct skerry_server *server) {
+  return server->documents;
+}
+
+static status start_own_services(struct server *server) {
+  const struct skerry_program *program = server->own.program;
+  const char *project = server->settings.projects.count > 0 ? server->settings.projects.items[0] : "skerry";
+  STATUS_TRY(skerry_documents_new(server->firestore, project, &server->own.documents));
+  server->own.rpc = server->rpc;
+  if (program->start == NULL)
+    return status_ok();
+  server->own.is_started = true;
+  return program->start(&server->own, program->argument);
+}
+
+static void stop_own_services(struct server *server) {
+  const struct skerry_program *program = server->own.program;
+  if (server->own.is_started && program->stop != NULL)
+    program->stop(program->argument);
+  skerry_documents_free(server->own.documents);
+}
+
 static status start_services(struct server *server) {
   const struct settings *s = &server->settings;
   STATUS_TRY(make_spill_directory(server));
@@ -254,6 +317,8 @@ static status start_services(struct server *server) {
                   .spill_bytes_max = (uint64_t)s->query_spill_bytes_max,
                   .spill_directory = server->spill_directory},
       .access = server->access,
+      .transactions_memory_bytes_max = (size_t)server->memory.transactions,
+      .listen_memory_bytes_max = (size_t)server->memory.listen,
       .projects = (const char *const *)s->projects.items,
       .project_count = s->projects.count,
       .any_project = s->dev,
@@ -266,11 +331,16 @@ static status start_services(struct server *server) {
   if (server->identity != NULL)
     STATUS_TRY(identity_service_register(server->identity, sign_in_tokens(server->sign_in), server->access,
                                          server->rpc));
+  STATUS_TRY(start_own_services(server));
   STATUS_TRY(rpc_server_start(server->rpc));
 
-  struct rpc_server_options admin_options = {
-      .port = server->port, .threads = 1, .polled_by_another = true, .reflection = true};
+  struct rpc_server_options admin_options = {.port = server->port,
+                                             .threads = 1,
+                                             .polled_by_another = true,
+                                             .administration = true,
+                                             .reflection = true};
   STATUS_TRY(rpc_server_new(&admin_options, &server->admin_rpc));
+  STATUS_TRY(firestore_service_register(server->firestore, server->admin_rpc)); /* export and import */
   server->admin.store = server->store;
   server->admin.tokens = sign_in_tokens(server->sign_in);
   server->admin.access = server->access;
@@ -283,6 +353,9 @@ static status start_services(struct server *server) {
   server->admin.firestore = server->firestore;
   server->admin.addresses = server->addresses;
   server->admin.memory_limit_bytes = server->memory_limit_bytes;
+  server->admin.profile = server->profile;
+  STATUS_TRY(start_backups(server));
+  server->admin.backups = server->backups;
   STATUS_TRY(admin_register(&server->admin, server->admin_rpc));
   return rpc_server_start(server->admin_rpc);
 }
@@ -290,12 +363,6 @@ static status start_services(struct server *server) {
 static void adopt_admin(void *argument, int fd, const struct rpc_peer *peer) {
   struct server *server = argument;
   rpc_server_adopt(server->admin_rpc, fd, peer);
-}
-
-/* As many bodies and answers at once as calls may have messages: the share is small, a burst is not. */
-static uint64_t gateway_memory(const struct server *server) {
-  uint64_t share = server->memory_limit_bytes / 4, least = 4 * (uint64_t)server->settings.http_body_bytes_max;
-  return share < least ? least : share;
 }
 
 static status open_gateway(struct server *server, struct gateway **ret) {
@@ -311,7 +378,7 @@ static status open_gateway(struct server *server, struct gateway **ret) {
       .message_bytes_max = (uint32_t)s->message_bytes_max,
       .head_timeout_ms = (uint32_t)s->handshake_timeout_ms,
       .idle_timeout_ms = (uint32_t)s->http_idle_timeout_ms,
-      .memory_bytes_max = gateway_memory(server),
+      .memory_bytes_max = server->memory.http,
       .cors_origins = any_origin ? everybody : (const char *const *)s->cors_origins.items,
       .cors_origin_count = any_origin ? 1 : s->cors_origins.count,
       .dev = s->dev,
@@ -353,6 +420,64 @@ static status start_listening(struct server *server) {
   return listener_open(&admin_options, &server->admin_listener);
 }
 
+/* ---- The service manager ---- */
+
+/* What it shows as the state of the service. */
+static void tell_status(struct server *server, const char *state, const char *reason) {
+  char text[sizeof server->told];
+  snprintf(text, sizeof text, "STATUS=%s%s%s", state, *reason == '\0' ? "" : ": ", reason);
+  if (strcmp(text, server->told) == 0)
+    return;
+  memcpy(server->told, text, sizeof text);
+  port_notify(text);
+}
+
+/* Sockets that it has opened are served instead of `listen`. One with the name `grpc` gives HTTP/2 to clients
+ * that offer HTTP/1.1 too, as an address with ",grpc" does. */
+static status take_sockets(struct server *server) {
+  struct listener_socket sockets[PORT_SOCKETS_MAX];
+  char addresses[PORT_SOCKETS_MAX][sizeof sockets[0].address + sizeof ",grpc"];
+  const char *pointers[PORT_SOCKETS_MAX];
+  int fds[PORT_SOCKETS_MAX];
+  STATUS_TRY(port_sockets_take(server->sockets, &server->socket_count));
+  for (unsigned i = 0; i < server->socket_count; i++) {
+    STATUS_TRY(listener_socket_take(server->sockets[i].fd, &sockets[i]));
+    bool is_grpc = strcmp(server->sockets[i].name, "grpc") == 0 && !sockets[i].is_unix;
+    snprintf(addresses[i], sizeof addresses[i], "%s%s", sockets[i].address, is_grpc ? ",grpc" : "");
+    pointers[i] = addresses[i];
+    fds[i] = server->sockets[i].fd;
+  }
+  return server->socket_count > 0
+             ? settings_take_sockets(&server->settings, fds, pointers, server->socket_count)
+             : status_ok();
+}
+
+static void say_no_entropy(void) {
+  log_event(LOG_LEVEL_WARN, "waiting for the kernel's random numbers, which are not seeded yet",
+            LOG_INT("at_most_ms", ENTROPY_WAIT_MS));
+  port_notify("STATUS=Waiting for the kernel's random numbers");
+}
+
+static status start_relief(struct server *server) {
+  struct relief_options options = {
+      .port = server->port, .store = server->store, .tokens = sign_in_tokens(server->sign_in)};
+  STATUS_TRY(relief_start(&options, &server->relief));
+  server->admin.relief = server->relief;
+  return status_ok();
+}
+
+static void say_machine(const struct server *server) {
+  struct port *port = server->port;
+  struct port_memory memory = port->memory(port);
+  log_event(LOG_LEVEL_INFO, "starting", LOG_CSTR("profile", server->profile->name),
+            LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes),
+            LOG_INT("cores", port->cores(port)), LOG_INT("page_bytes", port->page_bytes(port)));
+  if (server->memory_limit_bytes > memory.limit_bytes / 4 * 3)
+    log_event(LOG_LEVEL_WARN,
+              "memory_limit leaves little of the machine's memory, or the control group's: lower it",
+              LOG_INT("memory_limit", server->memory_limit_bytes), LOG_INT("memory", memory.limit_bytes));
+}
+
 static status start(struct server *server, int argc, char **argv) {
   server->port = port_linux();
   server->admin.port = server->port;
@@ -362,20 +487,32 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_load(&server->settings, argc, argv, environ));
   log_configure((enum log_level)server->settings.log_level, (enum log_format)server->settings.log_format,
                 STDERR_FILENO);
+  STATUS_TRY(take_sockets(server));
   STATUS_TRY(settings_check_safe(&server->settings));
-  server->memory_limit_bytes = memory_limit(server);
+  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
+  STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
+  server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
+  server->memory = memory_plan_for(server->memory_limit_bytes);
+  say_machine(server);
+  STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
+  tell_status(server, "Opening the store", "");
   STATUS_TRY(open_store(server));
   STATUS_TRY(start_indexes(server));
   STATUS_TRY(start_mail(server));
   STATUS_TRY(start_accounts(server));
   STATUS_TRY(start_access(server));
   STATUS_TRY(start_services(server));
+  server->life = (struct life){
+      .port = server->port, .rpc = server->rpc, .admin_rpc = server->admin_rpc, .store = server->store};
+  STATUS_TRY(start_relief(server));
   return start_listening(server);
 }
 
 static void set_serving(struct server *server, bool serving) {
   rpc_server_set_serving(server->rpc, "", serving);
   rpc_server_set_serving(server->rpc, "google.firestore.v1.Firestore", serving);
+  for (size_t i = 0; i < server->own.service_count; i++)
+    rpc_server_set_serving(server->rpc, server->own.services[i], serving);
   if (server->identity == NULL)
     return;
   rpc_server_set_serving(server->rpc, "skerry.identity.v1.Accounts", serving);
@@ -425,6 +562,7 @@ static void *drain_thread(void *argument) {
   struct drain *drain = argument;
   front_stop_accepting(drain->server->front);
   firestore_service_stop(drain->server->firestore);
+  backups_stop(drain->server->backups);
   if (drain->server->identity != NULL)
     identity_service_stop(drain->server->identity);
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
@@ -450,8 +588,10 @@ static bool wait_signal(struct server *server, const sigset_t *signals, int64_t 
   struct timespec timeout = {wait_ms / 1000, (long)(wait_ms % 1000) * 1000000};
   int number = sigtimedwait(signals, NULL, &timeout);
   if (number == SIGHUP && !server->settings.dev) {
+    port_notify_reloading();
     front_reload(server->front);
     reload_rules(server);
+    port_notify("READY=1");
     return false;
   }
   return number > 0;
@@ -512,33 +652,66 @@ static void give_memory_back(struct server *server, struct given_back *last) {
   last->times_left--;
 }
 
+/* What was told of the store and the clock. */
+struct watched {
+  bool serving, clock_trusted;
+  enum kv_health health;
+};
+
 /* Health follows the store: damage found while serving makes the server not ready. */
+static void watch_store(struct server *server, struct watched *last) {
+  struct kv_info info;
+  kv_info(server->store, &info);
+  bool fit = info.health != KV_DAMAGED;
+  if (fit != last->serving)
+    set_serving(server, fit);
+  if (info.health != last->health)
+    log_event(info.health == KV_HEALTHY ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "the store's health changed",
+              LOG_CSTR("health", info.health == KV_HEALTHY ? "healthy again" : info.health_text));
+  if (info.clock_trusted != last->clock_trusted)
+    log_event(info.clock_trusted ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+              info.clock_trusted
+                  ? "the clock is trusted: commit times follow it"
+                  : "the clock is not trusted: commit times follow the time since the start until it "
+                    "is set (clock = trusted, or a time service)",
+              LOG_INT("wall_us", server->port->wall_us(server->port)), LOG_INT("version_us", info.now));
+  if (!fit || info.health != KV_HEALTHY)
+    tell_status(server, fit ? "Serving, not everything works" : "Not serving", info.health_text);
+  else
+    tell_status(server, "Serving", info.clock_trusted ? "" : "the clock is not trusted");
+  *last = (struct watched){fit, info.clock_trusted, info.health};
+}
+
 static void serve_until_signal(struct server *server, const sigset_t *signals) {
-  bool serving = true;
+  struct watched watched = {.serving = true, .clock_trusted = true, .health = KV_HEALTHY};
   struct given_back given_back = {0};
-  while (!wait_signal(server, signals, 1000)) {
+  int64_t interval_ms = life_interval_ms(), done_us = 0;
+  watch_store(server, &watched);
+  while (!wait_signal(server, signals, interval_ms)) {
+    life_tick(&server->life);
+    int64_t now_us = server->port->monotonic_us(server->port);
+    if (now_us - done_us < 900000 &&
+        done_us != 0) /* the watchdog wants to hear more often than once a second */
+      continue;
+    done_us = now_us;
     give_memory_back(server, &given_back);
     front_tick(server->front);
     rpc_server_tick(server->rpc);
     firestore_service_tick(server->firestore);
     if (server->identity != NULL)
       identity_service_tick(server->identity);
-    struct kv_info info;
-    kv_info(server->store, &info);
-    bool fit = info.health != KV_DAMAGED;
-    if (fit != serving) {
-      serving = fit;
-      set_serving(server, serving);
-      log_event(LOG_LEVEL_ERROR, "the store's health changed", LOG_CSTR("health", info.health_text));
-    }
+    watch_store(server, &watched);
   }
 }
 
 static void stop(struct server *server) {
   front_close(server->front);
   listener_close(server->admin_listener);
+  backups_close(server->backups);
   rpc_server_free(server->admin_rpc);
   rpc_server_free(server->rpc); /* it polled for both */
+  relief_stop(server->relief);  /* nobody asks for metrics any more */
+  stop_own_services(server);
   firestore_service_free(server->firestore);
   rules_source_close(server->rules);
   access_free(server->access);
@@ -553,8 +726,9 @@ static void stop(struct server *server) {
   settings_fini(&server->settings);
 }
 
-int command_serve(int argc, char **argv) {
+int serve(const struct skerry_program *program, int argc, char **argv) {
   port_memory_configure();
+  umask(077); /* all that it writes is its own user's: the data, and backups elsewhere */
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -563,11 +737,14 @@ int command_serve(int argc, char **argv) {
   pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts, so that all inherit it */
 
   static struct server server;
+  server.own.program = program;
   status result = start(&server, argc, argv);
   if (!status_is_ok(&result)) {
-    fprintf(stderr, "skerry serve: %s\n", result.message);
+    fprintf(stderr, "%s serve: %s\n", program->name, result.message);
     if (server.firestore != NULL)
       firestore_service_stop(server.firestore);
+    if (server.backups != NULL)
+      backups_stop(server.backups);
     if (server.rpc != NULL) {
       int64_t now = server.port->monotonic_us(server.port);
       rpc_server_drain(server.rpc, now);
@@ -581,8 +758,9 @@ int command_serve(int argc, char **argv) {
   set_serving(&server, true);
   announce(&server);
   port_notify("READY=1");
+  port_memory_settle();
   serve_until_signal(&server, &signals);
-  port_notify("STOPPING=1");
+  port_notify("STOPPING=1\nSTATUS=Calls under way may finish");
   drain(&server, &signals);
   stop(&server);
   return 0;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/backup/schedule.h"
+
 enum { IDENTITY_ISSUER_BYTES_MAX = 512 };
 
 /* Where a value came from; a higher rank wins. */
@@ -31,9 +33,13 @@ struct setting {
 /* Half of what a process of 32 bits can have, for all that is not counted against the limit. */
 #define MEMORY_LIMIT_MAX (SIZE_MAX > UINT32_MAX ? 1024 * GIB : 2 * GIB)
 #define SECOND 1000LL
+/* In the place of a default: settings_apply_profile has it. */
+#define BY_PROFILE "by profile"
 #define DAY (86400 * SECOND)
 
 static const struct setting table[] = {
+    {"profile", CHOICE, AT(profile), "auto", 0, 0, "auto|tiny|small|medium|large",
+     "budgets for a box of 256 MB, 1 GB, 4 GB or more (`skerry help profiles`); auto: as this machine is"},
     {"listen", LIST, AT(listen), "127.0.0.1:8080", 0, 0, NULL,
      "address to serve on: host:port, [ipv6]:port or unix:/path; port 0 takes a free one; host:port,grpc "
      "gives "
@@ -94,7 +100,9 @@ static const struct setting table[] = {
      "who may use the API while there are no rules: deny, mtls (a client certificate), open"},
     {"projects", LIST, AT(projects), "skerry", 0, 0, NULL, "project ids that are served; dev serves any"},
     {"memory_limit", BYTES, AT(memory_limit_bytes), "0", 0, MEMORY_LIMIT_MAX, NULL,
-     "memory for caches, write buffers and calls together; 0: a quarter of the machine's, at most 256M"},
+     "all the memory that the server takes, whatever clients do; at least 48M; 0: by profile, at most a "
+     "quarter of the "
+     "machine's"},
     {"sync", CHOICE, AT(sync), "on", 0, 0, "on|relaxed",
      "on: acknowledged means on the medium; relaxed: a power cut may lose the last second"},
     {"clock", CHOICE, AT(clock), "auto", 0, 0, "auto|trusted",
@@ -106,6 +114,16 @@ static const struct setting table[] = {
      "size of the change log; 0: 5% of the disk"},
     {"free_space_min", BYTES, AT(free_space_min_bytes), "0", 0, 1024 * GIB, NULL,
      "writes stop when less disk is free; 0: 64M or 2% of the disk, whichever is less"},
+    {"backup_dir", TEXT, AT(backup_dir), "", 0, 0, NULL,
+     "absolute path of the directory for backups, on another medium than the data"},
+    {"backup_schedule", TEXT, AT(backup_schedule), "off", 0, 0, NULL,
+     "when a backup is made: off, every 6h (30m, 1d, ...), or daily 03:00 (local time)"},
+    {"backup_keep", NUMBER, AT(backup_keep), "7", 0, 1000, NULL,
+     "how many backups a scheduled one leaves there, itself included; 0: all"},
+    {"backup_keep_for", DURATION, AT(backup_keep_for_ms), "0", 0, 3660 * DAY, NULL,
+     "backups that are older are deleted too, but never the last; 0: none for its age"},
+    {"backup_rate", BYTES, AT(backup_bytes_per_second), "10M", 0, GIB, NULL,
+     "bytes a second that a backup writes, and reads to verify itself; 0: as fast as it can"},
     {"accounts", CHOICE, AT(accounts), "auto", 0, 0, "auto|off|on",
      "accounts of the app's users on this server: sign-up, sign-in, their administration; auto: in "
      "development"},
@@ -130,16 +148,16 @@ static const struct setting table[] = {
      "there is none"},
     {"metrics", CHOICE, AT(metrics), "off", 0, 0, "off|local|all",
      "GET /metrics for Prometheus: for nobody, for this machine (a proxy on it included), for everybody"},
-    {"http_body_max", BYTES, AT(http_body_bytes_max), "16M", 64 * KIB, 256 * MIB, NULL,
+    {"http_body_max", BYTES, AT(http_body_bytes_max), BY_PROFILE, 64 * KIB, 256 * MIB, NULL,
      "size of a request's body over HTTP/1.1; JSON is longer than the message that it becomes"},
     {"http_idle_timeout", DURATION, AT(http_idle_timeout_ms), "60s", SECOND, 3600 * SECOND, NULL,
      "a connection of HTTP/1.1 without a request is closed after so long"},
     {"document_max", BYTES, AT(document_bytes_max), "1048576", 1024, 8 * MIB, NULL, "size of a document"},
     {"threads", NUMBER, AT(threads), "0", 0, 64, NULL, "completion-queue threads; 0: one a core"},
-    {"message_max", BYTES, AT(message_bytes_max), "10M", 64 * KIB, 64 * MIB, NULL,
+    {"message_max", BYTES, AT(message_bytes_max), BY_PROFILE, 64 * KIB, 64 * MIB, NULL,
      "size of a request, inflated"},
-    {"call_memory_max", BYTES, AT(call_memory_bytes_max), "64M", MIB, GIB, NULL, "memory of one call"},
-    {"query_memory_max", BYTES, AT(query_memory_bytes_max), "8M", 64 * KIB, GIB, NULL,
+    {"call_memory_max", BYTES, AT(call_memory_bytes_max), BY_PROFILE, MIB, GIB, NULL, "memory of one call"},
+    {"query_memory_max", BYTES, AT(query_memory_bytes_max), BY_PROFILE, 64 * KIB, GIB, NULL,
      "memory of one query's positions and sorting; past it, sorting goes to temporary files in data/spill"},
     {"query_spill_max", BYTES, AT(query_spill_bytes_max), "1G", MIB, 1024 * GIB, NULL,
      "size of one query's temporary files"},
@@ -154,17 +172,17 @@ static const struct setting table[] = {
     {"metadata_max", BYTES, AT(metadata_bytes_max), "8K", KIB, 64 * KIB, NULL, "size of a call's headers"},
     {"streams_per_connection_max", NUMBER, AT(streams_per_connection_max), "100", 1, 10000, NULL,
      "calls at once on one connection"},
-    {"send_queue_max", BYTES, AT(send_queue_bytes_max), "1M", 64 * KIB, 64 * MIB, NULL,
+    {"send_queue_max", BYTES, AT(send_queue_bytes_max), BY_PROFILE, 64 * KIB, 64 * MIB, NULL,
      "responses of one stream that wait for a slow reader"},
-    {"calls_max", NUMBER, AT(calls_max), "20000", 16, 1000000, NULL, "calls at once on this server"},
+    {"calls_max", NUMBER, AT(calls_max), BY_PROFILE, 16, 1000000, NULL, "calls at once on this server"},
     {"shed_target", DURATION, AT(shed_target_ms), "5ms", 0, SECOND, NULL,
      "while all calls of a method wait for longer than this, those that waited twice as long are refused and "
      "may come "
      "back later; 0: never"},
-    {"connections_max", NUMBER, AT(connections_max), "10000", 1, 1000000, NULL, "connections at once"},
+    {"connections_max", NUMBER, AT(connections_max), BY_PROFILE, 1, 1000000, NULL, "connections at once"},
     {"connections_per_address_max", NUMBER, AT(connections_per_address_max), "0", 0, 1000000, NULL,
      "connections at once from one address; 0: no limit of its own"},
-    {"handshakes_max", NUMBER, AT(handshakes_max), "1024", 16, 100000, NULL,
+    {"handshakes_max", NUMBER, AT(handshakes_max), BY_PROFILE, 16, 100000, NULL,
      "connections at once that have not said yet what they want; past it the oldest gives way"},
     {"handshake_timeout", DURATION, AT(handshake_timeout_ms), "10s", SECOND, 300 * SECOND, NULL,
      "time to say it, TLS included, and for a request's headers to arrive whole"},
@@ -334,6 +352,10 @@ static status setting_assign(struct settings *s, const struct setting *setting, 
   case NUMBER:
   case BYTES:
   case DURATION:
+    if (rank == RANK_DEFAULT && strcmp(text, BY_PROFILE) == 0) {
+      number = SETTINGS_BY_PROFILE;
+      break;
+    }
     if (!parse_number(setting, text, &number))
       return status_make(STATUS_INVALID_ARGUMENT, "%s is \"%s\": not a number%s", setting->name, text,
                          setting->type == BYTES      ? " of bytes, such as 64M"
@@ -476,6 +498,64 @@ status settings_load(struct settings *s, int argc, char *const *argv, char *cons
   return config == NULL || *config == '\0' ? status_ok() : load_file(&loading, config);
 }
 
+struct decided {
+  size_t setting, profile;
+};
+
+static void by_plan(int64_t *setting, int64_t value) {
+  if (*setting == SETTINGS_BY_PROFILE)
+    *setting = value;
+}
+
+status settings_apply_profile(struct settings *s, const struct profile *profile, struct port *port) {
+#define DECIDES(member, by)                                                                                  \
+  { offsetof(struct settings, member), offsetof(struct profile, by) }
+  static const struct decided all[] = {
+      DECIDES(query_memory_bytes_max, query_memory_max),
+      DECIDES(send_queue_bytes_max, send_queue_max),
+      DECIDES(calls_max, calls_max),
+      DECIDES(connections_max, connections_max),
+      DECIDES(handshakes_max, handshakes_max),
+  };
+#undef DECIDES
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    int64_t *value = (void *)((char *)s + all[i].setting);
+    if (*value == SETTINGS_BY_PROFILE)
+      memcpy(value, (const char *)profile + all[i].profile, sizeof *value);
+  }
+  unsigned cores = port->cores(port);
+  if (s->threads == 0 && profile->cores_max > 0)
+    s->threads = cores < profile->cores_max ? cores : profile->cores_max;
+  if (s->memory_limit_bytes == 0)
+    s->memory_limit_bytes = (int64_t)profile_memory_limit(profile, port);
+  if (s->memory_limit_bytes < MEMORY_PLAN_LIMIT_MIN)
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "memory_limit is %lld bytes, and the server needs 48M for itself, the store, and calls with a "
+        "document of 1M: give at least that, or leave it out for what the profile says (%s).",
+        (long long)s->memory_limit_bytes, profile->name);
+  struct memory_plan plan = memory_plan_for((uint64_t)s->memory_limit_bytes);
+  by_plan(&s->message_bytes_max, plan.message_max);
+  by_plan(&s->call_memory_bytes_max, plan.call_memory_max);
+  by_plan(&s->http_body_bytes_max, plan.http_body_max);
+  return status_ok();
+}
+
+status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses,
+                             unsigned count) {
+  assert(count <= SETTINGS_LISTEN_MAX);
+  list_clear(&s->listen);
+  for (unsigned i = 0; i < count; i++) {
+    s->listen.items[i] = strdup(addresses[i]);
+    if (s->listen.items[i] == NULL)
+      return status_default(STATUS_RESOURCE_EXHAUSTED);
+    s->listen.count++;
+    s->taken[i] = fds[i];
+  }
+  s->taken_count = count;
+  return status_ok();
+}
+
 void settings_fini(struct settings *s) {
   list_clear(&s->listen);
   list_clear(&s->projects);
@@ -501,6 +581,8 @@ void settings_fini(struct settings *s) {
   list_clear(&s->cors_origins);
   free(s->tls_client_ca);
   free(s->data);
+  free(s->backup_dir);
+  free(s->backup_schedule);
   free(s->indexes);
   free(s->rules);
   *s = (struct settings){0};
@@ -558,7 +640,20 @@ static status check_address(const struct settings *s, const char *address) {
                      address);
 }
 
+/* The server may be started from anywhere, and a relative path would mean another place each time. */
+static status check_backups(const struct settings *s) {
+  struct schedule schedule;
+  STATUS_TRY(schedule_parse(s->backup_schedule, &schedule));
+  if (*s->backup_dir != '\0' && *s->backup_dir != '/')
+    return status_make(STATUS_INVALID_ARGUMENT, "backup_dir is \"%s\": give an absolute path.",
+                       s->backup_dir);
+  if (schedule.kind != SCHEDULE_OFF && *s->backup_dir == '\0')
+    return status_make(STATUS_INVALID_ARGUMENT, "backup_schedule needs backup_dir: where do backups go?");
+  return status_ok();
+}
+
 status settings_check_safe(const struct settings *s) {
+  STATUS_TRY(check_backups(s));
   STATUS_TRY(check_tls(s));
   for (unsigned i = 0; i < s->listen.count; i++)
     STATUS_TRY(check_address(s, s->listen.items[i]));

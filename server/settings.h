@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "rpc/server.h"
 #include "server/access/mode.h"
+#include "server/profile.h"
 #include "storage/rocksdb/store.h"
 
 enum {
@@ -32,6 +33,10 @@ struct settings_list {
 };
 
 struct settings {
+  int taken[SETTINGS_LISTEN_MAX]; /* sockets of the service manager, one for each of `listen`, if taken_count
+                                     > 0 */
+  unsigned taken_count;
+  int64_t profile; /* enum profile_choice (server/profile.h) */
   bool dev, lan, accept_open_access;
   bool plaintext;
   struct settings_list listen, projects, tls_cert, tls_key, cors_origins;
@@ -47,8 +52,11 @@ struct settings {
   char *mail_app_name, *mail_ca;
   bool smtp_insecure;
   char *data;
-  char *indexes;              /* a file's path; "": none */
-  char *rules;                /* likewise */
+  char *backup_dir;      /* a directory's absolute path; "": none */
+  char *backup_schedule; /* server/backup/schedule.h */
+  int64_t backup_keep, backup_keep_for_ms, backup_bytes_per_second; /* 0: all, for good, no limit */
+  char *indexes;                                                    /* a file's path; "": none */
+  char *rules;                                                      /* likewise */
   int64_t index_mode;         /* enum query_index_mode (storage/query/run.h) */
   int64_t access;             /* enum access_mode */
   int64_t log_level;          /* enum log_level */
@@ -76,6 +84,9 @@ struct settings {
   int64_t query_memory_bytes_max, query_spill_bytes_max;
 };
 
+/* What a number is that nobody gave and that the profile decides, until settings_apply_profile. */
+#define SETTINGS_BY_PROFILE INT64_C(-1)
+
 enum settings_metrics { SETTINGS_METRICS_OFF, SETTINGS_METRICS_LOCAL, SETTINGS_METRICS_ALL };
 enum settings_accounts {
   SETTINGS_ACCOUNTS_AUTO,
@@ -91,6 +102,15 @@ enum settings_clock { SETTINGS_CLOCK_AUTO, SETTINGS_CLOCK_TRUSTED };
 STATUS_MUST_USE status settings_load(struct settings *s, int argc, char *const *argv,
                                      char *const *environment);
 void settings_fini(struct settings *s);
+
+/* Fills in what the profile decides and nobody gave, memory_limit and threads among it. INVALID_ARGUMENT: a
+ * memory_limit that the server cannot work with. */
+STATUS_MUST_USE status settings_apply_profile(struct settings *s, const struct profile *profile,
+                                              struct port *port);
+
+/* Sockets of the service manager take the place of `listen`; `addresses` are theirs. */
+STATUS_MUST_USE status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses,
+                                             unsigned count);
 
 /* Whether who comes over TCP is treated as a stranger: TLS if there are certificates, and the HTTP/2 guard.
  * Not so in development without certificates that only this machine reaches. */

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "ports/simulated.h"
 #include "server/settings.h"
 
 /* Nothing is written to the words; main's argv is just not const. */
@@ -40,7 +41,7 @@ static void test_defaults(void **state) {
   assert_int_equal(s.access, ACCESS_DENY);
   assert_int_equal(s.sync, KV_SYNC_ON);
   assert_int_equal(s.history_ms, 3600 * 1000);
-  assert_int_equal(s.message_bytes_max, 10 * 1024 * 1024);
+  assert_int_equal(s.message_bytes_max, SETTINGS_BY_PROFILE);
   settings_fini(&s);
 }
 
@@ -229,12 +230,55 @@ static void test_long_lines(void **state) {
   free(path);
 }
 
+/* What is given wins over the profile, from each source; the rest is the profile's. */
+static void test_profiles(void **state) {
+  (void)state;
+  struct port_simulated *simulated = port_simulated_new();
+  struct port *port = port_simulated_port(simulated);
+  port_simulated_set_cores(simulated, 8);
+  char *path = write_file("profile = tiny\nconnections_max = 77\n");
+  struct settings s;
+  status result = load(&s, ARGS("--config", path, "--message-max", "3M"), ARGS("SKERRY_CALLS_MAX=55"));
+  assert_true(status_is_ok(&result));
+  assert_int_equal(s.profile, PROFILE_TINY);
+  const struct profile *tiny = profile_choose((enum profile_choice)s.profile, port);
+  result = settings_apply_profile(&s, tiny, port);
+  assert_true(status_is_ok(&result));
+  struct memory_plan plan = memory_plan_for(64 << 20);
+  assert_int_equal(s.connections_max, 77);
+  assert_int_equal(s.message_bytes_max, 3 << 20);
+  assert_int_equal(s.calls_max, 55);
+  assert_int_equal(s.call_memory_bytes_max, plan.call_memory_max);
+  assert_int_equal(s.http_body_bytes_max, plan.http_body_max);
+  assert_int_equal(s.query_memory_bytes_max, tiny->query_memory_max);
+  assert_int_equal(s.send_queue_bytes_max, tiny->send_queue_max);
+  assert_int_equal(s.handshakes_max, tiny->handshakes_max);
+  assert_int_equal(s.threads, tiny->cores_max);
+  assert_int_equal(s.memory_limit_bytes, 64 << 20);
+  settings_fini(&s);
+  unlink(path);
+  free(path);
+
+  result = load(&s, ARGS("--memory-limit", "47M", "--threads", "3"), NULL);
+  assert_true(status_is_ok(&result));
+  result = settings_apply_profile(&s, tiny, port);
+  assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
+  assert_non_null(strstr(result.message, "needs 48M"));
+  assert_int_equal(s.threads, 3);
+  settings_fini(&s);
+  result = load(&s, ARGS("--profile", "huge"), NULL);
+  assert_int_equal(result.code, STATUS_INVALID_ARGUMENT);
+  settings_fini(&s);
+  port_simulated_free(simulated);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_defaults), cmocka_unit_test(test_order_of_sources),
-      cmocka_unit_test(test_mistakes), cmocka_unit_test(test_mistakes_in_a_file_have_their_line),
-      cmocka_unit_test(test_safety),   cmocka_unit_test(test_lists),
-      cmocka_unit_test(test_phrases),  cmocka_unit_test(test_long_lines),
+      cmocka_unit_test(test_defaults),   cmocka_unit_test(test_order_of_sources),
+      cmocka_unit_test(test_mistakes),   cmocka_unit_test(test_mistakes_in_a_file_have_their_line),
+      cmocka_unit_test(test_safety),     cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_profiles),   cmocka_unit_test(test_phrases),
+      cmocka_unit_test(test_long_lines),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,6 +228,11 @@ void kv_clock_trust(struct kv_store *store) {
   store->driver->clock_trust(store);
 }
 
+void kv_caches_limit(struct kv_store *store, unsigned sixteenths) {
+  assert(sixteenths >= 1 && sixteenths <= 16);
+  store->driver->caches_limit(store, sixteenths);
+}
+
 status kv_verify(struct kv_store *store, void (*report)(void *argument, str text), void *argument,
                  uint64_t *ret_damages) {
   return store->driver->verify(store, report, argument, ret_damages);

@@ -26,7 +26,8 @@
  *   ABORTED              the read set changed: try the whole transaction again
  *   RESOURCE_EXHAUSTED   no disk space, or the commit queue is full; reads go on
  *   UNAVAILABLE          the store is opening again after an I/O error, is closing, or writes are stopped by
- * damage DATA_LOSS            what was read is damaged; the store remembers it (kv_health) */
+ *                        damage or because the medium can only be read
+ *   DATA_LOSS            what was read is damaged; the store remembers it (kv_health) */
 #ifndef SKERRY_STORAGE_KV_H
 #define SKERRY_STORAGE_KV_H
 
@@ -178,7 +179,13 @@ void kv_subscribe(struct kv_store *store, void (*published)(void *argument, kv_v
 
 /* ---- The store itself ---- */
 
-enum kv_health { KV_HEALTHY, KV_NO_SPACE, KV_RECOVERING, KV_DAMAGED };
+enum kv_health {
+  KV_HEALTHY,
+  KV_NO_SPACE,
+  KV_RECOVERING,
+  KV_DAMAGED,
+  KV_READ_ONLY /* the medium is, for now: reads go on, writes are UNAVAILABLE */
+};
 
 struct kv_info {
   enum kv_health health;
@@ -186,12 +193,17 @@ struct kv_info {
   int format;            /* of the data on disk */
   kv_version newest, oldest_history, oldest_change;
   bool clock_trusted;
+  kv_version now; /* what the next commit's version follows: by the clock that is trusted */
   uint64_t disk_free_bytes, disk_total_bytes, data_bytes;
   uint64_t keys_estimate, cache_bytes, write_buffer_bytes, commit_queue_len;
   uint64_t commits, groups, syncs, written_bytes; /* since the store was opened */
-  struct histogram_summary group_size;            /* transactions that one group committed */
-  struct histogram_summary group_write_us;        /* its write, with the sync where each write is synced */
-  struct histogram_summary late_sync_us;          /* syncs of a relaxed store's log, apart from its writes */
+  uint64_t document_bytes,
+      applied_bytes; /* keys and values that commits put: of KV_DOCUMENTS, of all spaces */
+  uint64_t log_bytes, flushed_bytes,
+      compacted_bytes;                     /* what the medium got, by who wrote it: written_bytes */
+  struct histogram_summary group_size;     /* transactions that one group committed */
+  struct histogram_summary group_write_us; /* its write, with the sync where each write is synced */
+  struct histogram_summary late_sync_us;   /* syncs of a relaxed store's log, apart from its writes */
 };
 void kv_info(struct kv_store *store, struct kv_info *ret);
 
@@ -211,6 +223,10 @@ kv_version kv_oldest_version(struct kv_store *store);
 
 /* The operator says that the wall clock is right now (see kv_rocksdb_options.clock_trusted). */
 void kv_clock_trust(struct kv_store *store);
+
+/* Memory is short: caches shrink to `sixteenths` (1 to 16) of what they may have, at once; 16 lets them grow
+ * again. Any thread. */
+void kv_caches_limit(struct kv_store *store, unsigned sixteenths);
 
 /* Walks everything and calls `report` (may be NULL) for each damage found; *ret_damages counts them. Reads go
  * on meanwhile. */

@@ -38,6 +38,7 @@ struct kv_driver {
   kv_version (*newest_version)(struct kv_store *store);
   kv_version (*oldest_version)(struct kv_store *store);
   void (*clock_trust)(struct kv_store *store);
+  void (*caches_limit)(struct kv_store *store, unsigned sixteenths);
   status (*verify)(struct kv_store *store, void (*report)(void *argument, str text), void *argument,
                    uint64_t *ret_damages);
   void (*close)(struct kv_store *store);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ports/linux/cgroup.h"
+#include "ports/linux/pressure.h"
 #include "tests/support/unit.h"
 
 static char root[64];
@@ -143,6 +144,90 @@ static void odd_files_are_no_limit(void **state) {
   assert_int_equal(cgroup_memory_limit(root), CGROUP_NO_LIMIT);
 }
 
+static void usage_is_of_the_fullest_group(void **state) {
+  (void)state;
+  struct cgroup_usage usage;
+  put("/proc/self/cgroup", "0::/system.slice/skerry.service\n");
+  put("/proc/self/mountinfo", MOUNT_OTHER MOUNT_V2);
+  assert_false(cgroup_memory_usage(root, &usage));
+  put("/sys/fs/cgroup/system.slice/memory.max", "1000000\n");
+  put("/sys/fs/cgroup/system.slice/memory.current", "500000\n");
+  put("/sys/fs/cgroup/system.slice/memory.stat", "anon 300000\ninactive_file 150000\nfile 200000\n");
+  assert_true(cgroup_memory_usage(root, &usage));
+  assert_int_equal(usage.used_bytes, 350000);
+  assert_int_equal(usage.limit_bytes, 1000000);
+  put("/sys/fs/cgroup/system.slice/skerry.service/memory.high", "100000\n");
+  put("/sys/fs/cgroup/system.slice/skerry.service/memory.current", "90000\n");
+  assert_true(cgroup_memory_usage(root, &usage));
+  assert_int_equal(usage.used_bytes, 90000);
+  assert_int_equal(usage.limit_bytes, 100000);
+  put("/sys/fs/cgroup/system.slice/skerry.service/memory.stat", "inactive_file 99999999\n"); /* read later */
+  assert_true(cgroup_memory_usage(root, &usage));
+  assert_int_equal(usage.limit_bytes, 1000000);
+}
+
+static void usage_of_version_1(void **state) {
+  (void)state;
+  struct cgroup_usage usage;
+  put("/proc/self/cgroup", "4:memory:/docker/a\n");
+  put("/proc/self/mountinfo", MOUNTS_V1);
+  put("/sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes", UNLIMITED_V1);
+  assert_false(cgroup_memory_usage(root, &usage));
+  put("/sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes", "1000\n");
+  put("/sys/fs/cgroup/memory/docker/a/memory.usage_in_bytes", "900\n");
+  put("/sys/fs/cgroup/memory/docker/a/memory.stat", "cache 500\ninactive_file 1\ntotal_inactive_file 400\n");
+  assert_true(cgroup_memory_usage(root, &usage));
+  assert_int_equal(usage.used_bytes, 500);
+  assert_int_equal(usage.limit_bytes, 1000);
+}
+
+static void processors_are_counted_by_quota(void **state) {
+  (void)state;
+  put("/proc/self/cgroup", "0::/a/b\n");
+  put("/proc/self/mountinfo", MOUNT_V2);
+  assert_int_equal(cgroup_cpu_limit(root), CGROUP_NO_LIMIT);
+  put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+  assert_int_equal(cgroup_cpu_limit(root), CGROUP_NO_LIMIT);
+  put("/sys/fs/cgroup/a/cpu.max", "250000 100000\n");
+  assert_int_equal(cgroup_cpu_limit(root), 2500);
+  put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+  assert_int_equal(cgroup_cpu_limit(root), 500);
+  const char *odd[] = {"", "\n", "5\n", "5 \n", "5 0\n", "0 5\n", "x y\n", "99999999999999999999 1\n"};
+  for (size_t i = 0; i < UNIT_COUNT(odd); i++) {
+    put("/sys/fs/cgroup/a/b/cpu.max", odd[i]);
+    assert_int_equal(cgroup_cpu_limit(root), 2500);
+  }
+}
+
+static void processors_of_version_1(void **state) {
+  (void)state;
+  put("/proc/self/cgroup", "5:cpu,cpuacct:/c\n4:memory:/m\n");
+  put("/proc/self/mountinfo", MOUNTS_V1);
+  put("/sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_quota_us", "-1\n");
+  put("/sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_period_us", "100000\n");
+  assert_int_equal(cgroup_cpu_limit(root), CGROUP_NO_LIMIT);
+  put("/sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_quota_us", "150000\n");
+  assert_int_equal(cgroup_cpu_limit(root), 1500);
+}
+
+static void stalls_are_told_by_the_own_group(void **state) {
+  (void)state;
+  char path[512], wanted[512];
+  put("/proc/self/cgroup", "0::/a\n");
+  put("/proc/self/mountinfo", MOUNT_V2);
+  put("/sys/fs/cgroup/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
+  assert_false(cgroup_pressure_path(root, path, sizeof path)); /* of everybody: /proc/pressure says it */
+  put("/sys/fs/cgroup/a/memory.pressure",
+      "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull total=9\n");
+  assert_true(cgroup_pressure_path(root, path, sizeof path));
+  snprintf(wanted, sizeof wanted, "%s/sys/fs/cgroup/a/memory.pressure", root);
+  assert_string_equal(path, wanted);
+  assert_int_equal(pressure_total_us(path), 1234);
+  assert_int_equal(pressure_total_us("/nowhere"), 0);
+  int fd = -1;
+  assert_false(pressure_trigger_wait(&fd, 1)); /* without a trigger it only waits */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(no_groups_no_limit, make_root, remove_root),
@@ -151,6 +236,11 @@ int main(void) {
       cmocka_unit_test_setup_teardown(hybrid_systems_obey_both, make_root, remove_root),
       cmocka_unit_test_setup_teardown(mounts_of_a_part_are_understood, make_root, remove_root),
       cmocka_unit_test_setup_teardown(odd_files_are_no_limit, make_root, remove_root),
+      cmocka_unit_test_setup_teardown(usage_is_of_the_fullest_group, make_root, remove_root),
+      cmocka_unit_test_setup_teardown(usage_of_version_1, make_root, remove_root),
+      cmocka_unit_test_setup_teardown(processors_are_counted_by_quota, make_root, remove_root),
+      cmocka_unit_test_setup_teardown(processors_of_version_1, make_root, remove_root),
+      cmocka_unit_test_setup_teardown(stalls_are_told_by_the_own_group, make_root, remove_root),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

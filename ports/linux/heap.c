@@ -1,5 +1,9 @@
 #include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
+#include "base/str.h"
 #include "ports/port.h"
 
 enum {
@@ -26,6 +30,35 @@ void port_memory_configure(void) {
 
 void port_memory_trim(void) {
   malloc_trim(TOP_PAD_BYTES);
+}
+
+/* A line of /proc/self/maps, `from-to rights offset device inode path`: whether it is code of a file. */
+static bool maps_code(const char *line, uintptr_t *ret_from, uintptr_t *ret_to) {
+  char *end;
+  *ret_from = (uintptr_t)strtoull(line, &end, 16);
+  if (*end != '-')
+    return false;
+  *ret_to = (uintptr_t)strtoull(end + 1, &end, 16);
+  str rest = str_from_cstr(end);
+  str_split(rest, ' ', &rest);
+  str rights = str_split(rest, ' ', &rest);
+  str_split(rest, ' ', &rest); /* offset */
+  str_split(rest, ' ', &rest); /* device */
+  return str_eq(rights, STR("r-xp")) && !str_eq(str_split(rest, ' ', &rest), STR("0"));
+}
+
+/* Code is never written, so what is dropped is read again. Other parts that look read-only were changed by
+ * the loader. */
+void port_memory_settle(void) {
+  char line[512];
+  uintptr_t from, to;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL)
+    return;
+  while (fgets(line, sizeof line, maps) != NULL)
+    if (maps_code(line, &from, &to))
+      (void)madvise((void *)from, to - from, MADV_DONTNEED); /* refused: it stays */
+  fclose(maps);
 }
 
 uint64_t port_memory_free_bytes(void) {

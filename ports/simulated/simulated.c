@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct port_simulated {
   struct port port;      /* first: a struct port * of ours is a struct port_simulated * */
@@ -15,6 +16,9 @@ struct port_simulated {
   struct port_memory memory;
   uint64_t descriptors_max;
   unsigned cores;
+  struct port_pressure pressure;
+  uint32_t page_bytes;
+  unsigned entropy_lacks; /* questions that it is still not there for */
 };
 
 /* Reads or writes one member under the mutex. */
@@ -75,6 +79,27 @@ static unsigned simulated_cores(struct port *port) {
   return cores;
 }
 
+static struct port_pressure simulated_pressure(struct port *port, int64_t wait_ms) {
+  struct port_pressure pressure;
+  if (wait_ms > 0) /* a moment, so that who asks in a loop leaves the processor to others */
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  LOCKED(simulated_of(port), pressure = simulated_of(port)->pressure);
+  return pressure;
+}
+
+static uint32_t simulated_page_bytes(struct port *port) {
+  uint32_t bytes;
+  LOCKED(simulated_of(port), bytes = simulated_of(port)->page_bytes);
+  return bytes;
+}
+
+static bool simulated_entropy_is_ready(struct port *port) {
+  struct port_simulated *simulated = simulated_of(port);
+  bool ready;
+  LOCKED(simulated, ready = simulated->entropy_lacks == 0; simulated->entropy_lacks -= !ready);
+  return ready;
+}
+
 struct port_simulated *port_simulated_new(void) {
   struct port_simulated *simulated = malloc(sizeof *simulated);
   if (simulated == NULL)
@@ -86,7 +111,10 @@ struct port_simulated *port_simulated_new(void) {
                .disk = simulated_disk,
                .memory = simulated_memory,
                .descriptors_max = simulated_descriptors_max,
-               .cores = simulated_cores},
+               .cores = simulated_cores,
+               .pressure = simulated_pressure,
+               .page_bytes = simulated_page_bytes,
+               .entropy_is_ready = simulated_entropy_is_ready},
       .mutex = PTHREAD_MUTEX_INITIALIZER,
       .wall_us = INT64_C(1767225600) * 1000000,
       .monotonic_us = 1000000,
@@ -95,6 +123,8 @@ struct port_simulated *port_simulated_new(void) {
       .memory = {.limit_bytes = UINT64_C(1) << 30, .resident_bytes = UINT64_C(16) << 20},
       .descriptors_max = 1024,
       .cores = 2,
+      .pressure = {.used_bytes = UINT64_C(100) << 20, .limit_bytes = UINT64_C(1) << 30},
+      .page_bytes = 4096,
   };
   return simulated;
 }
@@ -141,4 +171,16 @@ void port_simulated_set_descriptors(struct port_simulated *simulated, uint64_t m
 
 void port_simulated_set_cores(struct port_simulated *simulated, unsigned cores) {
   LOCKED(simulated, simulated->cores = cores);
+}
+
+void port_simulated_set_pressure(struct port_simulated *simulated, struct port_pressure pressure) {
+  LOCKED(simulated, simulated->pressure = pressure);
+}
+
+void port_simulated_set_page(struct port_simulated *simulated, uint32_t bytes) {
+  LOCKED(simulated, simulated->page_bytes = bytes);
+}
+
+void port_simulated_lack_entropy(struct port_simulated *simulated, unsigned questions) {
+  LOCKED(simulated, simulated->entropy_lacks = questions);
 }

@@ -56,6 +56,38 @@ static void resources_are_what_was_set(void **state) {
   assert_int_equal(port->cores(port), 8);
 }
 
+static unsigned waits;
+static void count_wait(void) {
+  waits++;
+}
+
+static void entropy_is_waited_for_and_bounded(void **state) {
+  struct port_simulated *simulated = *state;
+  struct port *port = port_simulated_port(simulated);
+  waits = 0;
+  assert_status_ok(port_entropy_await(port, 1000, count_wait));
+  assert_int_equal(waits, 0);
+  port_simulated_lack_entropy(simulated, 2);
+  assert_status_ok(port_entropy_await(port, 1000, count_wait));
+  assert_int_equal(waits, 1);
+  port_simulated_lack_entropy(simulated, 1000);
+  status s = port_entropy_await(port, 200, NULL);
+  assert_int_equal(s.code, STATUS_UNAVAILABLE);
+  assert_non_null(strstr(s.message, "rng-tools"));
+}
+
+static void pressure_and_pages_are_what_was_set(void **state) {
+  struct port_simulated *simulated = *state;
+  struct port *port = port_simulated_port(simulated);
+  assert_int_equal(port->page_bytes(port), 4096);
+  port_simulated_set_page(simulated, 65536);
+  assert_int_equal(port->page_bytes(port), 65536);
+  assert_false(port->pressure(port, 0).stalled);
+  port_simulated_set_pressure(simulated, (struct port_pressure){5, 6, true});
+  struct port_pressure pressure = port->pressure(port, 5);
+  assert_true(pressure.stalled && pressure.used_bytes == 5 && pressure.limit_bytes == 6);
+}
+
 enum { THREADS = 4, STEPS = 1000 };
 
 static void *advance(void *simulated) {
@@ -80,6 +112,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(time_moves_only_by_hand, setup, teardown),
       cmocka_unit_test_setup_teardown(resources_are_what_was_set, setup, teardown),
+      cmocka_unit_test_setup_teardown(entropy_is_waited_for_and_bounded, setup, teardown),
+      cmocka_unit_test_setup_teardown(pressure_and_pages_are_what_was_set, setup, teardown),
       cmocka_unit_test_setup_teardown(threads_lose_no_step, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

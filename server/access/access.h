@@ -2,6 +2,7 @@
  *
  * A call's caller is found out once, from its token or certificate (server/tokens), and kept with the call:
  *
+ *   whoever reaches the administration's socket   everything
  *   service accounts, "owner" in development      their role decides
  *   whoever comes, with access = open             everything
  *   whoever shows a certificate, with mtls        everything, unless a setting says who that is

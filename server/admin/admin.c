@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/wire.h"
+#include "server/admin/backups.h"
 #include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
 #include "server/admin/keys.h"
@@ -15,6 +16,8 @@ static Skerry__Admin__V1__StoreStatus__Health health_of(enum kv_health health) {
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_OK;
   case KV_NO_SPACE:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_NO_SPACE;
+  case KV_READ_ONLY:
+    return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_READ_ONLY;
   case KV_RECOVERING:
     return SKERRY__ADMIN__V1__STORE_STATUS__HEALTH__HEALTH_RECOVERING;
   case KV_DAMAGED:
@@ -101,7 +104,15 @@ static void fill_store(const struct admin *admin, struct kv_info *info, Skerry__
   ret->syncs = (int64_t)info->syncs;
 }
 
+/* A box without a battery for its clock boots in 1970, or where it was switched off. */
+enum { CLOCK_FAR_OFF_S = 24 * 3600 };
+
 static const char *clock_source(const struct admin *admin, const struct kv_info *info) {
+  int64_t behind_us = info->now - admin->port->wall_us(admin->port);
+  if (behind_us / 1000000 > CLOCK_FAR_OFF_S)
+    return info->clock_trusted
+               ? "the wall clock is behind the newest commit by more than a day: is it right?"
+               : "not synchronised, and behind the newest commit by more than a day: set the time";
   if (admin->settings->clock == SETTINGS_CLOCK_TRUSTED)
     return "clock = trusted";
   if (admin->settings->dev)
@@ -130,6 +141,12 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   fill_store(admin, &info, &store);
   memory.limit_bytes = (int64_t)admin->memory_limit_bytes;
   memory.resident_bytes = (int64_t)used.resident_bytes;
+  memory.profile = text(admin->profile->name);
+  struct relief_info relief;
+  relief_info(admin->relief, &relief);
+  memory.surroundings_used_bytes = (int64_t)relief.used_bytes;
+  memory.surroundings_limit_bytes = (int64_t)relief.limit_bytes;
+  memory.caches_sixteenths = (int32_t)relief_sixteenths(relief.level);
   clock.trusted = info.clock_trusted;
   clock.source = text(clock_source(admin, &info));
 
@@ -156,6 +173,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   Skerry__Admin__V1__IndexWork indexes = SKERRY__ADMIN__V1__INDEX_WORK__INIT;
   status counted = admin_index_work(admin, &indexes);
   response.indexes = status_is_ok(&counted) ? &indexes : NULL;
+  response.backups = admin_backup_status(admin, rpc_call_arena(call));
   response.front = admin_front_status(admin, rpc_call_arena(call));
   response.connections_open = (int64_t)stats.connections_open;
   if (response.front != NULL)
@@ -172,6 +190,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
 
 static const struct skerry_admin_v1_admin_handlers handlers = {
     .get_status = get_status,
+    .backup = admin_backup,
     .apply_indexes = admin_apply_indexes,
     .list_indexes = admin_list_indexes,
     .suggest_indexes = admin_suggest_indexes,

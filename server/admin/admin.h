@@ -8,10 +8,12 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "rpc/server.h"
+#include "server/backup/backups.h"
 #include "server/firestore/index_advisor.h"
 #include "server/firestore/service.h"
 #include "server/front.h"
 #include "server/mail/mail.h"
+#include "server/relief.h"
 #include "server/rules_source.h"
 #include "server/settings.h"
 #include "server/tokens/tokens.h"
@@ -33,11 +35,14 @@ struct admin {
   struct tokens *tokens;
   struct access *access;
   struct rules_source *rules;
+  struct backups *backups;
   struct mail *mail;
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;
   uint64_t memory_limit_bytes;
+  const struct profile *profile;
+  struct relief *relief;
   int64_t started_wall_us, started_monotonic_us;
   _Atomic enum admin_state state;
 };

@@ -127,7 +127,7 @@ static void put_figure(void *argument, const struct kv_figure *figure) {
     buf_printf(figures->out, "%s %" PRIu64 "\n", name, figure->value);
 }
 
-static void put_store(struct kv_store *store, const struct kv_info *info, struct buf *out) {
+static void put_store(struct kv_store *store, const struct kv_info *info, int64_t wall_us, struct buf *out) {
   metrics_gauge(out, "skerry_store_healthy", "1: reads and writes work.", info->health == KV_HEALTHY);
   metrics_counter(out, "skerry_commits_total", "Transactions that were committed.", info->commits);
   metrics_counter(out, "skerry_commit_groups_total", "Groups of them that were written at once.",
@@ -149,6 +149,10 @@ static void put_store(struct kv_store *store, const struct kv_info *info, struct
   metrics_gauge(out, "skerry_disk_free_bytes", "Free on the disk of the store.", info->disk_free_bytes);
   metrics_gauge(out, "skerry_disk_size_bytes", "The size of that disk.", info->disk_total_bytes);
   metrics_gauge(out, "skerry_clock_trusted", "1: commit times follow the wall clock.", info->clock_trusted);
+  metrics_head(
+      out, "skerry_clock_ahead_seconds", "gauge",
+      "How far commit times are ahead of the wall clock; much, if it was set back or began in 1970.");
+  buf_printf(out, "skerry_clock_ahead_seconds %.6f\n", (double)(info->now - wall_us) / 1e6);
   struct figures figures = {.out = out};
   kv_figures(store, put_figure, &figures);
 }
@@ -248,6 +252,33 @@ static void put_process(const struct admin *admin, struct buf *out) {
   metrics_gauge(out, "process_open_fds", "Open descriptors.", process.descriptors);
   metrics_gauge(out, "process_max_fds", "How many there may be.", admin->port->descriptors_max(admin->port));
   metrics_gauge(out, "skerry_memory_limit_bytes", "The setting memory_limit.", admin->memory_limit_bytes);
+  struct relief_info relief;
+  relief_info(admin->relief, &relief);
+  metrics_gauge(out, "skerry_memory_surroundings_used_bytes",
+                "Used of the control group, or the machine, that is fullest.", relief.used_bytes);
+  metrics_gauge(out, "skerry_memory_surroundings_limit_bytes", "What there is of it.", relief.limit_bytes);
+  metrics_gauge(out, "skerry_caches_sixteenths",
+                "What caches may have of their share; 16 unless memory is short.",
+                relief_sixteenths(relief.level));
+  metrics_counter(out, "skerry_memory_relief_total", "Steps by which caches shrank because memory was short.",
+                  relief.steps_down);
+}
+
+static void put_backups(struct backups *backups, struct buf *out) {
+  struct backups_facts facts;
+  backups_facts(backups, &facts);
+  metrics_gauge(out, "skerry_backup_scheduled", "1: the settings say when backups are made.",
+                facts.is_scheduled);
+  metrics_gauge(out, "skerry_backup_running", "1: one is being made.", facts.is_running);
+  metrics_counter(out, "skerry_backups_total", "Backups that were made and verified.", facts.succeeded);
+  metrics_counter(out, "skerry_backups_failed_total", "Backups that failed.", facts.failed);
+  metrics_gauge(out, "skerry_backup_failures", "Scheduled ones that failed in a row.", facts.failures);
+  metrics_counter(out, "skerry_backup_copied_bytes_total", "Bytes of the store that they copied.",
+                  facts.copied_bytes);
+  metrics_seconds(out, "skerry_backup_last_success_seconds", "gauge",
+                  "When the last one began, since 1970; 0: none.", (uint64_t)facts.last_success_us);
+  metrics_seconds(out, "skerry_backup_last_duration_seconds", "gauge", "How long it took.",
+                  (uint64_t)facts.last_duration_us);
 }
 
 void admin_metrics(const struct admin *admin, struct buf *out) {
@@ -265,7 +296,8 @@ void admin_metrics(const struct admin *admin, struct buf *out) {
   put_tokens(admin->tokens, out);
   put_mails(admin->mail, out);
   put_live(&documents, out);
-  put_store(admin->store, &store, out);
+  put_store(admin->store, &store, admin->port->wall_us(admin->port), out);
+  put_backups(admin->backups, out);
 }
 
 /* ---- GET /metrics ---- */

@@ -60,7 +60,8 @@ static const struct kv_driver driver = {.name = "cases",
                                         .commit = commit};
 
 static void commit(struct kv_store *store, struct kv_txn *txn) {
-  const struct cases_store *own = (struct cases_store *)store;
+  const void *whole = store; /* it is the first member; 32-bit ARM wants more alignment for the whole */
+  const struct cases_store *own = whole;
   struct store_reader reader = {{&driver}, own->state};
   struct store_batch batch = {{&driver}, status_ok()};
   status result = txn->resolve(txn->argument, &reader.base, own->version, &batch.base);

@@ -253,7 +253,7 @@ static void run(bool validates) {
         .directory = directory, .port = port, .sync = KV_SYNC_RELAXED, .clock_trusted = true};
     struct work w = {.workload = &workloads[i], .validates = validates};
     assert_status_ok(kv_rocksdb_open(&options, &w.store));
-    assert_status_ok(transactions_new(w.store, port, STR("secret"), &w.all));
+    assert_status_ok(transactions_new(w.store, port, STR("secret"), 0, &w.all));
     set_up(&w);
     int rounds = validates ? 3 : ROUNDS_MAX;
     for (int round = 0; round < rounds && (validates || w.anomalies == 0); round++)

@@ -31,6 +31,10 @@ static status put_secret_if_missing(void *argument, struct kv_reader *reader, kv
   return status_ok();
 }
 
+void firestore_forget_secret(struct kv_batch *batch) {
+  kv_batch_delete(batch, KV_SYSTEM, SECRET_KEY);
+}
+
 static status load_secret(struct firestore_service *service) {
   struct kv_txn txn = {.resolve = put_secret_if_missing, .argument = service};
   kv_version version;
@@ -90,7 +94,8 @@ status firestore_service_new(const struct firestore_options *options, struct fir
   status result = load_secret(service);
   if (status_is_ok(&result))
     result = transactions_new(options->store, service->options.port,
-                              str_make(service->secret, sizeof service->secret), &service->transactions);
+                              str_make(service->secret, sizeof service->secret),
+                              options->transactions_memory_bytes_max, &service->transactions);
   if (status_is_ok(&result)) {
     size_t memory = options->listen_memory_bytes_max;
     result = listen_service_new(service, memory > 0 ? memory : LIMIT_LISTEN_MEMORY_BYTES, &service->listen);

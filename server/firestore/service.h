@@ -36,12 +36,16 @@ struct firestore_options {
   size_t project_count;
   bool any_project; /* --dev */
   struct doc_limits limits;
-  size_t listen_memory_bytes_max; /* for live targets and their queues; 0: LIMIT_LISTEN_MEMORY_BYTES */
+  size_t transactions_memory_bytes_max; /* for their read sets; 0: LIMIT_TRANSACTIONS_READ_BYTES */
+  size_t listen_memory_bytes_max;       /* for live targets and their queues; 0: LIMIT_LISTEN_MEMORY_BYTES */
 };
 
 /* Reads (or makes, once for a store) the secret that page tokens are signed with. Blocks for that. */
 STATUS_MUST_USE status firestore_service_new(const struct firestore_options *options,
                                              struct firestore_service **ret);
+/* Forgets that secret: every token that was given out is then one of another store. For a store that no
+ * server has open. */
+void firestore_forget_secret(struct kv_batch *batch);
 STATUS_MUST_USE status firestore_service_register(struct firestore_service *service,
                                                   struct rpc_server *server);
 /* Work that waits for time to pass: to be called about once a second. */

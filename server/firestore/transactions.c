@@ -71,7 +71,8 @@ struct transactions {
   struct transaction *buckets[BUCKETS];
 };
 
-status transactions_new(struct kv_store *store, struct port *port, str secret, struct transactions **ret) {
+status transactions_new(struct kv_store *store, struct port *port, str secret, size_t read_bytes_max,
+                        struct transactions **ret) {
   struct transactions *all = calloc(1, sizeof *all);
   if (all == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
@@ -85,7 +86,7 @@ status transactions_new(struct kv_store *store, struct port *port, str secret, s
   /* A key of its own: what is signed here must be of no use elsewhere. */
   crypto_hmac_sha256(secret, STR("transaction ids"), all->secret);
   crypto_random(all->run, sizeof all->run);
-  memory_budget_init(&all->budget, LIMIT_TRANSACTIONS_READ_BYTES);
+  memory_budget_init(&all->budget, read_bytes_max > 0 ? read_bytes_max : LIMIT_TRANSACTIONS_READ_BYTES);
   pthread_mutex_init(&all->lock, NULL);
   *ret = all;
   return status_ok();

@@ -29,9 +29,10 @@ struct transactions; /* all of a server */
 struct transaction;  /* one, while a call uses it */
 
 struct port;
-/* `secret` (copied) signs the ids; it is the same after a restart. */
+/* `secret` (copied) signs the ids; it is the same after a restart. read_bytes_max: for all read sets
+ * together; 0: LIMIT_TRANSACTIONS_READ_BYTES. */
 STATUS_MUST_USE status transactions_new(struct kv_store *store, struct port *port, str secret,
-                                        struct transactions **ret);
+                                        size_t read_bytes_max, struct transactions **ret);
 /* NULL is allowed. No call uses one any more. */
 void transactions_free(struct transactions *all);
 /* Frees what has expired and ends turns that last too long. To be called about once a second. */

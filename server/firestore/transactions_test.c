@@ -29,7 +29,7 @@ static int set_up(void **state) {
                                        .sync = KV_SYNC_RELAXED,
                                        .clock_trusted = true};
   assert_status_ok(kv_rocksdb_open(&options, &f->store));
-  assert_status_ok(transactions_new(f->store, port_simulated_port(f->simulated), SECRET, &f->all));
+  assert_status_ok(transactions_new(f->store, port_simulated_port(f->simulated), SECRET, 0, &f->all));
   *state = f;
   return 0;
 }
@@ -125,14 +125,14 @@ static void test_ids_of_another_run(void **state) {
   struct id id = begin(f);
   struct transactions *first = f->all;
   assert_status_ok(
-      transactions_new(f->store, port_simulated_port(f->simulated), SECRET, &f->all)); /* a restart */
-  begin(f);                                                                            /* the same number */
+      transactions_new(f->store, port_simulated_port(f->simulated), SECRET, 0, &f->all)); /* a restart */
+  begin(f); /* the same number */
   assert_over(f, &id);
   assert_status_ok(transactions_rollback(f->all, id_str(&id), DATABASE));
   transaction_release(begin_as(f, false, id_str(&id)));
   transactions_free(f->all);
   assert_status_ok(transactions_new(f->store, port_simulated_port(f->simulated),
-                                    STR("the secret of another server"), &f->all));
+                                    STR("the secret of another server"), 0, &f->all));
   assert_damaged(f, id_str(&id), DATABASE);
   transactions_free(f->all);
   f->all = first;

@@ -1,12 +1,13 @@
 /* The first line is a template, the second a path, the third a query string. */
 #include <assert.h>
+#include <stddef.h>
 
 #include "server/gateway/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  char block[1024];
+  _Alignas(max_align_t) char block[1024];
   struct arena arena;
   arena_init(&arena, block, sizeof block, 1 << 20);
   str rest = str_make(data, size), name, value, values[URL_VARIABLES_MAX];

@@ -33,6 +33,8 @@ static uint32_t take_preface(struct guard *guard, const uint8_t *bytes, uint32_t
   return taken;
 }
 
+static void end_payload(struct guard *guard);
+
 static uint32_t take_header(struct guard *guard, int64_t now_us, const uint8_t *bytes, uint32_t len,
                             struct guard_output *output) {
   uint32_t taken = smaller(FRAME_HEADER_BYTES - guard->header_len, len);
@@ -46,7 +48,7 @@ static uint32_t take_header(struct guard *guard, int64_t now_us, const uint8_t *
   else if (guard->state == STATE_BLOCK && guard->left == 0)
     guard_frames_end_block(guard, now_us, NULL, output);
   else if (guard->state == STATE_PASS && guard->left == 0)
-    guard->state = STATE_FRAME;
+    end_payload(guard);
   return taken;
 }
 
@@ -78,23 +80,41 @@ static uint32_t take_block(struct guard *guard, int64_t now_us, const uint8_t *b
   return taken;
 }
 
+/* gRPC core held `before` bytes of the message that is under way, and holds messages.held now. */
+static void account(struct guard *guard, uint32_t before) {
+  uint32_t now = guard->messages.held;
+  if (now < before)
+    memory_budget_give(&guard->incomplete, before - now);
+  if (now <= before)
+    return;
+  memory_budget_charge(&guard->incomplete, now - before);
+  if (memory_budget_is_spent(&guard->incomplete) &&
+      memory_budget_used(&guard->incomplete) > GUARD_INCOMPLETE_FREE)
+    guard_state_offend(guard, GUARD_MESSAGES, "too much of messages that are not complete");
+}
+
 /* Of bytes of a payload, how many may go on: all, but for what lies about the length of a message. */
 static uint32_t judge_messages(struct guard *guard, const uint8_t *bytes, uint32_t len) {
-  uint32_t data = smaller(guard->data_left, len), good = guard_messages_pass(&guard->messages, bytes, data);
+  uint32_t data = smaller(guard->data_left, len), held = guard->messages.held,
+           good = guard_messages_pass(&guard->messages, bytes, data);
   if (good < data) {
     guard_state_offend(guard, GUARD_FRAME, "a message of 2 GiB or more");
     return good;
   }
   guard->data_left -= data;
+  account(guard, held);
   return len;
 }
 
 static void end_payload(struct guard *guard) {
-  struct guard_stream *stream =
-      guard->frame.type == FRAME_DATA ? guard_streams_find(&guard->streams, guard->frame.stream_id) : NULL;
+  guard->state = STATE_FRAME;
+  if (guard->frame.type != FRAME_DATA)
+    return;
+  struct guard_stream *stream = guard_streams_find(&guard->streams, guard->frame.stream_id);
   if (stream != NULL)
     stream->messages = guard->messages;
-  guard->state = STATE_FRAME;
+  else if (guard->messages.held > 0)
+    memory_budget_give(&guard->incomplete, guard->messages.held);
 }
 
 static uint32_t take_payload(struct guard *guard, const uint8_t *bytes, uint32_t len,
@@ -145,7 +165,7 @@ static void end_by_server(struct guard *guard, uint32_t id) {
   const struct guard_stream *stream = guard_streams_find(&guard->streams, id);
   if (stream != NULL && (stream->ended & GUARD_ENDED_BY_SERVER) == 0)
     guard_rates_take(&guard->rates, GUARD_RATE_RESETS);
-  guard_streams_end(&guard->streams, id, GUARD_ENDED);
+  guard_state_end_stream(guard, id, GUARD_ENDED);
 }
 
 static void server_frame(struct guard *guard, struct guard_frame frame, int64_t now_us) {
@@ -153,7 +173,7 @@ static void server_frame(struct guard *guard, struct guard_frame frame, int64_t 
     if (guard_streams_find(&guard->streams, frame.stream_id) != NULL)
       guard_rates_earn(&guard->rates);
     if ((frame.flags & FLAG_END_STREAM) != 0)
-      guard_streams_end(&guard->streams, frame.stream_id, GUARD_ENDED_BY_SERVER);
+      guard_state_end_stream(guard, frame.stream_id, GUARD_ENDED_BY_SERVER);
     if (frame.type == FRAME_DATA)
       guard->window -= frame.length;
   } else if (frame.type == FRAME_RST_STREAM) {
@@ -222,6 +242,10 @@ struct guard *guard_new(const struct guard_options *options, const struct rpc_co
     return NULL;
   }
   guard->options = *options;
+  if (options->incomplete != NULL)
+    memory_budget_init_share(&guard->incomplete, options->incomplete);
+  else
+    memory_budget_init(&guard->incomplete, SIZE_MAX);
   guard->window = WINDOW_FIRST;
   guard_rates_init(&guard->rates, now_us);
   make_id_header(guard, key);
@@ -232,6 +256,7 @@ void guard_free(struct guard *guard) {
   if (guard == NULL)
     return;
   nghttp2_hd_inflate_del(guard->inflater);
+  memory_budget_give(&guard->incomplete, memory_budget_used(&guard->incomplete));
   guard_streams_fini(&guard->streams);
   guard_block_fini(&guard->block);
   free(guard);

@@ -17,7 +17,9 @@
  * of a stream that no client can open, GUARD_SIDE_STREAM, which it decodes and drops. DATA that follows on
  * such a stream is of a stream unknown to it: it counts it against the connection's window and drops it.
  *
- * The lengths of gRPC's messages are looked at for one thing: what cannot be (guard_messages.h).
+ * The lengths of gRPC's messages are looked at (guard_messages.h) for what cannot be, and for how much of
+ * incomplete messages a connection makes gRPC core hold. Connections share a budget of that; who takes more
+ * than a quarter of it when it runs low is the offender, where gRPC core would end any connection.
  *
  * Rates. What costs the server more than the client (resets, pings, settings, ...) may come in bursts that
  * honest clients send, then at a rate; and each HEADERS and DATA frame of the server's allows some more,
@@ -33,6 +35,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/memory_budget.h"
 #include "base/str.h"
 #include "rpc/connection.h"
 
@@ -46,6 +49,7 @@ enum {
   GUARD_OUTPUT_COPIED = 48 * 1024,
   GUARD_OUTPUT_ANSWERS = 16 * 1024,
   GUARD_SIDE_STREAM = 2,
+  GUARD_INCOMPLETE_FREE = 65535, /* bytes that a connection may hold in any case: HTTP/2's first window */
 };
 
 /* Why a connection was ended. */
@@ -67,7 +71,8 @@ enum guard_offence {
   GUARD_EMPTY_FRAMES,
   GUARD_STRAY_FRAMES, /* for streams that are closed */
   GUARD_UNKNOWN_FRAMES,
-  GUARD_SLOW, /* a header block that did not end, or settings that were not acknowledged, in time */
+  GUARD_MESSAGES, /* too much of messages that are not complete */
+  GUARD_SLOW,     /* a header block that did not end, or settings that were not acknowledged, in time */
   GUARD_NO_MEMORY,
   GUARD_OFFENCE_COUNT
 };
@@ -83,6 +88,7 @@ struct guard_options {
    * each request. NULL: none is refused. */
   bool (*turns_away)(void *argument, str path, int64_t now_us, uint32_t *ret_retry_ms);
   void *argument;
+  struct memory_budget *incomplete; /* what all guards may let gRPC core hold, or NULL; outlives them */
 };
 
 struct guard;

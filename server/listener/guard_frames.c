@@ -37,7 +37,7 @@ static void open_stream(struct guard *guard) {
   if (!guard_streams_open_one(&guard->streams, guard->block.stream_id))
     guard_state_offend(guard, GUARD_NO_MEMORY, "out of memory");
   else if ((guard->block.flags & FLAG_END_STREAM) != 0)
-    guard_streams_end(&guard->streams, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
+    guard_state_end_stream(guard, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
 }
 
 /* An answer has to stand between two frames of the server's, and none comes before its SETTINGS. */
@@ -72,7 +72,7 @@ static void take_trailer(struct guard *guard, int64_t now_us) {
   else if ((stream->ended & GUARD_ENDED_BY_CLIENT) != 0)
     guard_state_offend(guard, GUARD_STREAM, "headers after the client had ended the stream");
   else
-    guard_streams_end(&guard->streams, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
+    guard_state_end_stream(guard, guard->block.stream_id, GUARD_ENDED_BY_CLIENT);
 }
 
 /* A block is whole, and is at `bytes`. */
@@ -133,10 +133,9 @@ static void begin_continuation(struct guard *guard, int64_t now_us) {
 
 static void begin_data(struct guard *guard, int64_t now_us, struct guard_output *output) {
   const struct guard_stream *stream = guard_streams_find(&guard->streams, guard->frame.stream_id);
-  if (stream != NULL) {
+  guard->messages = stream == NULL ? (struct guard_messages){0} : stream->messages;
+  if (stream != NULL)
     guard->data_left = guard->frame.length;
-    guard->messages = stream->messages;
-  }
   if (guard->frame.stream_id % 2 == 0 || guard->frame.stream_id > guard->stream_last)
     guard_state_offend(guard, GUARD_STREAM, "DATA on a stream that was not opened");
   else if (stream == NULL)
@@ -159,7 +158,7 @@ static void begin_data(struct guard *guard, int64_t now_us, struct guard_output 
   guard_output_copy(output, guard->header, FRAME_HEADER_BYTES);
   guard->state = STATE_PASS;
   if ((guard->frame.flags & FLAG_END_STREAM) != 0)
-    guard_streams_end(&guard->streams, guard->frame.stream_id, GUARD_ENDED_BY_CLIENT);
+    guard_state_end_stream(guard, guard->frame.stream_id, GUARD_ENDED_BY_CLIENT);
 }
 
 /* A frame that is short, of a known size, and judged whole. */
@@ -311,7 +310,7 @@ static void end_reset(struct guard *guard) {
   if (guard->frame.stream_id > guard->stream_last || guard->frame.stream_id % 2 == 0)
     guard_state_offend(guard, GUARD_STREAM, "a RST_STREAM for a stream that was not opened");
   else
-    guard_streams_end(&guard->streams, guard->frame.stream_id, GUARD_ENDED);
+    guard_state_end_stream(guard, guard->frame.stream_id, GUARD_ENDED);
 }
 
 /* Padding alone is as empty as nothing. */
@@ -319,7 +318,7 @@ static void end_padded_data(struct guard *guard, int64_t now_us, const uint8_t *
   if (*padding >= guard->frame.length)
     guard_state_offend(guard, GUARD_FRAME, "more padding than payload");
   else if ((guard->frame.flags & FLAG_END_STREAM) != 0)
-    guard_streams_end(&guard->streams, guard->frame.stream_id, GUARD_ENDED_BY_CLIENT);
+    guard_state_end_stream(guard, guard->frame.stream_id, GUARD_ENDED_BY_CLIENT);
   else if (*padding == guard->frame.length - 1)
     guard_state_spend(guard, GUARD_RATE_EMPTY, now_us);
   if (guard->data_left > 0 && !guard_state_is_over(guard))

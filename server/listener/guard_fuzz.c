@@ -57,6 +57,7 @@ struct fuzz {
   const uint8_t *input;
   size_t input_len;
   struct guard_options options;
+  struct memory_budget incomplete;
   struct guard *guard;
   struct guard_output *output;
   int64_t now_us;
@@ -619,7 +620,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   f->input = data;
   f->input_len = size;
   uint8_t mode = next(f) % MODES;
+  memory_budget_init(&f->incomplete, SIZE_MAX / 2); /* counted, never spent */
   f->options = (struct guard_options){.streams_max = STREAMS_MAX,
+                                      .incomplete = &f->incomplete,
                                       .metadata_bytes_max = mode >= 4 ? 100000 : 4096,
                                       .patience_us = 1000000000000};
   f->guard = guard_new(&f->options, &KEY, NOW_US);

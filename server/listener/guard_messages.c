@@ -8,6 +8,7 @@ uint32_t guard_messages_pass(struct guard_messages *messages, const uint8_t *byt
     if (messages->prefix_bytes == 0 && messages->left > 0) {
       uint32_t passed = messages->left < len - at ? messages->left : len - at;
       messages->left -= passed;
+      messages->held = messages->left == 0 ? 0 : messages->held + passed;
       at += passed;
       continue;
     }

@@ -36,6 +36,7 @@ static const struct {
     [GUARD_EMPTY_FRAMES] = {"empty_frames", ENHANCE_YOUR_CALM},
     [GUARD_STRAY_FRAMES] = {"stray_frames", ENHANCE_YOUR_CALM},
     [GUARD_UNKNOWN_FRAMES] = {"unknown_frames", ENHANCE_YOUR_CALM},
+    [GUARD_MESSAGES] = {"messages", ENHANCE_YOUR_CALM},
     [GUARD_SLOW] = {"slow", ENHANCE_YOUR_CALM},
     [GUARD_NO_MEMORY] = {"no_memory", INTERNAL_ERROR},
 };

@@ -41,6 +41,7 @@ struct guard {
   uint8_t held[GUARD_HELD_BYTES_MAX];
   struct guard_block block;
 
+  struct memory_budget incomplete; /* a share of options.incomplete */
   struct guard_streams streams;
   uint32_t stream_last;
   int64_t window; /* of the connection, for the server's DATA */
@@ -70,6 +71,18 @@ static inline void guard_state_offend(struct guard *guard, enum guard_offence of
 
 static inline bool guard_state_is_over(const struct guard *guard) {
   return guard->state == STATE_OVER;
+}
+
+/* A stream's side ends. What gRPC core held of its message goes with the stream; while a frame of it is under
+ * way that is known at the frame's end only. */
+static inline void guard_state_end_stream(struct guard *guard, uint32_t id, uint32_t ended) {
+  const struct guard_stream *stream = guard_streams_find(&guard->streams, id);
+  uint32_t held = stream == NULL ? 0 : stream->messages.held;
+  guard_streams_end(&guard->streams, id, ended);
+  bool under_way = (guard->state == STATE_PASS || guard->state == STATE_HELD) &&
+                   guard->frame.type == FRAME_DATA && guard->frame.stream_id == id;
+  if (held > 0 && !under_way && guard_streams_find(&guard->streams, id) == NULL)
+    memory_budget_give(&guard->incomplete, held);
 }
 
 /* One frame of the kind. */

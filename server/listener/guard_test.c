@@ -354,12 +354,18 @@ struct live {
   struct guard_output *output;
 };
 
-static struct live live_new(void) {
-  struct guard_options options = {
-      .streams_max = 100, .metadata_bytes_max = 8192, .patience_us = 10 * SECOND_US};
+static struct live live_with(struct memory_budget *incomplete) {
+  struct guard_options options = {.streams_max = 100,
+                                  .metadata_bytes_max = 8192,
+                                  .patience_us = 10 * SECOND_US,
+                                  .incomplete = incomplete};
   struct live live = {guard_new(&options, &SCRIPT_KEY, 0), malloc(sizeof *live.output)};
   assert_true(live.guard != NULL && live.output != NULL);
   return live;
+}
+
+static struct live live_new(void) {
+  return live_with(NULL);
 }
 
 static void live_free(struct live live) {
@@ -379,6 +385,74 @@ static void live_server(struct live live, int64_t now_us, str bytes) {
 #define SETTINGS_EMPTY FRAME_OF("\0", "\4", "\0", "\0")
 #define SETTINGS_ACK FRAME_OF("\0", "\4", "\1", "\0")
 #define REQUEST(id) FRAME_OF("\3", "\1", "\4", id) SCRIPT_PSEUDO
+
+/* A request, and the beginning of a message that announces 16 MiB. */
+static void live_begin_message(struct live live, uint8_t id) {
+  uint8_t request[] = REQUEST("\0"), prefix[] = FRAME_OF("\5", "\0", "\0", "\0") "\0\1\0\0\0";
+  request[8] = prefix[8] = id;
+  live_client(live, 0, str_make(request, sizeof request - 1));
+  live_client(live, 0, str_make(prefix, sizeof prefix - 1));
+}
+
+static void live_send(struct live live, uint8_t id, size_t bytes) {
+  for (size_t sent = 0; sent < bytes && guard_offence(live.guard) == GUARD_NO_OFFENCE; sent += 16384) {
+    const uint8_t header[] = {0, 0x40, 0, FRAME_DATA, 0, 0, 0, 0, id};
+    live_client(live, 0, str_make(header, sizeof header));
+    live_client(live, 0, str_make(zeros, 16384));
+  }
+}
+
+/* gRPC core holds what has come of a message until all of it is there. */
+static void test_incomplete_messages(void **state) {
+  (void)state;
+  struct memory_budget incomplete;
+  memory_budget_init(&incomplete, 1 << 20);
+  struct live greedy = live_with(&incomplete), other = live_with(&incomplete);
+  struct live both[] = {greedy, other};
+  for (size_t i = 0; i < UNIT_COUNT(both); i++) {
+    live_client(both[i], 0, WIRE_PREFACE);
+    live_client(both[i], 0, STR(SETTINGS_EMPTY));
+    live_server(both[i], 0, STR(SETTINGS_EMPTY SETTINGS_ACK));
+  }
+  live_begin_message(greedy, 1);
+  live_begin_message(greedy, 3);
+  live_send(greedy, 1, 256 * 1024);
+  live_send(greedy, 3, 128 * 1024);
+  assert_int_equal(memory_budget_used(&incomplete), 384 * 1024);
+
+  /* It goes with the stream: reset by the client, ended by both, in the middle of a frame too. */
+  live_client(greedy, 0, STR(FRAME_OF("\4", "\3", "\0", "\1") "\0\0\0\10"));
+  assert_int_equal(memory_budget_used(&incomplete), 128 * 1024);
+  live_client(greedy, 0, STR(FRAME_OF("\3", "\0", "\1", "\3") "ab"));
+  live_server(greedy, 0, STR(FRAME_OF("\4", "\3", "\0", "\3") "\0\0\0\10"));
+  assert_int_equal(memory_budget_used(&incomplete), 128 * 1024 + 2);
+  live_client(greedy, 0, STR("c"));
+  assert_int_equal(memory_budget_used(&incomplete), 0);
+
+  /* A message that is complete is the runtime's. */
+  live_begin_message(greedy, 5);
+  live_send(greedy, 5, 16384);
+  live_client(greedy, 0, STR(FRAME_OF("\4", "\3", "\0", "\5") "\0\0\0\10"));
+  live_client(greedy, 0, STR(REQUEST("\7") FRAME_OF("\7", "\0", "\0", "\7") "\0\0\0\0\3ab"));
+  assert_int_equal(memory_budget_used(&incomplete), 2);
+  live_client(greedy, 0, STR(FRAME_OF("\1", "\0", "\0", "\7") "c"));
+  assert_int_equal(memory_budget_used(&incomplete), 0);
+
+  /* The last quarter is for those that have little. */
+  live_begin_message(greedy, 9);
+  live_begin_message(other, 1);
+  live_send(greedy, 9, 700 * 1024);
+  live_send(other, 1, 128 * 1024);
+  assert_int_equal(guard_offence(other.guard), GUARD_NO_OFFENCE);
+  live_send(greedy, 9, 16384);
+  assert_int_equal(guard_offence(greedy.guard), GUARD_MESSAGES);
+  live_send(other, 1, 16384);
+  assert_int_equal(guard_offence(other.guard), GUARD_NO_OFFENCE);
+  live_free(greedy);
+  assert_int_equal(memory_budget_used(&incomplete), 144 * 1024);
+  live_free(other);
+  assert_int_equal(memory_budget_used(&incomplete), 0);
+}
 
 static void test_goaway(void **state) {
   (void)state;
@@ -537,6 +611,7 @@ int main(void) {
       cmocka_unit_test(test_preface),
       cmocka_unit_test(test_goes_on_after_a_full_output),
       cmocka_unit_test(test_long_payloads_are_not_copied),
+      cmocka_unit_test(test_incomplete_messages),
       cmocka_unit_test(test_goaway),
       cmocka_unit_test(test_goaway_leaves_out_what_was_refused),
       cmocka_unit_test(test_error_codes),

@@ -455,11 +455,14 @@ static status open_sockets(struct listener *listener) {
       return status_make(STATUS_INVALID_ARGUMENT, "an address to listen on has at most %zu bytes",
                          sizeof plain - 1);
     snprintf(plain, sizeof plain, STR_FMT, STR_ARG(address));
-    STATUS_TRY(listener_socket_open(plain, &acceptor->socket));
+    STATUS_TRY(listener->options.taken != NULL
+                   ? listener_socket_take(listener->options.taken[i], &acceptor->socket)
+                   : listener_socket_open(plain, &acceptor->socket));
     if (!add_to_epoll(listener, acceptor->socket.fd, acceptor))
       return status_default(STATUS_RESOURCE_EXHAUSTED);
   }
   listener->options.addresses = NULL; /* the caller's */
+  listener->options.taken = NULL;
   return status_ok();
 }
 

@@ -22,6 +22,8 @@ struct listener_options {
    * address may end in ",grpc": clients that offer HTTP/1.1 too get HTTP/2 there (tls_accept). */
   const char *const *addresses;
   size_t address_count;
+  /* Sockets that listen already, one for each address, which are taken instead of opened; or NULL. */
+  const int *taken;
   uint32_t connections_max;             /* 10000 */
   uint32_t connections_per_address_max; /* 0: no limit. An IPv6 /64 counts as one address; Unix sockets do not
                                            count */

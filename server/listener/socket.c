@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,10 +140,31 @@ status listener_socket_open(const char *address, struct listener_socket *ret) {
   return strncmp(address, "unix:", 5) == 0 ? open_unix(address + 5, ret) : open_tcp(address, ret);
 }
 
+status listener_socket_take(int fd, struct listener_socket *ret) {
+  struct sockaddr_storage bound = {0};
+  socklen_t size = sizeof bound;
+  if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0)
+    return status_make(STATUS_FAILED_PRECONDITION, "the socket %d has no address: %s", fd, strerror(errno));
+  if (bound.ss_family != AF_UNIX && bound.ss_family != AF_INET && bound.ss_family != AF_INET6)
+    return status_make(STATUS_FAILED_PRECONDITION, "the socket %d is neither of TCP nor a Unix socket", fd);
+  *ret = (struct listener_socket){.fd = fd, .is_unix = bound.ss_family == AF_UNIX, .is_taken = true};
+  if (!ret->is_unix) {
+    name_address(&bound, ret->address, sizeof ret->address);
+    return status_ok();
+  }
+  const struct sockaddr_un *name = (const void *)&bound;
+  size_t path_offset = offsetof(struct sockaddr_un, sun_path);
+  size_t length = size > path_offset ? size - path_offset : 0;
+  bool is_abstract = length > 0 && name->sun_path[0] == '\0'; /* shown with an @ */
+  snprintf(ret->address, sizeof ret->address, "unix:%s%.*s", is_abstract ? "@" : "",
+           (int)(length - is_abstract), name->sun_path + is_abstract);
+  return status_ok();
+}
+
 void listener_socket_close(struct listener_socket *socket) {
   if (socket->fd < 0)
     return;
-  if (socket->is_unix)
+  if (socket->is_unix && !socket->is_taken)
     unlink(socket->address + strlen("unix:"));
   close(socket->fd);
   socket->fd = -1;

@@ -65,6 +65,16 @@ static void empty(struct shard *shard, struct slot *slot) {
   *slot = (struct slot){0};
 }
 
+void identity_cache_clear(struct identity_cache *cache) {
+  for (size_t i = 0; i < SHARDS; i++) {
+    struct shard *shard = &cache->shards[i];
+    pthread_mutex_lock(&shard->mutex);
+    for (size_t j = 0; j < cache->set_count * WAYS; j++)
+      empty(shard, &shard->slots[j]);
+    pthread_mutex_unlock(&shard->mutex);
+  }
+}
+
 void identity_cache_free(struct identity_cache *cache) {
   if (cache == NULL)
     return;

@@ -25,6 +25,9 @@ struct identity *identity_cache_get(struct identity_cache *cache, str token, uin
 /* Keeps it, with a reference of its own, if there is room and memory. */
 void identity_cache_put(struct identity_cache *cache, str token, struct identity *identity);
 
+/* Memory is short: forgets all. */
+void identity_cache_clear(struct identity_cache *cache);
+
 struct identity_cache_stats {
   uint64_t hits, misses;
   size_t entries, bytes;

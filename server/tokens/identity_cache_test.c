@@ -48,6 +48,22 @@ static void what_was_put_comes_back(void **state) {
   identity_cache_free(cache);
 }
 
+static void all_is_forgotten_when_memory_is_short(void **state) {
+  (void)state;
+  struct identity_cache *cache = identity_cache_new(1000, 1 << 20);
+  struct identity_cache_stats stats;
+  put(cache, STR("a"), "alice", 1, 100);
+  put(cache, STR("b"), "bob", 1, 100);
+  identity_cache_clear(cache);
+  assert_false(has(cache, STR("a"), "alice", 1, 0));
+  identity_cache_stats(cache, &stats);
+  assert_int_equal(stats.entries, 0);
+  assert_int_equal(stats.bytes, 0);
+  put(cache, STR("a"), "alice", 1, 100);
+  assert_true(has(cache, STR("a"), "alice", 1, 0));
+  identity_cache_free(cache);
+}
+
 static void expired_ones_and_other_generations_are_gone(void **state) {
   (void)state;
   struct identity_cache *cache = identity_cache_new(1000, 1 << 20);
@@ -142,6 +158,7 @@ static void many_threads_get_their_own(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_was_put_comes_back),
+      cmocka_unit_test(all_is_forgotten_when_memory_is_short),
       cmocka_unit_test(expired_ones_and_other_generations_are_gone),
       cmocka_unit_test(entries_and_bytes_are_bounded),
       cmocka_unit_test(the_least_used_gives_way),

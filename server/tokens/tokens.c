@@ -493,6 +493,10 @@ size_t tokens_issuer_count(const struct tokens *tokens) {
 void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret) {
   issuers_info(tokens->issuers, index, ret);
 }
+void tokens_cache_clear(struct tokens *tokens) {
+  identity_cache_clear(tokens->cache);
+}
+
 void tokens_cache_stats(struct tokens *tokens, struct identity_cache_stats *ret) {
   identity_cache_stats(tokens->cache, ret);
 }

@@ -105,6 +105,8 @@ STATUS_MUST_USE status tokens_verify_provider(struct tokens *tokens, str token, 
 
 size_t tokens_issuer_count(const struct tokens *tokens);
 void tokens_issuer_info(struct tokens *tokens, size_t index, struct issuers_info *ret);
+/* Memory is short: tokens that come again are checked again. */
+void tokens_cache_clear(struct tokens *tokens);
 void tokens_cache_stats(struct tokens *tokens, struct identity_cache_stats *ret);
 
 #endif

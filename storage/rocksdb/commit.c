@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "storage/rocksdb/hash.h"
@@ -39,6 +40,8 @@ enum {
   /* A record of the change log is cut at this size, to stay far under a block of the cache. */
   CHANGE_RECORD_BYTES = 64 * 1024,
   GROUPS = 2,
+  GATHER_ENOUGH = 64, /* members: more would not make the sync much cheaper for each */
+  GATHERS_SKIPPED_MAX = 127,
   /* The window of recent writes, and at most an eighth of the store's memory. */
   RECENT_BYTES = 4 * 1024 * 1024,
   /* Validating one transaction: comparisons of keys, and what a lookup, a step of the engine and a
@@ -114,7 +117,9 @@ struct pipeline {
   size_t finished_count;
   bool is_answering; /* the completion thread is at work */
 
-  _Atomic uint64_t commits, groups;
+  unsigned gathers_skipped, gathers_to_skip; /* the commit thread's: see gather_wait */
+
+  _Atomic uint64_t commits, groups, document_bytes, applied_bytes;
   struct histogram group_size, group_write_us; /* the commit thread adds */
   pthread_t commit_thread, completion_thread;
   struct group group_memory[GROUPS];
@@ -534,9 +539,16 @@ static status group_encode(struct pipeline *p, struct group *g) {
 
 static void group_write(struct pipeline *p, struct group *g, kv_version newest) {
   struct rocks_store *store = p->store;
-  for (size_t i = 0; i < g->op_count; i++)
-    if (g->ops[i].space == KV_DOCUMENTS)
-      hot_forget(store->hot, g->ops[i].key, g->ops[i].version);
+  uint64_t applied = 0, documents = 0;
+  for (size_t i = 0; i < g->op_count; i++) {
+    const struct op *op = &g->ops[i];
+    size_t bytes = op->key.len + op->value.len;
+    applied += op->replaced ? 0 : bytes;
+    if (op->space == KV_DOCUMENTS) {
+      hot_forget(store->hot, op->key, op->version);
+      documents += op->replaced ? 0 : bytes;
+    }
+  }
   status s = group_encode(p, g);
   if (status_is_ok(&s)) {
     int64_t begin_us = store->port->monotonic_us(store->port);
@@ -546,6 +558,8 @@ static void group_write(struct pipeline *p, struct group *g, kv_version newest) 
   if (status_is_ok(&s)) {
     atomic_store(&store->newest, newest);
     g->has_published = true;
+    atomic_fetch_add_explicit(&p->applied_bytes, applied, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->document_bytes, documents, memory_order_relaxed);
     if (store->options.sync == KV_SYNC_RELAXED)
       atomic_store_explicit(&store->log_is_dirty, true, memory_order_relaxed);
     return;
@@ -671,6 +685,26 @@ static struct group *group_take(struct pipeline *p) {
   return g;
 }
 
+/* Where syncs are dear for the medium, the group waits a little for more members. A client that commits one
+ * after the other would only wait for itself: each time that nobody came the next waits are left out, twice
+ * as many as before. */
+static void gather_wait(struct pipeline *p) {
+  uint32_t gather_us = p->store->options.tuning.gather_us;
+  uint64_t before = atomic_load(&p->queue_len);
+  if (gather_us == 0 || before >= GATHER_ENOUGH)
+    return;
+  if (p->gathers_skipped < p->gathers_to_skip) {
+    p->gathers_skipped++;
+    return;
+  }
+  nanosleep(&(struct timespec){.tv_nsec = (long)gather_us * 1000}, NULL);
+  p->gathers_skipped = 0;
+  if (atomic_load(&p->queue_len) > before)
+    p->gathers_to_skip = 0;
+  else if (p->gathers_to_skip < GATHERS_SKIPPED_MAX)
+    p->gathers_to_skip = p->gathers_to_skip * 2 + 1;
+}
+
 static void group_gather(struct pipeline *p, struct group *g) {
   waiting_refill(p);
   while (p->waiting != NULL && g->member_count < GROUP_TXNS_MAX) {
@@ -698,8 +732,10 @@ static bool group_answer_inline(struct pipeline *p, struct group *g) {
 
 static void *commit_main(void *argument) {
   struct pipeline *p = argument;
+  pthread_setname_np(pthread_self(), "commit");
   while (wait_for_work(p)) {
     struct group *g = group_take(p);
+    gather_wait(p);
     group_gather(p, g);
     group_run(p, g);
     if (group_answer_inline(p, g))
@@ -792,6 +828,8 @@ void pipeline_counts(struct rocks_store *store, struct kv_info *ret) {
   ret->commit_queue_len = atomic_load(&p->queue_len);
   ret->commits = atomic_load(&p->commits);
   ret->groups = atomic_load(&p->groups);
+  ret->applied_bytes = atomic_load(&p->applied_bytes);
+  ret->document_bytes = atomic_load(&p->document_bytes);
   summarize(&p->group_size, SIZE_FIRST_POWER, SIZE_BOUNDS, &ret->group_size);
   summarize(&p->group_write_us, WRITE_FIRST_POWER, WRITE_BOUNDS, &ret->group_write_us);
   summarize(&store->late_sync_us, WRITE_FIRST_POWER, WRITE_BOUNDS, &ret->late_sync_us);

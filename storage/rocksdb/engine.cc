@@ -33,6 +33,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/perf_level.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
@@ -40,6 +41,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/rocksdb/engine_db.h"
 #include "storage/rocksdb/translate.h"
 
 using rocksdb::ColumnFamilyHandle;
@@ -97,7 +99,7 @@ public:
 
 /* What was written, without RocksDB's statistics, which cost a tenth of each get. */
 struct Counters {
-  std::atomic<uint64_t> written_bytes{0}, syncs{0};
+  std::atomic<uint64_t> log_bytes{0}, flushed_bytes{0}, compacted_bytes{0}, syncs{0};
 };
 
 class Listener : public rocksdb::EventListener {
@@ -105,7 +107,10 @@ public:
   Listener(const engine_options *options, Counters *counters)
       : failed_(options->failed), argument_(options->argument), counters_(counters) {}
   void OnTableFileCreated(const rocksdb::TableFileCreationInfo &info) override {
-    counters_->written_bytes.fetch_add(info.file_size, std::memory_order_relaxed);
+    std::atomic<uint64_t> &bytes = info.reason == rocksdb::TableFileCreationReason::kCompaction
+                                       ? counters_->compacted_bytes
+                                       : counters_->flushed_bytes;
+    bytes.fetch_add(info.file_size, std::memory_order_relaxed);
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status *error) override {
     status s = translate(*error);
@@ -225,8 +230,10 @@ rocksdb::BlockBasedTableOptions table_options(unsigned family, const std::shared
   return table;
 }
 
+const int zstd_level = 1; /* the next ones save little more and take twice the time */
+
 rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_ptr<rocksdb::Cache> &cache,
-                                            size_t write_buffer_bytes) {
+                                            size_t write_buffer_bytes, const kv_rocksdb_tuning &tuning) {
   rocksdb::ColumnFamilyOptions options;
   if (family < ENGINE_VERSIONED_COUNT) {
     const rocksdb::Comparator *comparator = nullptr;
@@ -242,11 +249,16 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
      */
     options.periodic_compaction_seconds = UINT64_C(30) * 24 * 3600;
   }
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options(family, cache)));
-  /* LZ4 on all levels: zstd at the bottom would save a fifth of the space, and make each get that misses the
-   * cache several times dearer on a small core. */
-  options.compression = rocksdb::kLZ4Compression;
+  rocksdb::BlockBasedTableOptions table = table_options(family, cache);
+  if (tuning.zstd) /* neighbours are alike, those of an index most: more of them at once pack better */
+    table.block_size = family == ENGINE_INDEX ? 16384 : 8192;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  /* LZ4: zstd would save a third of what is written, and make each get that misses the cache several times
+   * dearer on a small core. Where the medium wears out, it is worth it. */
+  options.compression = tuning.zstd ? rocksdb::kZSTD : rocksdb::kLZ4Compression;
   options.bottommost_compression = rocksdb::kDisableCompressionOption;
+  options.compression_opts.level =
+      tuning.zstd ? zstd_level : rocksdb::CompressionOptions::kDefaultCompressionLevel;
   options.write_buffer_size = write_buffer_bytes;
   options.max_write_buffer_number = 3;
   /* A filter for the memtable too, of a fiftieth of its size: most keys are not in it. */
@@ -255,16 +267,30 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
   /* The default, an eighth of the write buffer, would cost a megabyte in each family that holds anything. */
   options.arena_block_size = 64 * 1024;
   options.target_file_size_base = 16 * 1024 * 1024;
-  options.max_bytes_for_level_base = 64 * 1024 * 1024;
+  options.max_bytes_for_level_base = tuning.level_base_bytes;
+  options.max_bytes_for_level_multiplier = tuning.level_multiplier;
   options.level_compaction_dynamic_level_bytes = true;
-  options.level0_file_num_compaction_trigger = 4;
+  options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
   if (family == ENGINE_INDEX) {
     /* Entries are only scanned, never asked for by key: filters would only cost. */
     options.memtable_prefix_bloom_size_ratio = 0;
     options.memtable_whole_key_filtering = false;
     /* Ten times as many entries as documents: merging them less often saves a tenth of a commit's time, and
      * costs a scan two more places to look into. */
-    options.level0_file_num_compaction_trigger = 6;
+    options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables * 3 / 2);
+  }
+  if (tuning.lazy_merges && family < ENGINE_VERSIONED_COUNT) {
+    /* Below level 0 outputs are cut at target_file_size_base; one that stays in level 0 is smaller than the
+     * six runs below it, so that files stay far under the 2 GiB of libraries of 32 bits. */
+    options.compaction_style = rocksdb::kCompactionStyleUniversal;
+    options.level0_file_num_compaction_trigger = static_cast<int>(tuning.level0_tables);
+    /* Writes are held up when merges are behind, not when the runs of one merge have come together. */
+    options.level0_slowdown_writes_trigger = options.level0_file_num_compaction_trigger + 16;
+    options.level0_stop_writes_trigger = options.level0_file_num_compaction_trigger + 32;
+    /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
+     * style is to avoid. */
+    options.compaction_options_universal.max_size_amplification_percent = 400;
+    options.compaction_options_universal.size_ratio = 20;
   }
   if (family == ENGINE_CHANGES) {
     /* Only appended to and dropped from the front, by whole files: small ones follow the limit closer. */
@@ -274,7 +300,7 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
   return options;
 }
 
-rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
+rocksdb::DBOptions db_options(const engine_options *o, engine *e, size_t write_buffer_bytes) {
   rocksdb::DBOptions options;
   options.create_if_missing = o->create;
   options.create_missing_column_families = o->create;
@@ -287,16 +313,24 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
   /* One writer, the commit thread: the concurrent paths only cost. */
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
-  /* The most that is replayed at a start after a crash: under a second on a small core. */
-  options.max_total_wal_size = 16 * 1024 * 1024;
+  /* The most that is replayed at a start after a crash: under a second on a small core. Where merges are to
+   * be few it is as much as there is memory for, since a log that ends early makes small tables. It is not
+   * compressed: RocksDB 7.8 does not always read such a log again (fixed in 7.10.2). */
+  options.max_total_wal_size =
+      std::max<uint64_t>(16 * 1024 * 1024, o->tuning.lazy_merges ? write_buffer_bytes : 0);
   options.avoid_flush_during_recovery = true;
   options.wal_recovery_mode = o->accept_torn_log ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
                                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  /* One flush and one compaction at a time: two cores, shared with the server. */
-  options.max_background_jobs = 2;
+  /* One flush and one compaction at a time, if nothing else is said: two cores, shared with the server. */
+  options.max_background_jobs = static_cast<int>(o->tuning.background_jobs);
   /* Half of a megabyte at a time on its way to the medium while files are written, so that no sync of the log
-   * waits behind a whole file. It takes the place of a rate limit, which would have to know the medium. */
+   * waits behind a whole file. */
   options.bytes_per_sync = 512 * 1024;
+  /* Where the medium is known to be slow, a rate too: its cache swallows the half megabytes, and then stops
+   * for seconds. */
+  if (o->tuning.background_bytes_per_second > 0)
+    options.rate_limiter.reset(
+        rocksdb::NewGenericRateLimiter(static_cast<int64_t>(o->tuning.background_bytes_per_second)));
   options.compaction_readahead_size = 256 * 1024;
   /* Few descriptors and table readers; at 16 MB a file enough for 4 GB without opening files again. */
   options.max_open_files = 256;
@@ -308,26 +342,45 @@ rocksdb::DBOptions db_options(const engine_options *o, engine *e) {
   return options;
 }
 
-void fill_descriptors(engine *e, size_t write_buffer_bytes) {
+void fill_descriptors(engine *e, size_t write_buffer_bytes, const kv_rocksdb_tuning &tuning) {
   for (unsigned family = 0; family < ENGINE_FAMILY_COUNT; family++)
-    e->descriptors.emplace_back(family_names[family], family_options(family, e->cache, write_buffer_bytes));
+    e->descriptors.emplace_back(family_names[family],
+                                family_options(family, e->cache, write_buffer_bytes, tuning));
+}
+
+/* With the defaults. */
+kv_rocksdb_tuning complete(kv_rocksdb_tuning tuning) {
+  if (tuning.write_buffer_sixteenths == 0)
+    tuning.write_buffer_sixteenths = 4;
+  if (tuning.level0_tables == 0)
+    tuning.level0_tables = 4;
+  if (tuning.level_base_bytes == 0)
+    tuning.level_base_bytes = 64 * 1024 * 1024;
+  if (tuning.level_multiplier == 0)
+    tuning.level_multiplier = 10;
+  if (tuning.background_jobs == 0)
+    tuning.background_jobs = 2;
+  return tuning;
 }
 
 } // namespace
 
-status engine_open(const engine_options *o, engine **ret) {
+status engine_open(const engine_options *given, engine **ret) {
+  engine_options completed = *given;
+  completed.tuning = complete(given->tuning);
+  const engine_options *o = &completed;
   std::unique_ptr<engine> e(new engine());
   e->directory = o->directory;
   e->read_only = o->read_only;
   /* Never strict: a cache that refuses makes background jobs fail. Four shards: more would leave each too
    * small for a few large blocks. */
   e->cache = rocksdb::NewLRUCache(o->memory_bytes, 2, false, 0.5);
-  /* A quarter for what is not yet in files: enough for long flushes, while reads keep the most. It is charged
-   * to the cache, which shrinks by what writes take. */
-  size_t write_buffer_bytes = o->memory_bytes / 4;
+  /* A quarter for what is not yet in files, if nothing else is said: enough for long flushes, while reads
+   * keep the most. It is charged to the cache, which shrinks by what writes take. */
+  size_t write_buffer_bytes = o->memory_bytes / 16 * o->tuning.write_buffer_sixteenths;
   e->write_buffers = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes, e->cache);
-  fill_descriptors(e.get(), write_buffer_bytes);
-  rocksdb::DBOptions options = db_options(o, e.get());
+  fill_descriptors(e.get(), write_buffer_bytes, o->tuning);
+  rocksdb::DBOptions options = db_options(o, e.get(), write_buffer_bytes);
   rocksdb::DB *db = nullptr;
   rocksdb::Status s =
       o->read_only ? rocksdb::DB::OpenForReadOnly(options, e->directory, e->descriptors, &e->families, &db)
@@ -351,6 +404,10 @@ void engine_close(engine *e, bool flush) {
     e->db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   e->db->Close().PermitUncheckedError();
   delete e;
+}
+
+rocksdb::DB *engine_db(engine *e) {
+  return e->db.get();
 }
 
 void engine_pin_release(engine_pin *pin) {
@@ -690,7 +747,7 @@ status engine_write(engine *e, engine_batch *batch, bool sync) {
     return translate(batch->status);
   rocksdb::WriteOptions options;
   options.sync = sync;
-  e->counters.written_bytes.fetch_add(batch->batch.GetDataSize(), std::memory_order_relaxed);
+  e->counters.log_bytes.fetch_add(batch->batch.GetDataSize(), std::memory_order_relaxed);
   e->counters.syncs.fetch_add(sync, std::memory_order_relaxed);
   return translate(e->db->Write(options, &batch->batch));
 }
@@ -728,6 +785,10 @@ status engine_trim_history(engine *e, int64_t version) {
 status engine_drop_before(engine *e, unsigned family, str upper) {
   Slice end = slice_of(upper);
   return translate(rocksdb::DeleteFilesInRange(e->db.get(), e->families[family], nullptr, &end, false));
+}
+
+void engine_cache_resize(engine *e, size_t bytes) {
+  e->cache->SetCapacity(bytes);
 }
 
 uint64_t engine_family_bytes(engine *e, unsigned family) {
@@ -768,7 +829,10 @@ void engine_stats_read(engine *e, engine_stats *ret) {
   }
   ret->cache_bytes = e->cache->GetUsage();
   ret->write_buffer_bytes = e->write_buffers->memory_usage();
-  ret->written_bytes = e->counters.written_bytes.load(std::memory_order_relaxed);
+  ret->log_bytes = e->counters.log_bytes.load(std::memory_order_relaxed);
+  ret->flushed_bytes = e->counters.flushed_bytes.load(std::memory_order_relaxed);
+  ret->compacted_bytes = e->counters.compacted_bytes.load(std::memory_order_relaxed);
+  ret->written_bytes = ret->log_bytes + ret->flushed_bytes + ret->compacted_bytes;
   ret->log_syncs = e->counters.syncs.load(std::memory_order_relaxed);
 }
 

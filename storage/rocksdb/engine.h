@@ -1,6 +1,6 @@
-/* RocksDB as the driver needs it: a C header over the one C++ file of the project, since RocksDB's C API has
- * no user-defined timestamps with pinned reads, no write buffer manager, no error listener and errors as text
- * only. Nothing here knows of transactions, clocks or recovery.
+/* RocksDB as the driver needs it: a C header over C++ (engine.cc; backup_engine.cc is the other), since
+ * RocksDB's C API has no user-defined timestamps with pinned reads, no write buffer manager, no error
+ * listener and errors as text only. Nothing here knows of transactions, clocks or recovery.
  *
  * An engine has one column family for each kv_space, whose keys carry the version as RocksDB's user-defined
  * timestamp, and two plain ones: ENGINE_CHANGES and ENGINE_META. The value of a versioned key begins with its
@@ -19,6 +19,7 @@
 #endif
 #include "base/status.h"
 #include "base/str.h"
+#include "storage/rocksdb/tuning.h"
 #ifdef __cplusplus
 #pragma GCC diagnostic pop
 extern "C" {
@@ -43,6 +44,7 @@ struct engine_batch;
 struct engine_options {
   const char *directory;
   size_t memory_bytes; /* block cache, with write buffers charged to it */
+  struct kv_rocksdb_tuning tuning;
   bool create;
   bool read_only;
   bool accept_torn_log; /* stop at the first broken record of the log instead of refusing it */
@@ -120,6 +122,8 @@ STATUS_MUST_USE status engine_compact(struct engine *engine);
 STATUS_MUST_USE status engine_trim_history(struct engine *engine, int64_t version);
 /* Deletes the files of a plain family that lie wholly before `upper`. */
 STATUS_MUST_USE status engine_drop_before(struct engine *engine, unsigned family, str upper);
+/* What the block cache may take from now on; what is over goes at once, but for what is in use. */
+void engine_cache_resize(struct engine *engine, size_t bytes);
 /* Bytes of `family` between the bounds, on disk, roughly. */
 uint64_t engine_family_bytes(struct engine *engine, unsigned family);
 /* Compares every file with its own checksums. `report` is called for each damage. */
@@ -128,6 +132,8 @@ STATUS_MUST_USE status engine_verify_files(struct engine *engine,
 
 struct engine_stats {
   uint64_t data_bytes, keys_estimate, cache_bytes, write_buffer_bytes, written_bytes, log_syncs;
+  /* What written_bytes consists of: the log's records, tables of flushes, tables of compactions. */
+  uint64_t log_bytes, flushed_bytes, compacted_bytes;
 };
 void engine_stats_read(struct engine *engine, struct engine_stats *ret);
 

@@ -24,6 +24,46 @@ static void say_hot(const struct visitor *visitor, struct hot *hot) {
   say(visitor, "hot_documents_misses_total", true, "Reads that did not.", stats.misses);
 }
 
+struct part {
+  const char *label;
+  uint64_t bytes;
+};
+
+static void say_parts(const struct visitor *visitor, const char *name, const char *help,
+                      const char *label_name, const struct part *parts, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const struct kv_figure figure = {.name = name,
+                                     .help = help,
+                                     .is_counter = true,
+                                     .label_name = label_name,
+                                     .label = parts[i].label,
+                                     .value = parts[i].bytes};
+    visitor->visit(visitor->argument, &figure);
+  }
+}
+
+/* What wears the medium out, and what for. */
+static void say_written(const struct visitor *visitor, struct rocks_store *store) {
+  struct kv_info info = {0};
+  pipeline_counts(store, &info);
+  const struct part applied[] = {{"documents", info.document_bytes},
+                                 {"other", info.applied_bytes - info.document_bytes}};
+  say_parts(visitor, "applied_bytes_total",
+            "Keys and values that commits put: documents; index entries and the rest.", "of", applied,
+            sizeof applied / sizeof *applied);
+  status entered = rocks_enter(store);
+  if (!status_is_ok(&entered))
+    return;
+  struct engine_stats stats;
+  engine_stats_read(store->engine, &stats);
+  rocks_leave(store);
+  const struct part medium[] = {
+      {"log", stats.log_bytes}, {"flush", stats.flushed_bytes}, {"compaction", stats.compacted_bytes}};
+  say_parts(visitor, "medium_written_bytes_total",
+            "Bytes that the store sent to the medium, by what wrote them.", "by", medium,
+            sizeof medium / sizeof *medium);
+}
+
 static void say_engine(const struct visitor *visitor, const struct engine_figures *figures) {
   for (unsigned level = 0; level < ENGINE_LEVELS; level++) {
     char label[12];
@@ -55,6 +95,7 @@ void rocks_figures(struct kv_store *base, void (*visit)(void *argument, const st
   const struct visitor visitor = {visit, argument};
   if (store->hot != NULL)
     say_hot(&visitor, store->hot);
+  say_written(&visitor, store);
   status entered = rocks_enter(store);
   if (!status_is_ok(&entered))
     return;

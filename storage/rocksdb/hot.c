@@ -36,7 +36,7 @@ struct set {
 /* Every SHARDS-th set, with an equal share of the bytes. */
 struct shard {
   _Alignas(64) pthread_mutex_t mutex; /* of its sets, and of what follows */
-  size_t bytes;
+  size_t bytes, bytes_max;
   uint64_t hits, misses;
   size_t hand; /* over all ways of its sets, for room */
 };
@@ -45,7 +45,6 @@ struct hot {
   struct set *sets;
   size_t set_mask;
   uint64_t seed;
-  size_t shard_bytes_max;
   struct shard shards[SHARDS];
 };
 
@@ -125,8 +124,8 @@ static unsigned set_choose(struct set *set) {
 /* Likewise in all of the shard, until there are so many bytes free. */
 static void shard_make_room(struct hot *hot, struct shard *shard, size_t bytes) {
   size_t ways = (hot->set_mask + 1) / SHARDS * WAYS, number = (size_t)(shard - hot->shards);
-  assert(bytes <= hot->shard_bytes_max);
-  while (shard->bytes + bytes > hot->shard_bytes_max) {
+  assert(bytes <= shard->bytes_max);
+  while (shard->bytes + bytes > shard->bytes_max) {
     struct set *set = &hot->sets[number + shard->hand / WAYS * SHARDS];
     unsigned way = (unsigned)(shard->hand % WAYS);
     shard->hand = (shard->hand + 1) % ways;
@@ -194,12 +193,13 @@ bool hot_find(struct hot *hot, str key, kv_version snapshot, struct kv_value *re
 }
 
 void hot_offer(struct hot *hot, str key, kv_version snapshot, str value, kv_version version) {
-  if (value.len > HOT_VALUE_BYTES_MAX || sizeof(struct entry) + key.len + value.len > hot->shard_bytes_max)
+  if (value.len > HOT_VALUE_BYTES_MAX)
     return;
   assert(version <= snapshot);
   uint64_t hash = rocks_hash(hot->seed, key);
   struct set *set = set_lock(hot, hash);
-  if (set->forgotten <= snapshot && set_was_offered(set, (uint16_t)(hash >> 16)) &&
+  bool fits = sizeof(struct entry) + key.len + value.len <= shard_of(hot, set)->bytes_max;
+  if (fits && set->forgotten <= snapshot && set_was_offered(set, (uint16_t)(hash >> 16)) &&
       set_find(set, (uint32_t)hash, key) == WAYS) {
     struct entry *entry = entry_new(key, value, version);
     if (entry != NULL)
@@ -235,10 +235,11 @@ status hot_new(size_t bytes, kv_version newest, struct hot **ret) {
   for (size_t i = 0; i < sets; i++)
     all[i].forgotten = newest;
   hot->set_mask = sets - 1;
-  hot->shard_bytes_max = bytes / SHARDS;
   crypto_random(&hot->seed, sizeof hot->seed);
-  for (size_t i = 0; i < SHARDS; i++)
+  for (size_t i = 0; i < SHARDS; i++) {
     pthread_mutex_init(&hot->shards[i].mutex, NULL);
+    hot->shards[i].bytes_max = bytes / SHARDS;
+  }
   *ret = hot;
   return status_ok();
 }
@@ -253,6 +254,16 @@ void hot_free(struct hot *hot) {
     pthread_mutex_destroy(&hot->shards[i].mutex);
   free(hot->sets);
   free(hot);
+}
+
+void hot_limit(struct hot *hot, size_t bytes) {
+  for (size_t i = 0; i < SHARDS; i++) {
+    struct shard *shard = &hot->shards[i];
+    pthread_mutex_lock(&shard->mutex);
+    shard->bytes_max = bytes / SHARDS;
+    shard_make_room(hot, shard, 0);
+    pthread_mutex_unlock(&shard->mutex);
+  }
 }
 
 void hot_stats(struct hot *hot, struct hot_stats *ret) {

@@ -40,6 +40,9 @@ void hot_offer(struct hot *hot, str key, kv_version snapshot, str value, kv_vers
 /* `key` is written or deleted at `version`. */
 void hot_forget(struct hot *hot, str key, kv_version version);
 
+/* At most so many bytes of entries from now on; what is over goes at once. The table stays as it is. */
+void hot_limit(struct hot *hot, size_t bytes);
+
 struct hot_stats {
   uint64_t hits, misses; /* of hot_find */
   size_t bytes;          /* of entries */

@@ -1,7 +1,8 @@
 /* The keeper: one thread that does what must happen without being asked.
  *
  *   every 100 ms, or when woken: opens the engine again if it failed (and, on a full disk, there is space
- *   again); every second: syncs the log of a relaxed store; every second: lets history and change log move on
+ *   again, and the medium can be written); every second: syncs the log of a relaxed store; every second: lets
+ * history and change log move on
  *
  * Opening again: close the gate, wait until readers have left (they notice, see store.c), close the engine,
  * open it, open the gate. Everything acknowledged is in the log. A commit whose write failed may or may not
@@ -63,10 +64,14 @@ static void change_log_advance(struct rocks_store *store) {
   (void)dropped; /* the next step drops it */
 }
 
-static bool space_is_free(struct rocks_store *store) {
+/* Whether there is a point in opening again. A medium that can only be read is left alone: the engine that
+ * failed goes on reading. */
+static bool medium_is_fit(struct rocks_store *store) {
   struct port_disk disk;
-  status s = store->port->disk(store->port, store->directory, &disk);
-  return !status_is_ok(&s) || disk.free_bytes >= store->options.free_space_min_bytes;
+  if (!rocks_medium_look(store, &disk))
+    return true;
+  bool wants_space = atomic_load(&store->health) == KV_NO_SPACE;
+  return !disk.read_only && (!wants_space || disk.free_bytes >= store->options.free_space_min_bytes);
 }
 
 static status engine_replace(struct rocks_store *store) {
@@ -84,7 +89,7 @@ static status engine_replace(struct rocks_store *store) {
 }
 
 static void reopen(struct rocks_store *store) {
-  if (atomic_load(&store->health) == KV_NO_SPACE && !space_is_free(store))
+  if (!medium_is_fit(store))
     return;
   gate_close(&store->gate);
   if (store->engine != NULL && !gate_wait_empty(&store->gate, DRAIN_MS)) {
@@ -139,7 +144,7 @@ static void *keeper_main(void *argument) {
   pthread_mutex_lock(&store->state_lock);
   while (!store->stop_keeper) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += ROUND_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;

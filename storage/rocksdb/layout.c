@@ -17,7 +17,11 @@ static status from_errno(const char *what, const char *path) {
     code = STATUS_RESOURCE_EXHAUSTED;
   else if (error == ENOTDIR || error == ENAMETOOLONG || error == ENOENT || error == ELOOP)
     code = STATUS_FAILED_PRECONDITION;
-  return status_make(code, "%s %s: %s.", what, path, strerror(error));
+  return status_make(code, "%s %s: %s.%s", what, path, strerror(error),
+                     error == EROFS
+                         ? " Mount its file system for writing; the kernel takes that away after errors of "
+                           "the medium (see `dmesg`)."
+                         : "");
 }
 
 static status join(const char *directory, const char *name, char *path) {
@@ -93,6 +97,7 @@ static status format_parse(const char *directory, const char *text, struct layou
                        directory, format, LAYOUT_FORMAT);
   ret->format = format;
   ret->is_new = strcmp(state, "new") == 0;
+  ret->is_restoring = strcmp(state, "restoring") == 0;
   return status_ok();
 }
 
@@ -139,6 +144,36 @@ status layout_open(const char *directory, bool read_only, struct layout *ret) {
   ret->format = LAYOUT_FORMAT;
   ret->is_new = true;
   return format_write(directory, "new");
+}
+
+/* Unlike holds_foreign_files, minds every name. */
+static status check_empty(const char *directory) {
+  DIR *d = opendir(directory);
+  if (d == NULL)
+    return from_errno("Cannot read", directory);
+  status s = status_ok();
+  for (struct dirent *entry; status_is_ok(&s) && (entry = readdir(d)) != NULL;) {
+    const char *name = entry->d_name;
+    if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, "lost+found") != 0)
+      s = status_make(STATUS_FAILED_PRECONDITION,
+                      "%s is not empty: restore into an empty directory, or one that does not exist.",
+                      directory);
+  }
+  closedir(d);
+  return s;
+}
+
+status layout_begin_restore(const char *directory, struct layout *ret) {
+  memset(ret, 0, sizeof *ret);
+  STATUS_TRY(join(directory, "rocksdb", ret->engine_path));
+  if (mkdir(directory, 0700) != 0 && errno != EEXIST)
+    return from_errno("Cannot make the data directory", directory);
+  STATUS_TRY(check_empty(directory));
+  if (chmod(directory, 0700) != 0)
+    return from_errno("Cannot keep others out of", directory);
+  ret->format = LAYOUT_FORMAT;
+  ret->is_restoring = true;
+  return format_write(directory, "restoring");
 }
 
 status layout_in_use(const char *directory) {

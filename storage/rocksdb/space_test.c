@@ -59,14 +59,36 @@ static void test_watermark(void **state) {
   test_directory_make(directory);
   struct kv_store *store = open_at(directory);
   assert_status_ok(put_number(store, 0, 100));
-  port_simulated_set_disk(port, (struct port_disk){1 << 19, UINT64_C(100) << 30});
+  port_simulated_set_disk(port, (struct port_disk){1 << 19, UINT64_C(100) << 30, false});
   assert_status_code(put_number(store, 1, 100), STATUS_RESOURCE_EXHAUSTED);
   assert_int_equal(health(store), KV_NO_SPACE);
   expect_numbers(store, 1);
-  port_simulated_set_disk(port, (struct port_disk){UINT64_C(50) << 30, UINT64_C(100) << 30});
+  port_simulated_set_disk(port, (struct port_disk){UINT64_C(50) << 30, UINT64_C(100) << 30, false});
   assert_status_ok(put_number(store, 1, 100));
   assert_int_equal(health(store), KV_HEALTHY);
   expect_numbers(store, 2);
+  kv_close(store);
+  test_directory_remove(directory);
+}
+
+static void test_medium_that_can_only_be_read(void **state) {
+  (void)state;
+  char directory[64];
+  test_directory_make(directory);
+  struct kv_store *store = open_at(directory);
+  struct port_disk disk = {UINT64_C(50) << 30, UINT64_C(100) << 30, false};
+  assert_status_ok(put_number(store, 0, 100));
+  for (int round = 1; round <= 2; round++) {
+    disk.read_only = true;
+    port_simulated_set_disk(port, disk);
+    assert_status_code(put_number(store, round, 100), STATUS_UNAVAILABLE);
+    assert_int_equal(health(store), KV_READ_ONLY);
+    expect_numbers(store, round);
+    disk.read_only = false;
+    port_simulated_set_disk(port, disk);
+    assert_status_ok(put_number(store, round, 100));
+    assert_int_equal(health(store), KV_HEALTHY);
+  }
   kv_close(store);
   test_directory_remove(directory);
 }
@@ -173,7 +195,7 @@ static void test_table_fills(void **state) {
   for (; count < 20; count++)
     assert_status_ok(put_number(store, count, 60000));
   fill(root, 600 * 1024); /* a log of small writes fits; a table of what is in memory does not */
-  port_simulated_set_disk(port, (struct port_disk){600 << 10, 24 << 20});
+  port_simulated_set_disk(port, (struct port_disk){600 << 10, 24 << 20, false});
   struct rocks_store *rocks = rocks_of(store);
   assert_status_ok(rocks_enter(rocks));
   assert_status_code(engine_flush(rocks->engine), STATUS_RESOURCE_EXHAUSTED);
@@ -181,7 +203,7 @@ static void test_table_fills(void **state) {
   assert_status_code(put_number(store, 1000, 100), STATUS_RESOURCE_EXHAUSTED);
   read_through(store, count);
   unfill(root);
-  port_simulated_set_disk(port, (struct port_disk){20 << 20, 24 << 20});
+  port_simulated_set_disk(port, (struct port_disk){20 << 20, 24 << 20, false});
   wait_for_writes(store, 2000);
   expect_numbers(store, count);
   kv_close(store);
@@ -194,6 +216,7 @@ static void test_table_fills(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_watermark),
+      cmocka_unit_test(test_medium_that_can_only_be_read),
       cmocka_unit_test(test_log_fills),
       cmocka_unit_test(test_table_fills),
   };

@@ -72,15 +72,30 @@ void rocks_engine_failed(struct rocks_store *store, const status *failure) {
   pthread_mutex_unlock(&store->state_lock);
 }
 
+bool rocks_medium_look(struct rocks_store *store, struct port_disk *ret) {
+  status asked = store->port->disk(store->port, store->directory, ret);
+  return status_is_ok(&asked);
+}
+
 status rocks_write_status(struct rocks_store *store, uint64_t more_bytes) {
   struct port_disk disk;
-  status asked = store->port->disk(store->port, store->directory, &disk);
-  bool is_full = status_is_ok(&asked) && disk.free_bytes < store->options.free_space_min_bytes + more_bytes;
+  bool known = rocks_medium_look(store, &disk);
+  bool is_read_only = known && disk.read_only;
+  bool is_full = known && disk.free_bytes < store->options.free_space_min_bytes + more_bytes;
   enum kv_health health = (enum kv_health)atomic_load(&store->health);
-  if (health == KV_HEALTHY && !is_full)
+  if (health == KV_HEALTHY && !is_full && !is_read_only)
     return status_ok();
   pthread_mutex_lock(&store->state_lock);
   health = (enum kv_health)atomic_load(&store->health);
+  if (is_read_only && health != KV_DAMAGED)
+    health_set_locked(
+        store, health = KV_READ_ONLY,
+        "The file system of the store can only be read: the kernel does that after errors of the "
+        "medium (see `dmesg`). Mount it for writing again, or replace the medium.");
+  else if (health == KV_READ_ONLY && store->must_reopen)
+    health_set_locked(store, health = KV_RECOVERING, "The file system can be written again.");
+  else if (health == KV_READ_ONLY)
+    health_set_locked(store, health = KV_HEALTHY, "");
   if (health == KV_HEALTHY && is_full)
     health_set_locked(store, health = KV_NO_SPACE,
                       "Less space is free on the disk of the store than is kept in reserve: make room.");
@@ -93,6 +108,9 @@ status rocks_write_status(struct rocks_store *store, uint64_t more_bytes) {
   else if (health == KV_DAMAGED)
     result =
         status_make(STATUS_UNAVAILABLE, "The store is damaged and takes no writes. (%s)", store->health_text);
+  else if (health == KV_READ_ONLY)
+    result = status_make(STATUS_UNAVAILABLE, "The server takes no writes for now; reading goes on. (%s)",
+                         store->health_text);
   else if (health == KV_RECOVERING)
     result =
         status_make(STATUS_UNAVAILABLE, "The store is opening again after an error. Please try again. (%s)",
@@ -462,7 +480,7 @@ static void rocks_info(struct kv_store *base, struct kv_info *ret) {
   ret->oldest_history = atomic_load(&store->oldest_history);
   ret->oldest_change = atomic_load(&store->oldest_change);
   pthread_mutex_lock(&store->clock_lock);
-  version_clock_now(&store->clock);
+  ret->now = version_clock_now(&store->clock);
   ret->clock_trusted = store->clock.trusted;
   pthread_mutex_unlock(&store->clock_lock);
   struct port_disk disk = {0};
@@ -483,6 +501,9 @@ static void rocks_info(struct kv_store *base, struct kv_info *ret) {
   ret->cache_bytes = stats.cache_bytes;
   ret->write_buffer_bytes = stats.write_buffer_bytes;
   ret->written_bytes = stats.written_bytes;
+  ret->log_bytes = stats.log_bytes;
+  ret->flushed_bytes = stats.flushed_bytes;
+  ret->compacted_bytes = stats.compacted_bytes;
   ret->syncs = stats.log_syncs;
 }
 
@@ -511,10 +532,29 @@ static size_t hot_bytes(const struct rocks_store *store) {
   return store->options.read_only ? 0 : store->options.memory_bytes / 8;
 }
 
+/* The share of blocks. */
+static size_t cache_bytes(const struct rocks_store *store) {
+  return store->options.memory_bytes - hot_bytes(store);
+}
+
+/* Before the engine is told, so that one that opens meanwhile is told too (rocks_engine_open). */
+static void rocks_caches_limit(struct kv_store *base, unsigned sixteenths) {
+  struct rocks_store *store = rocks_of(base);
+  atomic_store(&store->caches_sixteenths, sixteenths);
+  if (store->hot != NULL)
+    hot_limit(store->hot, hot_bytes(store) / 16 * sixteenths);
+  status entered = rocks_enter(store);
+  if (!status_is_ok(&entered))
+    return;
+  engine_cache_resize(store->engine, cache_bytes(store) / 16 * sixteenths);
+  rocks_leave(store);
+}
+
 status rocks_engine_open(struct rocks_store *store) {
   struct engine_options options = {
       .directory = store->layout.engine_path,
-      .memory_bytes = store->options.memory_bytes - hot_bytes(store),
+      .memory_bytes = cache_bytes(store),
+      .tuning = store->options.tuning,
       .create = store->layout.is_new,
       .read_only = store->options.read_only,
       .failed = engine_failed,
@@ -523,8 +563,12 @@ status rocks_engine_open(struct rocks_store *store) {
   status s = engine_open(&options, &store->engine);
   if (s.code == STATUS_DATA_LOSS)
     s = open_with_broken_log(store, &options, s);
-  if (status_is_ok(&s))
+  if (status_is_ok(&s)) {
+    unsigned sixteenths = atomic_load(&store->caches_sixteenths);
+    if (sixteenths < 16)
+      engine_cache_resize(store->engine, cache_bytes(store) / 16 * sixteenths);
     return s;
+  }
   store->engine = NULL;
   if (strstr(s.message, "ock ") != NULL && strstr(s.message, "LOCK") != NULL)
     return layout_in_use(store->directory);
@@ -539,7 +583,8 @@ status rocks_engine_open(struct rocks_store *store) {
 
 status rocks_engine_open_for_reading(struct rocks_store *store) {
   struct engine_options options = {.directory = store->layout.engine_path,
-                                   .memory_bytes = store->options.memory_bytes - hot_bytes(store),
+                                   .memory_bytes = cache_bytes(store),
+                                   .tuning = store->options.tuning,
                                    .read_only = true,
                                    .accept_torn_log = true};
   return engine_open(&options, &store->engine);
@@ -614,14 +659,24 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
     return status_default(STATUS_RESOURCE_EXHAUSTED);
   memset(store, 0, sizeof *store);
   store->base.driver = &rocks_driver;
+  atomic_init(&store->caches_sixteenths, 16);
   store->directory = strdup(options->directory);
   pthread_mutex_init(&store->clock_lock, NULL);
   pthread_mutex_init(&store->subscriber_lock, NULL);
   pthread_mutex_init(&store->state_lock, NULL);
   pthread_mutex_init(&store->round_lock, NULL);
-  pthread_cond_init(&store->keeper_wakes, NULL);
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may step by years */
+  pthread_cond_init(&store->keeper_wakes, &attributes);
+  pthread_condattr_destroy(&attributes);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);
+  if (status_is_ok(&s) && store->layout.is_restoring && !options->restoring)
+    s = status_make(STATUS_FAILED_PRECONDITION,
+                    "A restore into %s was cut off, or still runs: let it end, or remove the directory and "
+                    "restore again.",
+                    options->directory);
   if (status_is_ok(&s) && options->read_only)
     s = layout_lock(&store->layout, options->directory);
   if (status_is_ok(&s)) {
@@ -690,6 +745,7 @@ const struct kv_driver rocks_driver = {
     .newest_version = rocks_newest_version,
     .oldest_version = rocks_oldest_version,
     .clock_trust = rocks_clock_trust,
+    .caches_limit = rocks_caches_limit,
     .verify = rocks_verify,
     .close = rocks_close,
 };

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "ports/port.h"
 #include "storage/kv.h"
+#include "storage/rocksdb/tuning.h"
 
 enum kv_sync {
   KV_SYNC_ON,     /* acknowledged means on the medium (fdatasync before the answer) */
@@ -23,7 +24,9 @@ struct kv_rocksdb_options {
   uint64_t change_log_max_bytes; /* 0: 5% of the disk; at least 16 MiB */
   uint64_t free_space_min_bytes; /* writes stop below it; 0: 64 MiB or 2% of the disk, whichever is less */
   bool clock_trusted; /* the wall clock is right whatever the kernel says (`clock = trusted`, and --dev) */
-  bool read_only;     /* for tools on a store that no server has open */
+  struct kv_rocksdb_tuning tuning;
+  bool read_only; /* for tools on a store that no server has open */
+  bool restoring; /* for the restore that is putting it into place */
 };
 
 /* Opens or makes the store. Blocks while the log is replayed. Fails, with a text for the operator, with

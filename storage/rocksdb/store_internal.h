@@ -45,7 +45,9 @@ struct rocks_store {
   pthread_t keeper;
   pthread_cond_t keeper_wakes;
 
-  _Atomic bool log_is_dirty;     /* relaxed: written, not synced */
+  _Atomic bool log_is_dirty;          /* relaxed: written, not synced */
+  _Atomic unsigned caches_sixteenths; /* of what they may have */
+
   pthread_mutex_t round_lock;    /* one keeper_round at a time; guards the next two */
   int64_t history_limit;         /* what RocksDB was told */
   struct histogram late_sync_us; /* may be read without */
@@ -77,6 +79,8 @@ void rocks_engine_failed(struct rocks_store *store, const status *failure);
 /* Whether a transaction may be committed now, and what to say otherwise. Looks at the free space. */
 status rocks_write_status(struct rocks_store *store, uint64_t more_bytes);
 void rocks_health_set(struct rocks_store *store, enum kv_health health, const char *text);
+/* False: the system does not say. */
+bool rocks_medium_look(struct rocks_store *store, struct port_disk *ret);
 /* Opens the engine and takes its newest version; leaves the gate as it is. */
 status rocks_engine_open(struct rocks_store *store);
 /* The same for reading only, while the engine cannot be opened for writing. */

@@ -200,7 +200,7 @@ test('6,400 connections that come and go', { skip: skerryOnly }, async (t) => {
 // ---- No descriptors ----
 
 test('without descriptors: no spinning, the store lives, and it recovers', { skip: skerryOnly || noPrlimit }, async (t) => {
-  const server = await plain('--handshake-timeout', '60s', '--memory-limit', '32M');
+  const server = await plain('--handshake-timeout', '60s', '--memory-limit', '64M');
   const rpc = new Rpc(server.address);
   const commit = (i) => rpc.call('Commit', { database: 'projects/skerry/databases/(default)', writes: [{ update: { name: `projects/skerry/databases/(default)/documents/c/${i}`, fields: { f: v.bytes(Buffer.alloc(500_000, i)) } } }] })
     .then(() => 'OK', (error) => codeName(error.code));
@@ -242,7 +242,7 @@ test('without descriptors: no spinning, the store lives, and it recovers', { ski
 });
 
 test('with a small limit of descriptors connections are refused before the store has none', { skip: skerryOnly || noPrlimit }, async (t) => {
-  const server = await keep(startServer({ limits: ['prlimit', '--nofile=300:300'], args: ['--plaintext', ...COMMON, '--memory-limit', '32M'] }));
+  const server = await keep(startServer({ limits: ['prlimit', '--nofile=300:300'], args: ['--plaintext', ...COMMON, '--memory-limit', '64M'] }));
   const rpc = new Rpc(server.address);
   const commit = (i) => rpc.call('Commit', { database: 'projects/skerry/databases/(default)', writes: [{ update: { name: `projects/skerry/databases/(default)/documents/c/${i}`, fields: { f: v.bytes(Buffer.alloc(500_000, i)) } } }] });
   await commit(0);

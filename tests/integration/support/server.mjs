@@ -67,7 +67,8 @@ export function removeDir(directory) {
   fs.rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
-async function freePort() {
+/** A port that nobody has now. */
+export async function freePort() {
   const socket = net.createServer();
   await new Promise((resolve) => socket.listen(0, '127.0.0.1', resolve));
   const { port } = socket.address();

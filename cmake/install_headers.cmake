@@ -1,0 +1,30 @@
+# Run by `cmake --install`: copies headers to `include`, where ours are below skerry/, so that their includes name that.
+#   source          the source tree
+#   headers         pairs: a path in the source tree, and one below `include`
+#   generated_dirs  directories whose headers go below include/skerry/proto
+function(copy_header from to)
+  file(READ "${from}" text)
+  string(REGEX REPLACE "#include \"(base|rpc|storage)/" "#include \"skerry/\\1/" text "${text}")
+  if(text MATCHES "#include \"(server|ports|net|bench)/")
+    message(FATAL_ERROR "${from} includes a header that is not installed: ${CMAKE_MATCH_0}")
+  endif()
+  if(EXISTS "${to}")
+    file(READ "${to}" old)
+    if(old STREQUAL text)
+      return()
+    endif()
+  endif()
+  file(WRITE "${to}" "${text}")
+  message(STATUS "Installing: ${to}")
+endfunction()
+
+while(headers)
+  list(POP_FRONT headers from to)
+  copy_header("${source}/${from}" "${include}/${to}")
+endwhile()
+foreach(directory IN LISTS generated_dirs)
+  file(GLOB_RECURSE found RELATIVE "${directory}" "${directory}/*.h")
+  foreach(header IN LISTS found)
+    copy_header("${directory}/${header}" "${include}/skerry/proto/${header}")
+  endforeach()
+endforeach()

@@ -1,0 +1,299 @@
+// memory_limit is a ceiling: whatever clients do, the resident set stays below it, calls are refused rather than memory
+// taken, and nothing that was acknowledged is lost. A mixed load over the port that strangers use: reads, writes, queries,
+// listeners, large documents, JSON, idle connections, and clients that mean harm.
+//
+// SKERRY_CEILING_SECONDS says how long each limit is under load (20), SKERRY_CEILING_LIMITS which (64,128,256).
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import tls from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, test } from 'node:test';
+import { ANY_PORT, Authority, OPEN, opensslMissing, tlsFlags } from './support/certificates.mjs';
+import { startCrowd } from './support/crowd.mjs';
+import { limitedTo } from './support/cgroup.mjs';
+import { json } from './support/http.mjs';
+import { Listener, queryTarget } from './support/listen.mjs';
+import { code, codeName, freshDatabase, value as v } from './support/rpc.mjs';
+import { generator } from './support/random.mjs';
+import { startServer, makeTempDir, removeDir, skerryOnly, isUnderQemu } from './support/server.mjs';
+import { openRpc, openConnection } from './support/tls.mjs';
+import { field, frame } from './support/wire.mjs';
+
+const MIB = 1 << 20;
+const SECONDS = Number(process.env.SKERRY_CEILING_SECONDS ?? 20);
+const LIMITS = (process.env.SKERRY_CEILING_LIMITS ?? '64,128,256').split(',').map(Number);
+/** What is left of the limit in any case: what the ceiling is advertised with (docs/operating.md). */
+const MARGIN = 0.05;
+const DOCUMENTS = 3000;
+const LARGE_BYTES = 900_000;
+/** What a client may be told while there is no room. All of them say: later. */
+const LATER = new Set([code.RESOURCE_EXHAUSTED, code.UNAVAILABLE, code.ABORTED, code.DEADLINE_EXCEEDED, code.CANCELLED]);
+
+const skip = skerryOnly || opensslMissing || (isUnderQemu && 'memory is that of qemu');
+const db = freshDatabase('(default)', 'shop');
+const files = makeTempDir();
+let authority;
+
+before(() => {
+  if (!skip) authority = new Authority(files);
+});
+after(() => removeDir(files));
+
+for (const limit of LIMITS)
+  test(`${limit} MB hold for ${SECONDS} s of everything at once`, { skip, timeout: (SECONDS + 120) * 1000 }, async (t) => {
+    const dataDir = makeTempDir();
+    const box = limitedTo(limit * MIB);
+    const options = {
+      dataDir,
+      limits: box.limits,
+      args: [...ANY_PORT, ...OPEN, ...tlsFlags(authority.server()), '--projects', 'shop', '--memory-limit', `${limit}M`, '--log-level', 'error'],
+    };
+    let server = await startServer(options);
+    try {
+      if (server.isInstrumented) return t.skip('built with a sanitizer, whose memory is another');
+      const load = new Load(server, limit);
+      await load.seed();
+      const atRest = server.residentBytes();
+      const highest = watch(server);
+      await load.run(SECONDS * 1000);
+      const top = highest.stop();
+      t.diagnostic(`${limit} MB (${box.kind}): at rest ${mb(atRest)}, at most ${mb(top)} of it; ${load.summary()}`);
+      assert.ok(server.running, `the server ended:\n${server.log.slice(-3000)}`);
+      assert.deepEqual(load.surprises, [], 'no other statuses than those that say: later');
+      assert.ok(top <= limit * MIB * (1 - MARGIN), `${mb(top)} MB resident of ${limit}`);
+      for (const kind of ['reads', 'writes', 'http']) assert.ok(load.count[kind].ok > 0, `${kind}: ${load.summary()}`);
+      assert.ok(load.snapshots > 0, 'listeners heard something');
+      await load.afterwards();
+      await settles(server, atRest, limit);
+      await server.kill();
+      server = await startServer({ ...options, limits: undefined });
+      await load.compare(openRpc(server, authority));
+    } finally {
+      server.discard();
+      box.remove();
+      removeDir(dataDir);
+    }
+  });
+
+const mb = (bytes) => (bytes / MIB).toFixed(1);
+
+/** Samples the resident set, and asks the kernel for the highest at the end. */
+function watch(server) {
+  fs.writeFileSync(`/proc/${server.pid}/clear_refs`, '5'); // VmHWM begins anew
+  return {
+    stop() {
+      const status = server.running ? fs.readFileSync(`/proc/${server.pid}/status`, 'utf8') : '';
+      return Number(status.match(/^VmHWM:\s+(\d+) kB$/m)?.[1] ?? 0) * 1024;
+    },
+  };
+}
+
+/** After the load, what it took is given back: all but the store's share, which is full by now. */
+async function settles(server, before, limit) {
+  const most = before + (8 + limit / 6) * MIB;
+  for (const until = Date.now() + 20_000; Date.now() < until && server.residentBytes() > most; ) await sleep(200);
+  assert.ok(server.residentBytes() <= most, `${mb(server.residentBytes())} MB resident after the load, ${mb(before)} before`);
+}
+
+class Load {
+  constructor(server, limit) {
+    this.server = server;
+    this.limit = limit;
+    this.random = generator(limit);
+    this.written = new Map(); // name -> {last acknowledged number, highest number that was sent}
+    this.count = {};
+    this.surprises = [];
+    this.snapshots = 0;
+    this.rpcs = new Map(); // each kind of work is another client's, with a connection of its own
+  }
+
+  rpc(client) {
+    if (!this.rpcs.has(client)) this.rpcs.set(client, openRpc(this.server, authority));
+    return this.rpcs.get(client);
+  }
+
+  async seed() {
+    for (let i = 0; i < DOCUMENTS; i += 250) {
+      const writes = Array.from({ length: 250 }, (_, n) => ({ update: { name: db.doc(`items/i${i + n}`), fields: { n: v.int(i + n), group: v.int((i + n) % 7), text: v.string('x'.repeat(300)) } } }));
+      await this.rpc('seed').call('Commit', { database: db.name, writes });
+    }
+  }
+
+  /** Does one kind of work, again and again, in so many turns at once. */
+  #repeat(kind, atOnce, work, pauseMs = 0) {
+    this.count[kind] = { ok: 0, refused: 0 };
+    return Array.from({ length: atOnce }, async (_, lane) => {
+      while (Date.now() < this.until && this.server.running) {
+        try {
+          await work(lane);
+          this.count[kind].ok++;
+        } catch (error) {
+          this.count[kind].refused++;
+          if (error.code !== undefined && !LATER.has(error.code)) this.surprises.push(`${kind}: ${codeName(error.code)} ${error.details ?? error.message}`);
+          await sleep(20);
+        }
+        if (pauseMs) await sleep(pauseMs);
+      }
+    });
+  }
+
+  async run(ms) {
+    this.until = Date.now() + ms;
+    const any = () => db.doc(`items/i${this.random.below(DOCUMENTS)}`);
+    const large = Buffer.alloc(LARGE_BYTES, 7);
+    const listeners = this.#listen(60);
+    const crowd = await startCrowd(this.server.address, 'TLS and open', 200);
+    await Promise.all([
+      ...this.#repeat('reads', 8, () => this.rpc('reads').call('GetDocument', { name: any() })),
+      ...this.#repeat('writes', 8, (lane) => this.#write(lane)),
+      ...this.#repeat('queries', 6, () => this.rpc('queries').collect('RunQuery', { parent: db.root, structured_query: { from: [{ collection_id: 'items' }], order_by: [{ field: { field_path: 'group' }, direction: 'DESCENDING' }], limit: { value: 1500 } } })),
+      ...this.#repeat('large', 6, (lane) => this.#large(lane, large)),
+      ...this.#repeat('commits of megabytes', 3, (lane) => this.rpc('commits').call('Commit', { database: db.name, writes: Array.from({ length: this.limit / 64 }, (_, n) => n).map((n) => ({ update: { name: db.doc(`large/c${lane}-${n}`), fields: { blob: v.bytes(large) } } })) }), 50),
+      ...this.#repeat('lists of megabytes', 4, () => this.rpc('lists').collect('RunQuery', { parent: db.root, structured_query: { from: [{ collection_id: 'large' }] } })),
+      ...this.#repeat('http', 4, (lane) => this.#http(lane)),
+      ...this.#repeat('announced', 8, (lane) => this.#announces(lane), 20),
+      ...this.#repeat('does not read', 4, () => this.#doesNotRead(), 20),
+      ...this.#repeat('slow bodies', 8, (lane) => this.#slowBody(lane), 20),
+      ...this.#repeat('headers', 2, () => this.#headers(), 20),
+    ]);
+    for (const one of listeners) one.stream.cancel();
+    await crowd.leave();
+    for (const rpc of this.rpcs.values()) rpc.close();
+  }
+
+  #listen(count) {
+    return Array.from({ length: count }, (_, i) => {
+      const listener = new Listener(this.rpc(`listener ${i % 4}`), db, { onSnapshot: () => this.snapshots++, deadlineMs: 600_000 });
+      listener.add(1, i % 3 ? queryTarget(db.root, 'items', { limit: { value: 100 } }) : queryTarget(db.root, 'written'));
+      return listener;
+    });
+  }
+
+  async #write(lane) {
+    const name = db.doc(`written/w${lane}-${this.random.below(20)}`);
+    const known = this.written.get(name) ?? { acknowledged: 0, sent: 0 };
+    this.written.set(name, known);
+    if (known.busy) return;
+    known.busy = true;
+    const number = ++known.sent;
+    try {
+      await this.rpc('writes').call('Commit', { database: db.name, writes: [{ update: { name, fields: { number: v.int(number), text: v.string('y'.repeat(200)) } } }] });
+      known.acknowledged = number;
+    } finally {
+      known.busy = false;
+    }
+  }
+
+  async #large(lane, bytes) {
+    const name = db.doc(`large/l${lane}`);
+    await this.rpc('large').call('Commit', { database: db.name, writes: [{ update: { name, fields: { blob: v.bytes(bytes) } } }] });
+    await this.rpc('large').call('GetDocument', { name });
+  }
+
+  async #http(lane) {
+    const text = 'z'.repeat(lane ? 500 : LARGE_BYTES);
+    const { status, value } = await json(this.server.port, 'PATCH', `/v1/${db.doc(`http/h${lane}`)}`, { fields: { text: { stringValue: text } } }, { ca: authority.cert });
+    if (status !== 200) throw Object.assign(new Error(`HTTP ${status}: ${JSON.stringify(value)}`), { code: code[value?.error?.status] });
+  }
+
+  /** Announces large messages, sends all but the end, and waits. */
+  async #announces(lane) {
+    const { session } = openConnection(this.server, authority);
+    try {
+      const size = Math.floor([0.9, 1.9, 3.9, 9][lane % 4] * MIB);
+      const part = frame(field(1, Buffer.alloc(size, 'a')), { length: size + 100 });
+      for (let i = 0; i < 8; i++) {
+        const stream = session.request({ ':method': 'POST', ':path': '/google.firestore.v1.Firestore/Commit', 'content-type': 'application/grpc', te: 'trailers' });
+        stream.on('error', () => {});
+        stream.on('data', () => {});
+        stream.write(part);
+      }
+      await sleep(1500);
+    } finally {
+      session.destroy();
+    }
+  }
+
+  /** Asks for much, with a window that takes all of it from the server, and reads nothing. */
+  async #doesNotRead() {
+    const { socket, session } = openConnection(this.server, authority);
+    try {
+      for (let i = 0; i < 10; i++) {
+        const query = { parent: db.root, structured_query: { from: [{ collection_id: i % 2 ? 'large' : 'items' }] } };
+        const bytes = this.rpc('reads').service.RunQuery.requestSerialize(query);
+        const stream = session.request({ ':method': 'POST', ':path': '/google.firestore.v1.Firestore/RunQuery', 'content-type': 'application/grpc', te: 'trailers' });
+        stream.on('error', () => {});
+        stream.end(frame(bytes));
+      }
+      await sleep(200);
+      socket.pause();
+      await sleep(1500);
+    } finally {
+      session.destroy();
+    }
+  }
+
+  /** JSON that is never complete. */
+  #slowBody(lane) {
+    return new Promise((resolve) => {
+      const socket = tls.connect({ port: this.server.port, host: '127.0.0.1', servername: 'localhost', ca: authority.cert, ALPNProtocols: ['http/1.1'] });
+      const size = Math.floor([0.9, 2.9, 5, 10][lane % 4] * MIB);
+      const end = () => (socket.destroy(), resolve());
+      socket.on('error', end);
+      socket.on('close', end);
+      socket.on('secureConnect', () => {
+        socket.write(`POST /v1/${db.root}:commit HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${size + 100}\r\n\r\n{"writes":[{"update":{"name":"`);
+        socket.write(Buffer.alloc(size - 1000, 'b'));
+      });
+      setTimeout(end, 1500).unref();
+    });
+  }
+
+  /** Header blocks as large as they may be, on many streams that stay open. */
+  async #headers() {
+    const { session } = openConnection(this.server, authority);
+    try {
+      for (let i = 0; i < 80; i++) {
+        const stream = session.request({ ':method': 'POST', ':path': '/google.firestore.v1.Firestore/Listen', 'content-type': 'application/grpc', te: 'trailers', 'x-long': 'h'.repeat(7000) });
+        stream.on('error', () => {});
+        stream.on('data', () => {});
+      }
+      await sleep(1500);
+    } finally {
+      session.destroy();
+    }
+  }
+
+  /** Everything works again, the large ones too, within some seconds. */
+  async afterwards() {
+    const bytes = Buffer.alloc(LARGE_BYTES, 9);
+    for (const until = Date.now() + 15_000; ; await sleep(200)) {
+      const rpc = openRpc(this.server, authority);
+      try {
+        await rpc.call('Commit', { database: db.name, writes: [{ update: { name: db.doc('large/after'), fields: { blob: v.bytes(bytes) } } }] });
+        const documents = await rpc.collect('RunQuery', { parent: db.root, structured_query: { from: [{ collection_id: 'items' }] } });
+        assert.ok(documents.length >= DOCUMENTS);
+        return;
+      } catch (error) {
+        if (Date.now() > until) throw error;
+      } finally {
+        rpc.close();
+      }
+    }
+  }
+
+  summary() {
+    return Object.entries(this.count).map(([kind, { ok, refused }]) => `${kind} ${ok}${refused ? ` (${refused} refused)` : ''}`).join(', ');
+  }
+
+  /** What was acknowledged is there: that number or one that was sent after it. */
+  async compare(rpc) {
+    for (const [name, { acknowledged, sent }] of this.written) {
+      if (!acknowledged) continue;
+      const document = await rpc.call('GetDocument', { name });
+      const number = Number(document.fields.number.integer_value);
+      assert.ok(number >= acknowledged && number <= sent, `${name} is ${number}, ${acknowledged} was acknowledged, ${sent} sent`);
+    }
+    rpc.close();
+  }
+}
