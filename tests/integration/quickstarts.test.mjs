@@ -2,6 +2,7 @@
 // they print is what the page says. Only the box has another name here. A page that cannot run here says so itself.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -35,10 +36,9 @@ before(async () => {
   fs.writeFileSync(path.join(home, 'bin/skerry'), `#!/bin/sh\nexec '${skerryBinary()}' "$@"\n`, { mode: 0o755 });
   fs.symlinkSync(path.join(ROOT, 'tests/integration/node_modules'), path.join(home, 'node_modules'));
 });
-const stop = () => serving?.kill('SIGKILL');
-process.on('exit', stop);
-after(() => {
-  stop();
+process.on('exit', () => serving?.kill('SIGKILL'));
+after(async () => {
+  if (serving?.kill('SIGTERM')) await once(serving, 'exit'); // it writes to the end
   removeDir(home);
 });
 
