@@ -591,6 +591,7 @@ static bool wait_signal(struct server *server, const sigset_t *signals, int64_t 
     port_notify_reloading();
     front_reload(server->front);
     reload_rules(server);
+    firestore_service_tick(server->firestore); /* streams are judged by the new ones */
     port_notify("READY=1");
     return false;
   }

@@ -53,12 +53,17 @@ static status check_database(struct listen_stream *stream, const char *name) {
   return status_ok();
 }
 
-/* With a reference: the worker may replace it. */
-static struct access_caller *take_caller(struct listen_stream *stream) {
+/* With a reference: the worker may replace it. One that is stale would refuse by rules that hold no more; the
+ * worker makes its own when it comes to it. */
+static status take_caller(struct listen_stream *stream, struct access_caller **ret) {
   pthread_mutex_lock(&stream->mutex);
-  struct access_caller *caller = access_caller_ref(stream->caller);
+  *ret = access_caller_ref(stream->caller);
   pthread_mutex_unlock(&stream->mutex);
-  return caller;
+  if (!access_caller_is_stale(*ret))
+    return status_ok();
+  struct access *access = (*ret)->access;
+  access_caller_unref(*ret);
+  return access_caller_new(access, stream->call, ret);
 }
 
 /* Into *ret what the message asks for. A failure ends the stream. */
@@ -72,7 +77,8 @@ static status parse(struct listen_stream *stream, const Google__Firestore__V1__L
     ret->id = target->target_id;
     if (ret->id < 0)
       return status_make(STATUS_INVALID_ARGUMENT, "A target id is positive, or 0 to let the server choose.");
-    struct access_caller *caller = take_caller(stream);
+    struct access_caller *caller;
+    STATUS_TRY(take_caller(stream, &caller));
     ret->why = listen_target_new(stream->call, caller, &stream->database, target, &stream->all->budget,
                                  &ret->target);
     access_caller_unref(caller);
