@@ -10,6 +10,7 @@ import backups
 import flash
 import front
 import gateway
+import instructions
 import listening
 import queries
 import rules
@@ -133,7 +134,7 @@ def goals(results):
              "log (memory_limit 1G)", ms("start killed, long log"), 1000, "ms"),
         *[least(what, value, goal) if at_least else most(what, value, goal, unit)
           for what, value, goal, at_least, unit in [*queries.goals(results), *listening.goals(results), *front.goals(results), *rules.goals(results),
-                                                    *gateway.goals(results), *flash.goals(results), *accounts.goals(results)]],
+                                                    *gateway.goals(results), *flash.goals(results), *accounts.goals(results), *instructions.goals(results)]],
     ]
 
 

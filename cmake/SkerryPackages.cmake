@@ -10,6 +10,7 @@ set(docdir "${CMAKE_INSTALL_DATADIR}/doc")
 install(FILES docs/accounts.md docs/alerts.yml docs/backups.md docs/http.md docs/indexes.md docs/install.md docs/mail.md docs/operating.md
   docs/queries.md docs/rules.md docs/security.md
   DESTINATION "${docdir}/skerry" COMPONENT skerry)
+install(DIRECTORY docs/clients DESTINATION "${docdir}/skerry" COMPONENT skerry)
 install(FILES docs/codegen.md docs/library.md docs/tutorial.md DESTINATION "${docdir}/skerry-dev" COMPONENT dev)
 install(DIRECTORY examples/orders DESTINATION "${docdir}/skerry-dev/examples" COMPONENT dev)
 foreach(package skerry skerry-dev)

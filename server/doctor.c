@@ -262,7 +262,7 @@ static void examine_memory(struct doctor *d) {
        pressure.stalled ? ", and processes are waiting for memory" : "");
   if (memory.limit_bytes < MEMORY_LEAST)
     wrong(d,
-          "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 32M). If "
+          "%s are too little: the server needs 96 MiB with the system around it (memory_limit = 48M). If "
           "this is a "
           "control group, raise its limit.",
           all.text);

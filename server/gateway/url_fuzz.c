@@ -1,6 +1,6 @@
 /* The first line is a template, the second a path, the third a query string. */
-#include <stddef.h>
 #include <assert.h>
+#include <stddef.h>
 
 #include "server/gateway/url.h"
 

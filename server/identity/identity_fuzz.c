@@ -99,8 +99,10 @@ static void try_fields(str text) {
     refresh_token_write(&token, written);
     CHECK(str_eq(text, str_from_cstr(written)));
   }
-  status uid = fields_check_uid(text), display_name = fields_check_display_name(text);
-  (void)uid, (void)display_name;
+  result = fields_check_uid(text);
+  CHECK(!status_is_ok(&result) || (text.len > 0 && text.len <= FIELDS_UID_BYTES_MAX));
+  result = fields_check_display_name(text);
+  CHECK(!status_is_ok(&result) || text.len <= FIELDS_NAME_BYTES_MAX);
   arena_fini(&arena);
 }
 

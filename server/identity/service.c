@@ -6,9 +6,8 @@
 #include "server/identity/handlers.h"
 
 enum {
-  HASHES_WAIT_MAX =
-      256,       /* sign-ins that wait: some ten seconds of a small box, which is as long as people wait */
-  HASH_NICE = 8, /* checks of passwords take a twelfth of two busy cores, so reads go on beside them */
+  HASHES_WAIT_MAX = 256,  /* sign-ins that wait: some ten seconds of a small box, as long as people wait */
+  HASH_NICE = 10,         /* a tenth of the weight of those that serve */
   CHORES_INTERVAL_S = 60, /* keys that are due, codes that are old */
 };
 

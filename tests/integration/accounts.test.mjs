@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { accountServices, auth as A, claimsOf, closeApps, codeOf, signInApp } from './support/accounts.mjs';
 import { json, request } from './support/http.mjs';
 import { Rpc, codeName } from './support/rpc.mjs';
-import { skerryOnly, startServer } from './support/server.mjs';
+import { runSkerry, skerryOnly, startServer } from './support/server.mjs';
 
 const options = { skip: skerryOnly };
 let server, users, owner;
@@ -491,6 +491,25 @@ test('the emulator’s way to empty a project', options, async () => {
     assert.equal((await json(other.port, 'POST', `${TOOLKIT}:lookup`, { idToken: value.idToken })).value.error.message, 'USER_NOT_FOUND');
   } finally {
     await other.close();
+  }
+});
+
+test('backups have accounts, and the key that they need', options, async () => {
+  const data = fs.mkdtempSync('/tmp/skerry-accounts-'), media = `${data}-media`, copy = `${data}-copy`;
+  let box = await startServer({ dataDir: data });
+  try {
+    const at = async (path, value) => (await json(box.port, 'POST', path, value)).value;
+    const { idToken, refreshToken, localId } = await at(`${TOOLKIT}:signUp`, { email: 'kept@example.com', password: PASSWORD });
+    assert.equal(runSkerry(['backup', media, '--data', data]).code, 0);
+    await box.close();
+    assert.equal(runSkerry(['restore', media, '--data', copy]).code, 0);
+    box = await startServer({ dataDir: copy });
+    assert.equal((await at(`${TOOLKIT}:lookup`, { idToken })).users[0].localId, localId);
+    assert.equal((await at('/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: refreshToken })).user_id, localId);
+    assert.equal((await at(`${TOOLKIT}:signInWithPassword`, { email: 'kept@example.com', password: PASSWORD })).localId, localId);
+  } finally {
+    await box.close();
+    for (const one of [data, media, copy]) fs.rmSync(one, { recursive: true, force: true });
   }
 });
 

@@ -441,7 +441,7 @@ describe('subcommands', options, () => {
 
 /** A data directory with 3,000 documents, part of it in table files and part in the log, made by a server that was killed. */
 async function makeData() {
-  const server = new Server({ args: ['--dev', '--listen', '127.0.0.1:0', '--memory-limit', '128M'] }); // small write buffers
+  const server = new Server({ args: ['--dev', '--listen', '127.0.0.1:0', '--profile', 'medium', '--memory-limit', '208M'] }); // write buffers of 8 MB
   const db = freshDatabase();
   for (let round = 0; round < 2; round++) {
     await server.start();

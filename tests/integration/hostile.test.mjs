@@ -20,7 +20,7 @@ const db = freshDatabase();
 
 before(async () => {
   if (skerryOnly) return;
-  server = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--log-level', 'error'] });
+  server = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--memory-limit', '1G', '--log-level', 'error'] });
   rpc = new Rpc(server.address);
   session = openHttp2(server.address);
   await warmUp();

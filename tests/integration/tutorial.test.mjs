@@ -1,6 +1,7 @@
 // docs/tutorial.md, followed to the letter: its commands are run as they stand, in an empty home.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -17,8 +18,8 @@ const home = makeTempDir();
 // Debian's python3, which its packages are for, whatever else is in PATH.
 const env = { ...process.env, HOME: home, PATH: `/usr/bin:${process.env.PATH}` };
 let serving;
-after(() => {
-  serving?.kill('SIGTERM');
+after(async () => {
+  if (serving?.kill('SIGTERM')) await once(serving, 'exit'); // it writes to the end
   removeDir(home);
 });
 

@@ -19,6 +19,9 @@
 #include "server/json/json_read.h"
 #include "server/json/json_write.h"
 #include "skerry/admin/v1/admin.skerry.h"
+#include "skerry/identity/v1/account_admin.skerry.h"
+#include "skerry/identity/v1/accounts.skerry.h"
+#include "skerry/identity/v1/stored.skerry.h"
 #include "skerry/test/v1/test_service.skerry.h"
 
 static status convert(const struct schema *schema, char kind, str type, str bytes, struct buf *out) {
@@ -60,6 +63,9 @@ int main(void) {
                                           &google_rpc_status_proto,
                                           &grpc_health_v1_health_proto,
                                           &skerry_admin_v1_admin_proto,
+                                          &skerry_identity_v1_account_admin_proto,
+                                          &skerry_identity_v1_accounts_proto,
+                                          &skerry_identity_v1_stored_proto,
                                           &skerry_test_v1_test_service_proto,
                                           &grpc_reflection_v1_reflection_proto,
                                           &grpc_reflection_v1alpha_reflection_proto};

@@ -8,7 +8,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { makeTempDir, removeDir } from './server.mjs';
 
 const ROOT = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../..');
-const FILES = ['google/firestore/v1/firestore.proto', 'google/rpc/error_details.proto', 'google/rpc/status.proto', 'grpc/health/v1/health.proto', 'grpc/reflection/v1/reflection.proto', 'grpc/reflection/v1alpha/reflection.proto', 'skerry/admin/v1/admin.proto', 'skerry/test/v1/test_service.proto', 'google/protobuf/struct.proto', 'google/protobuf/wrappers.proto', 'google/protobuf/field_mask.proto'];
+const FILES = ['google/firestore/v1/firestore.proto', 'google/rpc/error_details.proto', 'google/rpc/status.proto', 'grpc/health/v1/health.proto', 'grpc/reflection/v1/reflection.proto', 'grpc/reflection/v1alpha/reflection.proto', 'skerry/admin/v1/admin.proto', 'skerry/identity/v1/account_admin.proto', 'skerry/identity/v1/accounts.proto', 'skerry/identity/v1/stored.proto', 'skerry/test/v1/test_service.proto', 'google/protobuf/struct.proto', 'google/protobuf/wrappers.proto', 'google/protobuf/field_mask.proto'];
 
 /** The files of proto/, as they are imported. */
 export const protoFiles = () => fs.readdirSync(path.join(ROOT, 'proto'), { recursive: true }).filter((name) => name.endsWith('.proto'));
