@@ -7,7 +7,8 @@ install(PROGRAMS packaging/first-start packaging/memory-max DESTINATION "${SKERR
 install(DIRECTORY DESTINATION /etc/skerry COMPONENT skerry)
 
 set(docdir "${CMAKE_INSTALL_DATADIR}/doc")
-install(FILES docs/accounts.md docs/alerts.yml docs/http.md docs/indexes.md docs/install.md docs/operating.md docs/queries.md docs/rules.md docs/security.md
+install(FILES docs/accounts.md docs/alerts.yml docs/backups.md docs/http.md docs/indexes.md docs/install.md docs/mail.md docs/operating.md
+  docs/queries.md docs/rules.md docs/security.md
   DESTINATION "${docdir}/skerry" COMPONENT skerry)
 install(DIRECTORY docs/clients DESTINATION "${docdir}/skerry" COMPONENT skerry)
 install(FILES docs/codegen.md docs/library.md docs/tutorial.md DESTINATION "${docdir}/skerry-dev" COMPONENT dev)

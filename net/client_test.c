@@ -333,7 +333,11 @@ static void it_has_given_up_privileges(void **state) {
   }
   fclose(file);
   assert_true(no_new_privileges);
+#ifndef TEST_UNDER_QEMU /* it lets nobody filter its system calls */
   assert_true(filtered);
+#else
+  (void)filtered;
+#endif
   net_client_close(client);
 }
 

@@ -15,6 +15,7 @@ struct mail_options mail_settings_options(const struct settings *settings, struc
                                .templates = settings->mail_templates,
                                .app_name = settings->mail_app_name,
                                .ca_file = settings->mail_ca,
+                               .net_program = settings->net_program,
                                .net_user = settings->net_user,
                                .proxy = settings->net_proxy};
 }

@@ -109,7 +109,7 @@ static status open_store(struct server *server) {
       .directory = s->data,
       .port = server->port,
       .sync = (enum kv_sync)s->sync,
-      .memory_bytes = server->memory.store,
+      .memory_bytes = (size_t)server->memory.store,
       .tuning = server->profile->store,
       .history_us = s->history_ms * 1000,
       .change_log_us = s->change_log_ms * 1000,

@@ -44,6 +44,7 @@ struct settings {
   char *tls_client_ca;                      /* a file's path; "": none */
   int64_t tls_client_certificates;          /* enum tls_client_certificates (server/listener/tls.h) */
   char *issuer_ca;                          /* a file's path; "": none */
+  char *net_program;                        /* a program's path; "": where net/client.h looks */
   char *net_user;                           /* "": nobody else */
   char *net_proxy;                          /* "": none */
   /* server/mail/mail.h; "": not set */

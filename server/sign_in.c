@@ -80,7 +80,8 @@ static const char *text_or_null(const char *text) {
 
 static status open_net(struct sign_in *sign_in, const struct reading *reading) {
   const struct settings *s = reading->settings;
-  struct net_client_options options = {.origins = reading->origins,
+  struct net_client_options options = {.program = text_or_null(s->net_program),
+                                       .origins = reading->origins,
                                        .origin_count = reading->issuer_count,
                                        .ca_file = text_or_null(s->issuer_ca),
                                        .user = text_or_null(s->net_user),

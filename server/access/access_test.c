@@ -17,19 +17,19 @@
 #include "storage/document/key.h"
 #include "storage/query/query.h"
 #include "storage/rocksdb/store.h"
+#include "storage/rocksdb/test_support.h"
 
 #define DATABASE "projects/p/databases/(default)"
 #define ROOT DATABASE "/documents/"
 #define WALL_US INT64_C(1800000000000000)
 
-static char directory[] = "/tmp/skerry-access-test-XXXXXX";
+static char directory[64];
 static struct kv_store *store;
 static struct port_simulated *simulated;
 
 static int group_setup(void **state) {
   (void)state;
-  if (mkdtemp(directory) == NULL)
-    return 1;
+  test_directory_make(directory);
   arena_init(&fixture_arena, NULL, 0, 64 * 1024 * 1024);
   simulated = port_simulated_new();
   struct kv_rocksdb_options options = {.directory = directory, .clock_trusted = true};
@@ -42,9 +42,8 @@ static int group_teardown(void **state) {
   kv_close(store);
   port_simulated_free(simulated);
   arena_fini(&fixture_arena);
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", directory);
-  return system(command);
+  test_directory_remove(directory);
+  return 0;
 }
 
 /* ---- Callers ---- */

@@ -416,7 +416,7 @@ static void proceed(const struct start *start) {
 }
 
 static void proceed_later(struct worker_job *job) {
-  struct start *start = (struct start *)job; /* in the exchange's memory */
+  struct start *start = (void *)job; /* in the exchange's memory */
   struct exchange *ex = start->request.ex;
   proceed(start);
   exchange_unref(ex);

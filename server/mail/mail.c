@@ -108,7 +108,8 @@ static status check_password(str password, const char *path) {
 
 static status open_net(struct mail *mail, const struct mail_options *options) {
   const char *const origins[] = {is_set(options->smtp) ? options->smtp : options->webhook};
-  struct net_client_options net = {.origins = origins,
+  struct net_client_options net = {.program = is_set(options->net_program) ? options->net_program : NULL,
+                                   .origins = origins,
                                    .origin_count = 1,
                                    .ca_file = is_set(options->ca_file) ? options->ca_file : NULL,
                                    .user = is_set(options->net_user) ? options->net_user : NULL,

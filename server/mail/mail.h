@@ -25,11 +25,11 @@ struct mail_options {
   const char *from;
   const char *webhook;
   const char *webhook_key_file;
-  const char *templates;                /* a directory */
-  const char *app_name;                 /* %APP_NAME%; without it, the project */
-  const char *ca_file;                  /* PEM, authorities beside the system's */
-  const char *net_user, *proxy;         /* of skerry-net */
-  int64_t retry_first_ms, retry_max_ms; /* 0; for tests */
+  const char *templates;                      /* a directory */
+  const char *app_name;                       /* %APP_NAME%; without it, the project */
+  const char *ca_file;                        /* PEM, authorities beside the system's */
+  const char *net_program, *net_user, *proxy; /* of skerry-net */
+  int64_t retry_first_ms, retry_max_ms;       /* 0; for tests */
 };
 
 struct mail;

@@ -260,7 +260,7 @@ static void queries_are_allowed_only_if_all_documents_are(void **state) {
   (void)state;
   const char *given = getenv("SKERRY_SEED"), *rounds = getenv("SKERRY_ROUNDS");
   uint64_t first = given == NULL ? 20261127 : strtoull(given, NULL, 10);
-  size_t count = rounds == NULL ? 20000 : strtoull(rounds, NULL, 10);
+  size_t count = rounds == NULL ? 20000 : strtoul(rounds, NULL, 10);
   arena_init(&fixture_arena, NULL, 0, 64 << 20);
   for (size_t i = 0; i < count; i++) {
     check_one(first + i * 7919);

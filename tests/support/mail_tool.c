@@ -6,7 +6,7 @@
  * CODE message" info                        "waiting sent refused expired tries problem" seen the mails of
  * development, a line each, then "."
  *
- * It looks for skerry-net beside itself. */
+ * It looks for skerry-net beside itself, or takes the setting net_program. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +99,7 @@ int main(int argc, char **argv) {
   struct settings settings;
   struct kv_store *store = NULL;
   struct mail *mail = NULL;
-  status result = settings_load(&settings, argc - 1, argv + 1, NULL);
+  status result = settings_load(&settings, argc - 1, argv + 1, environ);
   log_configure(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT, STDERR_FILENO);
   struct kv_rocksdb_options store_options = {.directory = settings.data, .clock_trusted = true};
   if (status_is_ok(&result))

@@ -1,6 +1,7 @@
 /* Checks tokens for tests of issuers and accounts, with the server's own settings and parts, skerry-net among
- * them, but without a server: token_check --data DIR [settings]. Each line of standard input is the value of
- * an authorization header, and answered by a line of JSON; "?" asks for the issuers, the end ends it. */
+ * them (beside it, or the setting net_program), but without a server: token_check --data DIR [settings]. Each
+ * line of standard input is the value of an authorization header, and answered by a line of JSON; "?" asks
+ * for the issuers, the end ends it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -63,7 +64,7 @@ int main(int argc, char **argv) {
   struct settings settings;
   struct sign_in *sign_in = NULL;
   char *line = malloc(LINE_BYTES);
-  status result = settings_load(&settings, argc - 1, argv + 1, NULL);
+  status result = settings_load(&settings, argc - 1, argv + 1, environ);
   log_configure(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT, STDERR_FILENO);
   if (status_is_ok(&result)) {
     mkdir(settings.data, 0700);
