@@ -14,9 +14,9 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   struct sign_in *in = &up->in;
   user_record made, *before = NULL;
   if (in->is_linking) {
-    STATUS_TRY(user_store_find(view, task->project, in->uid, task->arena, &before));
-    if (before == NULL)
-      return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+    session_record *session;
+    STATUS_TRY(task_find_signed_in(task, view, &in->linked, &before, &session));
+    STATUS_TRY(user_change_check_factor(&up->change, before));
     if (*before->password != '\0')
       return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");
   } else {
@@ -28,15 +28,17 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
     return task_no_memory();
   up->change.password = in->hash;
   STATUS_TRY(user_change_apply(&up->change, task->now_us, user));
-  if (in->is_linking)
-    user_store_end_session(batch, user, str_make(in->linked.session, REFRESH_TOKEN_SESSION_BYTES));
+  if (in->is_linking) {
+    user_store_end_sessions(batch, user, STR(""));
+    user_store_delete_codes(batch, user);
+  }
   STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
   in->user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }
 
 static void reply(struct task *task) {
-  if (((const struct sign_in *)task)->is_linking) /* its session was replaced */
+  if (((const struct sign_in *)task)->is_linking) /* its sessions ended */
     tokens_doubt_all(task->service->tokens);
   sign_in_reply(task);
 }

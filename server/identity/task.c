@@ -178,6 +178,24 @@ status task_read_id_token(struct task *task, const char *text, struct id_token *
   return result;
 }
 
+status task_find_signed_in(const struct task *task, const struct user_view *view,
+                           const struct id_token *token, user_record **ret_user,
+                           session_record **ret_session) {
+  user_record *user;
+  session_record *session;
+  STATUS_TRY(user_store_find(view, task->project, token->uid, task->arena, &user));
+  STATUS_TRY(user_store_find_session(view, token->session, task->arena, &session));
+  if (user == NULL)
+    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+  if (user->disabled)
+    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  if (session == NULL || token->auth_time_s < user->valid_since_s)
+    return status_make(STATUS_INVALID_ARGUMENT, "TOKEN_EXPIRED");
+  *ret_user = user;
+  *ret_session = session;
+  return status_ok();
+}
+
 status task_check_recent(const struct task *task, const struct id_token *token, const user_record *user) {
   if (!user->anonymous && task->now_us / 1000000 - token->auth_time_s > TASK_RECENT_S)
     return status_make(STATUS_INVALID_ARGUMENT, "CREDENTIAL_TOO_OLD_LOGIN_AGAIN");
@@ -223,6 +241,7 @@ status sign_in_session_renew(const struct task *task, struct sign_in_session *se
   session->record.sign_in_provider = old->sign_in_provider;
   session->record.second_factor_id = old->second_factor_id;
   user_store_end_sessions(batch, user, STR(""));
+  user_store_delete_codes(batch, user); /* whoever had a session may have asked for them */
   STATUS_TRY(sign_in_session_put(task, session, user, batch));
   user->last_login_us = last_login_us; /* nobody has signed in */
   return status_ok();

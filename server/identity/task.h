@@ -78,6 +78,12 @@ void task_end_attempt(struct task *task, bool succeeded);
 STATUS_MUST_USE status task_read_id_token(struct task *task, const char *text, struct id_token *ret,
                                           user_record **ret_user);
 
+/* Within a change: the account and the session of an ID token as they are now. The change may have waited,
+ * for a hash or its turn, while somebody ended the session. Statuses as task_read_id_token. */
+STATUS_MUST_USE status task_find_signed_in(const struct task *task, const struct user_view *view,
+                                           const struct id_token *token, user_record **ret_user,
+                                           session_record **ret_session);
+
 /* For what takes an account over, or away: INVALID_ARGUMENT, CREDENTIAL_TOO_OLD_LOGIN_AGAIN, if the sign-in
  * is longer ago than TASK_RECENT_S, Firebase's documented bound. Anonymous users, who cannot sign in again,
  * are not asked. */

@@ -231,6 +231,12 @@ user_record *user_record_copy(struct arena *arena, const user_record *user) {
     return NULL;
   if (user->n_codes > 0)
     memcpy(codes, user->codes, user->n_codes * sizeof *codes);
+  ProtobufCBinaryData *recoveries = ARENA_NEW_ARRAY(arena, ProtobufCBinaryData, user->n_recoveries + 1);
+  if (recoveries == NULL)
+    return NULL;
+  if (user->n_recoveries > 0)
+    memcpy(recoveries, user->recoveries, user->n_recoveries * sizeof *recoveries);
+  copy->recoveries = recoveries;
   copy->codes = codes;
   copy->providers = providers;
   copy->sessions = sessions;
@@ -353,6 +359,8 @@ status user_store_delete(struct kv_batch *batch, struct arena *arena, const user
   char code[CODE_KEY_BYTES];
   for (size_t i = 0; i < user->n_codes; i++)
     kv_batch_delete(batch, KV_SYSTEM, code_key(user->codes[i].data, code));
+  for (size_t i = 0; i < user->n_recoveries; i++)
+    kv_batch_delete(batch, KV_SYSTEM, code_key(user->recoveries[i].data, code));
   return status_ok();
 }
 
@@ -451,6 +459,45 @@ status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_rec
     return no_memory();
   user->codes[user->n_codes++] = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.ptr};
   return status_ok();
+}
+
+/* Those whose record is still there: the others were used or swept. */
+static status keep_good_recoveries(const struct user_view *view, struct arena *arena, user_record *user) {
+  size_t kept = 0;
+  for (size_t i = 0; i < user->n_recoveries; i++) {
+    code_record *code;
+    STATUS_TRY(user_store_find_code(view, user->recoveries[i].data, arena, &code));
+    if (code != NULL)
+      user->recoveries[kept++] = user->recoveries[i];
+  }
+  user->n_recoveries = kept;
+  return status_ok();
+}
+
+status user_store_add_recovery(const struct user_view *view, struct kv_batch *batch, struct arena *arena,
+                               user_record *user, const uint8_t key[CRYPTO_SHA256_BYTES],
+                               const code_record *code) {
+  STATUS_TRY(keep_good_recoveries(view, arena, user));
+  if (user->n_recoveries >= USER_RECOVERIES_MAX)
+    return status_make(STATUS_RESOURCE_EXHAUSTED,
+                       "TOO_MANY_ATTEMPTS_TRY_LATER : The address was changed too often. Please try again in "
+                       "some days.");
+  str copy = arena_str_copy(arena, str_make(key, CRYPTO_SHA256_BYTES));
+  if (copy.ptr == NULL)
+    return no_memory();
+  STATUS_TRY(user_store_add_code(batch, arena, NULL, key, code));
+  user->recoveries[user->n_recoveries++] = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.ptr};
+  return status_ok();
+}
+
+void user_store_delete_recoveries(struct kv_batch *batch, user_record *user, const uint8_t *from) {
+  size_t kept = 0;
+  while (from != NULL && kept < user->n_recoveries &&
+         memcmp(user->recoveries[kept].data, from, CRYPTO_SHA256_BYTES) != 0)
+    kept++;
+  for (size_t i = kept; i < user->n_recoveries; i++)
+    user_store_delete_code(batch, user->recoveries[i].data);
+  user->n_recoveries = kept;
 }
 
 /* ---- Sweeping ---- */
