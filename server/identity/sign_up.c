@@ -38,6 +38,7 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
 }
 
 static void reply(struct task *task) {
+  task_end_attempt(task, false);
   if (((const struct sign_in *)task)->is_linking) /* its sessions ended */
     tokens_doubt_all(task->service->tokens);
   sign_in_reply(task);
@@ -61,6 +62,7 @@ static status read_credentials(struct sign_up *up, const Skerry__Identity__V1__S
   in->password = str_from_cstr(request->password);
   STATUS_TRY(password_check_policy(in->password));
   STATUS_TRY(user_change_check(&up->change, in->task.arena));
+  STATUS_TRY(task_begin_sign_up(&in->task)); /* what follows tells whether an address is taken */
   /* Before the expensive part; the commit looks again. */
   STATUS_TRY(user_view_now(in->task.service->options.store, &view));
   STATUS_TRY(
@@ -93,7 +95,10 @@ static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpReques
   if (*request->photo_url != '\0')
     up->change.photo_url = request->photo_url;
   *ret_has_password = request->_email_case != 0 || request->_password_case != 0 || in->is_linking;
-  return *ret_has_password ? read_credentials(up, request) : user_change_check(&up->change, in->task.arena);
+  if (*ret_has_password)
+    return read_credentials(up, request);
+  STATUS_TRY(user_change_check(&up->change, in->task.arena));
+  return task_begin_sign_up(&in->task);
 }
 
 void identity_sign_up(struct rpc_call *call, const Skerry__Identity__V1__SignUpRequest *request) {

@@ -72,6 +72,8 @@ void task_fail(struct task *task, status why);
  * RESOURCE_EXHAUSTED: too many. What begins is ended by task_count, or by task_fail as failed (wrong secrets)
  * or not made. */
 STATUS_MUST_USE status task_begin_attempt(struct task *task, str account);
+/* Likewise of a sign-up, which counts against the address whatever becomes of it. */
+STATUS_MUST_USE status task_begin_sign_up(struct task *task);
 void task_end_attempt(struct task *task, bool succeeded);
 
 /* The account of an ID token in a request. INVALID_ARGUMENT with the code that SDKs know. */
@@ -102,6 +104,7 @@ STATUS_MUST_USE status task_read_linked(struct task *task, const char *id_token,
 struct sign_in_session {
   struct refresh_token token;
   session_record record;
+  bool displaces; /* the user's oldest session gives way, as was committed */
 };
 /* Prepares it; texts are borrowed. */
 void sign_in_session_init(const struct task *task, const char *provider, const char *claims,

@@ -132,7 +132,7 @@ describe('who lost the address gets it back', options, () => {
 
 describe('a change that waits for its hash while the session ends is not made', options, () => {
   // Passwords are hashed one after another, so these keep what comes next waiting.
-  const crowd = () => Array.from({ length: 60 }, () => signIn(newEmail('crowd'), 'whatever'));
+  const crowd = () => Array.from({ length: 30 }, () => signIn(newEmail('crowd'), 'whatever'));
   for (const [name, end] of [
     ['by the user', (user) => users.call('RevokeSessions', { id_token: user.idToken, all: true })],
     ['by an administrator', (user) => owner(':update', { localId: user.localId, validSince: String(Math.floor(Date.now() / 1000) + 1) })],
@@ -222,6 +222,73 @@ describe('who has an account is not told', options, () => {
     }
     assert.ok(known > unknown / 4, `${known} ms and ${unknown} ms`);
     assert.equal(outcome(await signIn(email)), 'OK');
+  });
+});
+
+describe('at once', options, () => {
+  const many = (count, what) => Promise.all(Array.from({ length: count }, (_, i) => what(i)));
+  const good = (answers) => answers.filter((one) => outcome(one) === 'OK');
+
+  test('sign-ups with one address make one account', async () => {
+    const email = newEmail('twin');
+    const answers = await many(20, () => signUp(email));
+    assert.equal(good(answers).length, 1);
+    for (const one of answers) assert.match(outcome(one), /^(OK|EMAIL_EXISTS)$/);
+    assert.equal((await signIn(email)).localId, good(answers)[0].localId);
+  });
+  test('links of one address by several guests', async () => {
+    const email = newEmail('twin');
+    const guests = await many(10, () => post(`${TOOLKIT}:signUp`, {}));
+    const answers = await many(10, (i) => post(`${TOOLKIT}:signUp`, { idToken: guests[i].idToken, email, password: PASSWORD }));
+    assert.equal(good(answers).length, 1);
+  });
+  test('a code is good once', async () => {
+    const email = newEmail();
+    await signUp(email);
+    const oobCode = await mail('EMAIL_SIGNIN', email, { canHandleCodeInApp: true });
+    assert.equal(good(await many(20, () => post(`${TOOLKIT}:signInWithEmailLink`, { email, oobCode }))).length, 1);
+    const reset = await mail('PASSWORD_RESET', email);
+    assert.equal(good(await many(20, (i) => post(`${TOOLKIT}:resetPassword`, { oobCode: reset, newPassword: `${NEXT}${i}` }))).length, 1);
+  });
+  test('a link and a deletion leave an account or none', async () => {
+    for (let i = 0; i < 10; i++) {
+      const email = newEmail('half');
+      const guest = await post(`${TOOLKIT}:signUp`, {});
+      await Promise.all([post(`${TOOLKIT}:signUp`, { idToken: guest.idToken, email, password: PASSWORD }), post(`${TOOLKIT}:delete`, { idToken: guest.idToken })]);
+      const { users: left } = await owner(':lookup', { localId: [guest.localId] });
+      const entered = await signIn(email);
+      assert.equal(outcome(entered), left ? 'OK' : 'INVALID_LOGIN_CREDENTIALS');
+      if (!left) assert.equal(outcome(await signUp(email)), 'OK'); // the address is free
+    }
+  });
+  test('a refresh and an end of all sessions: nothing lives on', async () => {
+    for (let i = 0; i < 10; i++) {
+      const user = await post(`${TOOLKIT}:signUp`, {});
+      const refresh = (token) => post('/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: token });
+      const [, ...answers] = await Promise.all([users.call('RevokeSessions', { id_token: user.idToken, all: true }), ...Array.from({ length: 5 }, () => refresh(user.refreshToken))]);
+      for (const one of good(answers)) {
+        assert.equal(outcome(await refresh(one.refresh_token)), 'TOKEN_EXPIRED');
+        assert.equal(outcome(await post(`${TOOLKIT}:lookup`, { idToken: one.id_token })), 'TOKEN_EXPIRED');
+      }
+    }
+  });
+  test('a thousand long passwords are checked or refused, in bounded memory', async () => {
+    const other = await startServer();
+    try {
+      const seen = { 400: 0, 429: 0 }, enough = new AbortController(); // not until all that wait are checked
+      await many(1000, async (i) => {
+        const { status } = await json(other.port, 'POST', `${TOOLKIT}:signInWithPassword`, { email: `crowd${i}@example.com`, password: 'x'.repeat(4096) }, { signal: enough.signal })
+          .catch((error) => ({ status: error.code }));
+        assert.ok([400, 429, 503, 'ECONNRESET', 'ABORT_ERR'].includes(status), `${status}`);
+        seen[status]++;
+        if (seen[400] > 2 && seen[429] > 2) enough.abort();
+      });
+      assert.ok(seen[400] > 2 && seen[429] > 2);
+      if (!other.isInstrumented) assert.ok(other.residentBytes() < 200 << 20);
+      assert.equal((await json(other.port, 'POST', `${TOOLKIT}:signUp`, {})).status, 200);
+    } finally {
+      await other.close();
+    }
   });
 });
 
@@ -332,6 +399,21 @@ describe('in production', options, () => {
       assert.equal(outcome((await at(`${TOOLKIT}:lookup`, { idToken: bad })).value), 'INVALID_ID_TOKEN', bad.slice(0, 60));
       assert.equal((await at('/v1/projects/shop/databases/(default)/documents/a/b', undefined, { authorization: `Bearer ${bad}` }, 'GET')).status, 401);
     }
+  });
+
+  test('a session that gives way to a newer one ends for documents too', async () => {
+    const admin = await import('firebase-admin/app');
+    const app = admin.initializeApp({ credential: admin.cert(box.key('owner', 'minter')), projectId: 'shop' }, 'many');
+    const token = await (await import('firebase-admin/auth')).getAuth(app).createCustomToken('many-phones');
+    await admin.deleteApp(app);
+    const enter = async () => (await at(`${TOOLKIT}:signInWithCustomToken`, { token })).value.idToken;
+    const first = await enter();
+    const read = async () => (await at('/v1/projects/shop/databases/(default)/documents/a/b', undefined, { authorization: `Bearer ${first}` }, 'GET')).status;
+    assert.equal(await read(), 404);
+    for (let i = 0; i < 63; i++) await enter();
+    assert.equal(await read(), 404);
+    await enter();
+    assert.equal(await read(), 401);
   });
 
   test('links lead nowhere else', async () => {
