@@ -125,6 +125,27 @@ static status change_address(struct application *application, const struct user_
   return status_ok();
 }
 
+/* Somebody may have made an account with the address since it was changed. Unless he has shown that it is
+ * his, it goes back, with the password that needs it. */
+static status free_address(const struct task *task, struct user_view *view, struct kv_batch *batch,
+                           const code_record *code) {
+  user_record *other;
+  STATUS_TRY(user_store_find_email(view, task->project, str_from_cstr(code->email), task->arena, &other));
+  if (other == NULL || other->email_verified || strcmp(other->uid, code->uid) == 0)
+    return status_ok();
+  user_record *without = user_record_copy(task->arena, other);
+  if (without == NULL)
+    return task_no_memory();
+  without->email = without->password = task_text("");
+  without->password_updated_us = 0;
+  without->email_link = false;
+  user_store_end_sessions(batch, without, STR(""));
+  user_store_delete_codes(batch, without);
+  STATUS_TRY(user_store_put(view, batch, task->arena, other, without));
+  view->freed = str_from_cstr(without->uid);
+  return status_ok();
+}
+
 static status commit_apply(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct application *application = (struct application *)task;
   struct code_use *use = &application->use;
@@ -146,8 +167,11 @@ static status commit_apply(struct task *task, const struct user_view *view, stru
   user_store_delete_code(batch, use->key);
   if (changes)
     STATUS_TRY(change_address(application, view, user, batch));
+  struct user_view seen = *view;
+  if (recovers)
+    STATUS_TRY(free_address(task, &seen, batch, use->code));
   use->in.user = user;
-  return user_store_put(view, batch, task->arena, before, user);
+  return user_store_put(&seen, batch, task->arena, before, user);
 }
 
 static void reply_apply(struct task *task) {

@@ -254,7 +254,8 @@ const provider_record *user_record_provider(const user_record *user, str provide
 static status check_entry(const struct user_view *view, str key, str uid, const char *code) {
   struct kv_value value = {0};
   STATUS_TRY(get(view, key, &value));
-  bool taken = value.found && !str_eq(value.bytes, uid);
+  bool is_freed = view->freed.len > 0 && str_eq(value.bytes, view->freed);
+  bool taken = value.found && !str_eq(value.bytes, uid) && !is_freed;
   kv_value_release(&value);
   return taken ? status_make(STATUS_ALREADY_EXISTS, "%s", code) : status_ok();
 }

@@ -49,6 +49,7 @@ STATUS_MUST_USE status user_store_open(struct kv_store *store);
 struct user_view {
   struct kv_reader *reader; /* NULL: the snapshot */
   kv_snapshot snapshot;
+  str freed; /* uid of an account that gives its address up in the same batch, which a view does not show */
 };
 STATUS_MUST_USE status user_view_now(struct kv_store *store, struct user_view *ret);
 

@@ -112,6 +112,21 @@ describe('who lost the address gets it back', options, () => {
     for (let i = 0; i < 9; i++) await changeCode(idToken, newEmail('other'));
     await recovers(stolen);
   });
+  test('after somebody made an account with it, unless he showed that it is his', async () => {
+    const stolen = await steal();
+    const { localId, idToken } = await signUp(stolen.email, STOLEN);
+    await recovers(stolen);
+    assert.equal(outcome(await post(`${TOOLKIT}:lookup`, { idToken })), 'TOKEN_EXPIRED');
+    const [blocker] = (await owner(':lookup', { localId: [localId] })).users;
+    assert.deepEqual([blocker.email, blocker.providerUserInfo], [undefined, undefined]);
+    assert.equal(outcome(await signIn(stolen.email, STOLEN)), 'INVALID_LOGIN_CREDENTIALS');
+    assert.equal((await signIn(stolen.email)).localId, stolen.localId);
+    assert.equal(outcome(await owner(':delete', { localId })), 'OK'); // and does not take the address with it
+    assert.equal((await signIn(stolen.email)).localId, stolen.localId);
+    const other = await steal();
+    await verified(other.email);
+    assert.equal(outcome(await apply(other.recovery)), 'EMAIL_EXISTS');
+  });
   test('but not what never was shown to be his', async () => {
     const email = newEmail('victim'), own = newEmail('squatter');
     const { idToken } = await signUp(email);
