@@ -123,8 +123,10 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
   /* What hinders a mail hinders it for accounts that are not there as well: a full outbox, an odd address. */
   STATUS_TRY(mail_prepare(task->service->mail, &order, &task->mail));
   task->has_mail = sending->has_receiver;
-  if (!task->has_mail)
+  if (!task->has_mail) {
     mail_item_abandon(&task->mail);
+    sending->record.expires_us = task->now_us; /* the next sweep takes it */
+  }
   return status_ok();
 }
 

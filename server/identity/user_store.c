@@ -503,7 +503,7 @@ void user_store_delete_recoveries(struct kv_batch *batch, user_record *user, con
 
 /* ---- Sweeping ---- */
 
-enum { SWEEP_MAX = 500, SWEEP_ARENA_BYTES = 4 * 1024 * 1024 };
+enum { SWEEP_MAX = 500, SWEEP_ROUNDS_MAX = 20, SWEEP_ARENA_BYTES = 4 * 1024 * 1024 };
 
 struct sweep {
   char keys[SWEEP_MAX][CODE_KEY_BYTES];
@@ -547,11 +547,17 @@ status user_store_sweep_codes(struct kv_store *store, int64_t now_us) {
   if (sweep == NULL)
     return no_memory();
   arena_init(&arena, NULL, 0, SWEEP_ARENA_BYTES);
-  status result = find_old_codes(store, now_us, &arena, sweep);
-  if (status_is_ok(&result) && sweep->count > 0) {
-    struct kv_txn txn = {.resolve = delete_swept, .argument = sweep};
-    kv_version version;
-    result = kv_commit_wait(store, &txn, &version);
+  status result = status_ok();
+  bool more = true;
+  for (unsigned i = 0; i < SWEEP_ROUNDS_MAX && more && status_is_ok(&result); i++) {
+    sweep->count = 0;
+    result = find_old_codes(store, now_us, &arena, sweep);
+    more = sweep->count == SWEEP_MAX;
+    if (status_is_ok(&result) && sweep->count > 0) {
+      struct kv_txn txn = {.resolve = delete_swept, .argument = sweep};
+      kv_version version;
+      result = kv_commit_wait(store, &txn, &version);
+    }
   }
   arena_fini(&arena);
   free(sweep);

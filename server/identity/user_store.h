@@ -121,7 +121,7 @@ STATUS_MUST_USE status user_store_add_recovery(const struct user_view *view, str
                                                const code_record *code);
 /* Deletes the recovery with the key and those of later changes; NULL: all. */
 void user_store_delete_recoveries(struct kv_batch *batch, user_record *user, const uint8_t *from);
-/* Deletes codes whose time has passed, some hundreds at most. Waits. */
+/* Deletes codes whose time has passed, some thousands at most. Waits. */
 STATUS_MUST_USE status user_store_sweep_codes(struct kv_store *store, int64_t now_us);
 
 #endif
