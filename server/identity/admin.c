@@ -40,6 +40,8 @@ static status commit_edit(struct task *task, const struct user_view *view, struc
   STATUS_TRY(user_change_apply(&edit->change, task->now_us, user));
   if (edit->ends_sessions)
     user_store_end_sessions(batch, user, STR(""));
+  if (edit->ends_sessions || edit->change.valid_since_s != 0)
+    user_store_delete_codes(batch, user);
   edit->in.user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }

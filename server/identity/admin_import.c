@@ -189,8 +189,11 @@ static status commit_import(struct task *task, const struct user_view *view, str
     }
     STATUS_TRY(put);
     user_record *replaced = before == NULL ? NULL : user_record_copy(task->arena, before);
-    if (replaced != NULL)
-      user_store_end_sessions(batch, replaced, STR(""));
+    if (replaced == NULL)
+      continue; /* it is new, or the arena is exhausted */
+    user_store_end_sessions(batch, replaced, STR(""));
+    user_store_delete_codes(batch, replaced);
+    user_store_delete_recoveries(batch, replaced, NULL);
   }
   return task->arena->exhausted ? task_no_memory() : status_ok();
 }

@@ -12,22 +12,21 @@ enum {
   RECORD_FORMAT = 2,
   WORDS = ATTEMPTS_SLOTS / 64,
   TABLE_SLOTS = ATTEMPTS_SETS * ATTEMPTS_WAYS,
-  KINDS = 4,
+  KINDS = 6,
   DOUBLINGS_MAX = 20,
 };
 #define SECOND_US INT64_C(1000000)
 #define WAIT_US_MAX (15 * 60 * SECOND_US)
 
-enum kind { ACCOUNT, PLACE, ADDRESS, NETWORK, KNOWN /* of hashes only */ };
+enum kind { ACCOUNT, PLACE, ADDRESS, NETWORK, KNOWN /* of hashes only */, SIGN_UP };
 
 static const struct {
   uint32_t free;
   int64_t forget_us;
 } kinds[KINDS] = {
-    [ACCOUNT] = {10, 15 * 60 * SECOND_US},
-    [PLACE] = {10, 15 * 60 * SECOND_US},
-    [ADDRESS] = {30, 2 * 60 * SECOND_US},
-    [NETWORK] = {240, 15 * SECOND_US},
+    [ACCOUNT] = {10, 15 * 60 * SECOND_US}, [PLACE] = {10, 15 * 60 * SECOND_US},
+    [ADDRESS] = {30, 2 * 60 * SECOND_US},  [NETWORK] = {240, 15 * SECOND_US},
+    [SIGN_UP] = {100, 36 * SECOND_US},
 };
 
 /* Times are of the monotonic clock. */
@@ -238,6 +237,13 @@ static unsigned list_counted(const struct attempts *attempts, const struct attem
   struct prefix prefix = prefix_of(who->address);
   str bytes = str_make(prefix.bytes, prefix.len), none = {NULL, 0};
   unsigned count = 0;
+  if (who->signs_up) {
+    if (prefix.len > 0)
+      ret[count++] = (struct counted){SIGN_UP, hash_of(attempts, SIGN_UP, none, bytes)};
+    if (prefix.is_ipv6)
+      ret[count++] = (struct counted){SIGN_UP, hash_of(attempts, SIGN_UP, none, str_make(bytes.ptr, 6))};
+    return count;
+  }
   if (who->account.len > 0 && who->known && prefix.len > 0) {
     ret[count++] = (struct counted){PLACE, hash_of(attempts, PLACE, who->account, bytes)};
     return count;
@@ -436,7 +442,7 @@ bool attempts_restore(struct attempts *attempts, uint16_t slot, str bytes) {
   int64_t wall_us = (int64_t)take(&at, 8), since_us = (int64_t)take(&at, 4) * 1000;
   int64_t left_us = (int64_t)take(&at, 4) * 1000;
   int64_t now_us = now_of(attempts), now_wall_us = attempts->port->wall_us(attempts->port);
-  if (format != RECORD_FORMAT || kind >= KINDS || wall_us < 0)
+  if (format != RECORD_FORMAT || kind >= KINDS || kind == KNOWN || wall_us < 0)
     return false;
   int64_t passed_us = now_wall_us > wall_us ? now_wall_us - wall_us : 0;
   record.kind = (enum kind)kind;

@@ -7,10 +7,14 @@
  *   account, from a known place     10    1 s         15 min                  15 min
  *   address (IPv4; IPv6: its /64)   30    1 s         15 min                   2 min
  *   network (IPv6: its /48)        240    1 s         15 min                    15 s
+ *   sign-ups of an address         100    1 s         15 min                    36 s
  *
  * So who goes on for ever gets four guesses an hour at an account. An attempt is counted before it is
  * checked, so that a thousand at once do not pass together; one that succeeds takes its own count back and no
  * other's, so that knowing one password is of no use for guessing others.
+ *
+ * Sign-ups count whatever becomes of them, in a record of their own: a crowd of new users behind one address
+ * does not keep others there from signing in. Of IPv6 both the /64 and the /48 have one.
  *
  * Strangers and the owner. Whoever guesses at one account from many addresses gets those four attempts an
  * hour altogether, and so uses up the turns of all strangers. The owner still signs in from where he signed
@@ -104,7 +108,8 @@ bool attempts_is_known(const struct attempts *attempts, const struct attempts_kn
 struct attempts_who {
   str account; /* empty: there is none (anonymous sign-up); only the address counts */
   str address;
-  bool known; /* attempts_is_known */
+  bool known;    /* attempts_is_known */
+  bool signs_up; /* `account` does not count */
 };
 
 /* One attempt that is under way. By value; holds nothing. */

@@ -44,7 +44,8 @@ static int tear_down(void **state) {
 }
 
 static struct attempts_who who(const char *account, const char *address, bool known) {
-  return (struct attempts_who){str_from_cstr(account), str_from_cstr(address), known};
+  return (struct attempts_who){
+      .account = str_from_cstr(account), .address = str_from_cstr(address), .known = known};
 }
 
 /* The wait in ms that refused it; 0: it was made and ended so. */
@@ -67,6 +68,16 @@ static int64_t attempt_at(struct attempts *at, const char *account, const char *
 
 static int64_t attempt(const char *account, const char *address, bool known, enum attempts_outcome outcome) {
   return attempt_at(attempts, account, address, known, outcome);
+}
+
+static int64_t sign_up(const char *address) {
+  struct attempts_who one = {.account = STR(""), .address = str_from_cstr(address), .signs_up = true};
+  struct attempts_ticket ticket;
+  int64_t wait_ms;
+  status result = attempts_begin(attempts, &one, &ticket, &wait_ms);
+  if (status_is_ok(&result))
+    attempts_end(attempts, &ticket, ATTEMPTS_FAILED);
+  return wait_ms;
 }
 
 static int64_t guess(const char *account, const char *address) {
@@ -434,6 +445,29 @@ static void the_last_places_are_known(void **state) {
   assert_int_equal(attempts_known_decode(str_make(bytes, 5)).count, 0);
 }
 
+/* A hundred, and then a hundred an hour; who signs in there does not notice. */
+static void sign_ups_are_bounded(void **state) {
+  (void)state;
+  for (unsigned i = 0; i < 101; i++)
+    assert_int_equal(sign_up("192.0.2.1:5000"), 0);
+  assert_true(sign_up("192.0.2.1:5001") > 0);
+  assert_int_equal(sign_up("192.0.2.2:5000"), 0);
+  assert_int_equal(guess("shop/ann@example.com", "192.0.2.1:5000"), 0);
+  port_simulated_advance(simulated, 10 * MINUTE);
+  unsigned made = 0;
+  while (made < 100 && sign_up("192.0.2.1:5000") == 0)
+    made++;
+  assert_in_range(made, 16, 17);
+  char address[64]; /* all over a /48 */
+  for (unsigned i = 0; i < 101; i++) {
+    snprintf(address, sizeof address, "[2001:db8:1:%x::1]:5000", i);
+    assert_int_equal(sign_up(address), 0);
+  }
+  assert_true(sign_up("[2001:db8:1:ffff::1]:5000") > 0);
+  assert_int_equal(sign_up("[2001:db8:2::1]:5000"), 0);
+  assert_int_equal(sign_up("127.0.0.1:5000"), 0);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -449,6 +483,7 @@ int main(void) {
       TEST(many_at_once_do_not_pass_together),
       TEST(a_flood_does_not_push_out_who_is_limited),
       TEST(steps_of_the_wall_clock_do_nothing),
+      TEST(sign_ups_are_bounded),
       TEST(counts_survive_a_restart),
       TEST(broken_records_are_passed_over),
       TEST(the_store_keeps_them),

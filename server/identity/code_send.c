@@ -120,10 +120,13 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
                              .code = str_from_cstr(sending->text),
                              .expires_us = record->expires_us};
   STATUS_TRY(begin_attempt(task, order.to.ptr));
-  if (!sending->has_receiver)
-    return status_ok();
+  /* What hinders a mail hinders it for accounts that are not there as well: a full outbox, an odd address. */
   STATUS_TRY(mail_prepare(task->service->mail, &order, &task->mail));
-  task->has_mail = true;
+  task->has_mail = sending->has_receiver;
+  if (!task->has_mail) {
+    mail_item_abandon(&task->mail);
+    sending->record.expires_us = task->now_us; /* the next sweep takes it */
+  }
   return status_ok();
 }
 

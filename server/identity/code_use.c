@@ -107,17 +107,43 @@ struct application {
   code_record recovery;
 };
 
-static status change_address(struct application *application, user_record *user, struct kv_batch *batch) {
+static status change_address(struct application *application, const struct user_view *view, user_record *user,
+                             struct kv_batch *batch) {
   const code_record *code = application->use.code;
   struct task *task = &application->use.in.task;
   bool recovers = is_of(code, CODE_RECOVER_EMAIL);
   user->email = recovers ? code->email : code->new_email;
   user_store_end_sessions(batch, user, STR(""));
   user_store_delete_codes(batch, user);
+  if (recovers)
+    user_store_delete_recoveries(batch, user, application->use.key);
   if (recovers || !task->has_mail)
     return status_ok();
+  STATUS_TRY(user_store_add_recovery(view, batch, task->arena, user, application->recovery_key,
+                                     &application->recovery));
   mail_item_put(&task->mail, batch);
-  return user_store_add_code(batch, task->arena, user, application->recovery_key, &application->recovery);
+  return status_ok();
+}
+
+/* Somebody may have made an account with the address since it was changed. Unless he has shown that it is
+ * his, it goes back, with the password that needs it. */
+static status free_address(const struct task *task, struct user_view *view, struct kv_batch *batch,
+                           const code_record *code) {
+  user_record *other;
+  STATUS_TRY(user_store_find_email(view, task->project, str_from_cstr(code->email), task->arena, &other));
+  if (other == NULL || other->email_verified || strcmp(other->uid, code->uid) == 0)
+    return status_ok();
+  user_record *without = user_record_copy(task->arena, other);
+  if (without == NULL)
+    return task_no_memory();
+  without->email = without->password = task_text("");
+  without->password_updated_us = 0;
+  without->email_link = false;
+  user_store_end_sessions(batch, without, STR(""));
+  user_store_delete_codes(batch, without);
+  STATUS_TRY(user_store_put(view, batch, task->arena, other, without));
+  view->freed = str_from_cstr(without->uid);
+  return status_ok();
 }
 
 static status commit_apply(struct task *task, const struct user_view *view, struct kv_batch *batch) {
@@ -140,9 +166,12 @@ static status commit_apply(struct task *task, const struct user_view *view, stru
   user->email_verified = true;
   user_store_delete_code(batch, use->key);
   if (changes)
-    STATUS_TRY(change_address(application, user, batch));
+    STATUS_TRY(change_address(application, view, user, batch));
+  struct user_view seen = *view;
+  if (recovers)
+    STATUS_TRY(free_address(task, &seen, batch, use->code));
   use->in.user = user;
-  return user_store_put(view, batch, task->arena, before, user);
+  return user_store_put(&seen, batch, task->arena, before, user);
 }
 
 static void reply_apply(struct task *task) {
@@ -158,12 +187,14 @@ static void reply_apply(struct task *task) {
   skerry_identity_v1_accounts_update_reply(task->call, &response);
 }
 
-/* The mail to the old address, if mails go out at all. */
+/* The mail to the old address, if mails go out at all. One that never was shown to be the user's gets none:
+ * its owner would take back what he never had, an account with somebody else's password. */
 static status prepare_recovery(struct application *application) {
   struct code_use *use = &application->use;
   struct task *task = &use->in.task;
   struct mail *mail = task->service->mail;
   struct user_view view;
+  user_record *user;
   uint8_t code[CODE_BYTES];
   char text[CODE_TEXT_BYTES + 1];
   str link;
@@ -171,6 +202,9 @@ static status prepare_recovery(struct application *application) {
   STATUS_TRY(code_find(task, &view, use->key, &use->code));
   if (!is_of(use->code, CODE_CHANGE_EMAIL) || *use->code->email == '\0' || mail == NULL ||
       !mail_is_set_up(mail))
+    return status_ok();
+  STATUS_TRY(user_store_find(&view, task->project, str_from_cstr(use->code->uid), task->arena, &user));
+  if (user == NULL || !user->email_verified)
     return status_ok();
   crypto_random(code, sizeof code);
   code_write(code, text);
@@ -216,8 +250,8 @@ static status find_owner(struct code_use *use, const struct user_view *view, use
   struct sign_in *in = &use->in;
   struct task *task = &in->task;
   if (in->is_linking) {
-    STATUS_TRY(user_store_find(view, task->project, in->linked.uid, task->arena, ret_before));
-    return *ret_before == NULL ? status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND") : status_ok();
+    session_record *session;
+    return task_find_signed_in(task, view, &in->linked, ret_before, &session);
   }
   STATUS_TRY(user_store_find_email(view, task->project, in->email, task->arena, ret_before));
   in->is_new = *ret_before == NULL;
@@ -251,8 +285,10 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
   user->email_verified = user->email_link = true;
   user->anonymous = false;
   user_store_delete_code(batch, use->key);
-  if (in->is_linking)
-    user_store_end_session(batch, user, str_make(in->linked.session, REFRESH_TOKEN_SESSION_BYTES));
+  if (in->is_linking) {
+    user_store_end_sessions(batch, user, STR(""));
+    user_store_delete_codes(batch, user);
+  }
   in->is_first_half = !in->is_linking && user->totp != NULL;
   if (!in->is_first_half)
     STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));

@@ -92,7 +92,7 @@ struct sign_in {
 };
 void sign_in_reply(struct task *task);
 /* Somebody has shown that the account's address is his, and whoever made the account never did: its password,
- * providers, second factor and sessions go. Of a copy. */
+ * providers, second factor, sessions and codes go. Of a copy. */
 void sign_in_take_over(user_record *user, struct kv_batch *batch);
 /* Work on the pool: sets `hash` from `password`. */
 status sign_in_hash(struct task *task);

@@ -149,9 +149,8 @@ static status find_linked(struct idp *idp, const struct user_view *view, user_re
                           user_record **ret) {
   struct task *task = &idp->in.task;
   user_record *before;
-  STATUS_TRY(user_store_find(view, task->project, idp->in.linked.uid, task->arena, &before));
-  if (before == NULL)
-    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+  session_record *session;
+  STATUS_TRY(task_find_signed_in(task, view, &idp->in.linked, &before, &session));
   *ret_before = before;
   *ret = user_record_copy(task->arena, before);
   if (*ret == NULL)

@@ -29,6 +29,17 @@ static status make_session_info(struct task *task, const user_record *user, stru
   return status_ok();
 }
 
+/* An address that was not verified may be somebody else's, who would take the account over
+ * (sign_in_take_over), with the factor: so it would protect nothing, or keep him out. */
+static status check_first_factor(const user_record *user) {
+  if (user->anonymous)
+    return status_make(STATUS_INVALID_ARGUMENT, "UNSUPPORTED_FIRST_FACTOR");
+  if (*user->email != '\0' && !user->email_verified)
+    return status_make(STATUS_INVALID_ARGUMENT,
+                       "UNVERIFIED_EMAIL : Verify the address of the account first.");
+  return status_ok();
+}
+
 void identity_start_mfa_enrollment(struct rpc_call *call,
                                    const Skerry__Identity__V1__StartMfaEnrollmentRequest *request) {
   struct task *task = TASK_NEW(call, task);
@@ -50,8 +61,8 @@ void identity_start_mfa_enrollment(struct rpc_call *call,
     result = task_read_id_token(task, request->id_token, &token, &user);
   if (status_is_ok(&result) && user->totp != NULL)
     result = status_make(STATUS_ALREADY_EXISTS, "SECOND_FACTOR_EXISTS");
-  if (status_is_ok(&result) && user->anonymous)
-    result = status_make(STATUS_INVALID_ARGUMENT, "UNSUPPORTED_FIRST_FACTOR");
+  if (status_is_ok(&result))
+    result = check_first_factor(user);
   if (status_is_ok(&result))
     result = make_session_info(task, user, &secret_text, &info);
   buf_fini(&secret_text);
@@ -78,11 +89,10 @@ static status commit_factor(struct task *task, const struct user_view *view, str
   struct factor_change *change = (struct factor_change *)task;
   user_record *before;
   session_record *session;
-  STATUS_TRY(user_store_find(view, task->project, change->token.uid, task->arena, &before));
-  STATUS_TRY(user_store_find_session(view, change->token.session, task->arena, &session));
-  if (before == NULL || session == NULL)
-    return status_make(STATUS_INVALID_ARGUMENT, "TOKEN_EXPIRED");
+  STATUS_TRY(task_find_signed_in(task, view, &change->token, &before, &session));
   bool comes = change->withdrawn_id == NULL;
+  if (comes)
+    STATUS_TRY(check_first_factor(before));
   if (comes && before->totp != NULL)
     return status_make(STATUS_ALREADY_EXISTS, "SECOND_FACTOR_EXISTS");
   if (!comes && (before->totp == NULL || strcmp(before->totp->id, change->withdrawn_id) != 0))

@@ -44,14 +44,8 @@ static status commit_update(struct task *task, const struct user_view *view, str
   struct sign_in *in = &update->in;
   user_record *before;
   session_record *session;
-  STATUS_TRY(user_store_find(view, task->project, update->token.uid, task->arena, &before));
-  STATUS_TRY(user_store_find_session(view, update->token.session, task->arena, &session));
-  if (before == NULL)
-    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
-  if (before->disabled)
-    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
-  if (session == NULL)
-    return status_make(STATUS_INVALID_ARGUMENT, "TOKEN_EXPIRED");
+  STATUS_TRY(task_find_signed_in(task, view, &update->token, &before, &session));
+  STATUS_TRY(user_change_check_factor(&update->change, before));
   user_record *user = user_record_copy(task->arena, before);
   if (user == NULL)
     return task_no_memory();
@@ -156,9 +150,8 @@ struct deletion {
 static status commit_delete(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   const struct deletion *deletion = (const struct deletion *)task;
   user_record *user;
-  STATUS_TRY(user_store_find(view, task->project, deletion->token.uid, task->arena, &user));
-  if (user == NULL)
-    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+  session_record *session;
+  STATUS_TRY(task_find_signed_in(task, view, &deletion->token, &user, &session));
   return user_store_delete(batch, task->arena, user);
 }
 

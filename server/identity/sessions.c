@@ -90,14 +90,15 @@ struct revocation {
 static status commit_revocation(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   const struct revocation *revocation = (const struct revocation *)task;
   user_record *before;
-  STATUS_TRY(user_store_find(view, task->project, revocation->token.uid, task->arena, &before));
-  if (before == NULL)
-    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+  session_record *session;
+  STATUS_TRY(task_find_signed_in(task, view, &revocation->token, &before, &session));
   user_record *user = user_record_copy(task->arena, before);
   if (user == NULL)
     return task_no_memory();
-  if (revocation->all)
+  if (revocation->all) {
     user_store_end_sessions(batch, user, STR(""));
+    user_store_delete_codes(batch, user);
+  }
   for (size_t i = 0; i < revocation->count; i++)
     user_store_end_session(batch, user, str_make(revocation->ids[i], REFRESH_TOKEN_SESSION_BYTES));
   return user_store_put(view, batch, task->arena, before, user);

@@ -63,6 +63,8 @@ void sign_in_take_over(user_record *user, struct kv_batch *batch) {
   user->totp = NULL;
   user->email_verified = true;
   user_store_end_sessions(batch, user, STR(""));
+  user_store_delete_codes(batch, user);
+  user_store_delete_recoveries(batch, user, NULL);
 }
 
 /* ---- Password ---- */
@@ -74,6 +76,8 @@ static status check_password(struct task *task) {
   if (*in->stored == '\0')
     return password_verify_nobody(cost, in->password);
   STATUS_TRY(password_verify(str_from_cstr(in->stored), in->password, &in->matches));
+  if (!in->matches && password_memory_bytes(str_from_cstr(in->stored)) < sign_in_hash_memory(task->service))
+    return password_verify_nobody(cost, in->password); /* an imported hash, of a function that is fast */
   if (in->matches && password_needs_upgrade(str_from_cstr(in->stored), cost))
     return sign_in_hash(task);
   return status_ok();

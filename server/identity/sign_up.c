@@ -14,9 +14,9 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   struct sign_in *in = &up->in;
   user_record made, *before = NULL;
   if (in->is_linking) {
-    STATUS_TRY(user_store_find(view, task->project, in->uid, task->arena, &before));
-    if (before == NULL)
-      return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+    session_record *session;
+    STATUS_TRY(task_find_signed_in(task, view, &in->linked, &before, &session));
+    STATUS_TRY(user_change_check_factor(&up->change, before));
     if (*before->password != '\0')
       return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");
   } else {
@@ -28,15 +28,18 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
     return task_no_memory();
   up->change.password = in->hash;
   STATUS_TRY(user_change_apply(&up->change, task->now_us, user));
-  if (in->is_linking)
-    user_store_end_session(batch, user, str_make(in->linked.session, REFRESH_TOKEN_SESSION_BYTES));
+  if (in->is_linking) {
+    user_store_end_sessions(batch, user, STR(""));
+    user_store_delete_codes(batch, user);
+  }
   STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
   in->user = user;
   return user_store_put(view, batch, task->arena, before, user);
 }
 
 static void reply(struct task *task) {
-  if (((const struct sign_in *)task)->is_linking) /* its session was replaced */
+  task_end_attempt(task, false);
+  if (((const struct sign_in *)task)->is_linking) /* its sessions ended */
     tokens_doubt_all(task->service->tokens);
   sign_in_reply(task);
 }
@@ -59,6 +62,7 @@ static status read_credentials(struct sign_up *up, const Skerry__Identity__V1__S
   in->password = str_from_cstr(request->password);
   STATUS_TRY(password_check_policy(in->password));
   STATUS_TRY(user_change_check(&up->change, in->task.arena));
+  STATUS_TRY(task_begin_sign_up(&in->task)); /* what follows tells whether an address is taken */
   /* Before the expensive part; the commit looks again. */
   STATUS_TRY(user_view_now(in->task.service->options.store, &view));
   STATUS_TRY(
@@ -91,7 +95,10 @@ static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpReques
   if (*request->photo_url != '\0')
     up->change.photo_url = request->photo_url;
   *ret_has_password = request->_email_case != 0 || request->_password_case != 0 || in->is_linking;
-  return *ret_has_password ? read_credentials(up, request) : user_change_check(&up->change, in->task.arena);
+  if (*ret_has_password)
+    return read_credentials(up, request);
+  STATUS_TRY(user_change_check(&up->change, in->task.arena));
+  return task_begin_sign_up(&in->task);
 }
 
 void identity_sign_up(struct rpc_call *call, const Skerry__Identity__V1__SignUpRequest *request) {

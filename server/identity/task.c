@@ -117,7 +117,9 @@ void task_fail(struct task *task, status why) {
   if (task->is_counted) {
     task->is_counted = false;
     attempts_end(attempts_kv_attempts(task->service->attempts), &task->ticket,
-                 why.code == STATUS_INVALID_ARGUMENT ? ATTEMPTS_FAILED : ATTEMPTS_NOT_MADE);
+                 why.code == STATUS_INVALID_ARGUMENT || why.code == STATUS_ALREADY_EXISTS
+                     ? ATTEMPTS_FAILED
+                     : ATTEMPTS_NOT_MADE);
   }
   if (task->has_mail)
     mail_item_abandon(&task->mail);
@@ -144,6 +146,15 @@ status task_begin_attempt(struct task *task, str account) {
   }
   int64_t wait_ms;
   STATUS_TRY(attempts_begin(attempts, &who, &task->ticket, &wait_ms));
+  task->is_counted = true;
+  return status_ok();
+}
+
+status task_begin_sign_up(struct task *task) {
+  const struct attempts_who who = {.address = str_from_cstr(rpc_call_peer(task->call)->address),
+                                   .signs_up = true};
+  int64_t wait_ms;
+  STATUS_TRY(attempts_begin(attempts_kv_attempts(task->service->attempts), &who, &task->ticket, &wait_ms));
   task->is_counted = true;
   return status_ok();
 }
@@ -176,6 +187,24 @@ status task_read_id_token(struct task *task, const char *text, struct id_token *
   if (status_is_ok(&result))
     task->project = ret->project;
   return result;
+}
+
+status task_find_signed_in(const struct task *task, const struct user_view *view,
+                           const struct id_token *token, user_record **ret_user,
+                           session_record **ret_session) {
+  user_record *user;
+  session_record *session;
+  STATUS_TRY(user_store_find(view, task->project, token->uid, task->arena, &user));
+  STATUS_TRY(user_store_find_session(view, token->session, task->arena, &session));
+  if (user == NULL)
+    return status_make(STATUS_NOT_FOUND, "USER_NOT_FOUND");
+  if (user->disabled)
+    return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  if (session == NULL || token->auth_time_s < user->valid_since_s)
+    return status_make(STATUS_INVALID_ARGUMENT, "TOKEN_EXPIRED");
+  *ret_user = user;
+  *ret_session = session;
+  return status_ok();
 }
 
 status task_check_recent(const struct task *task, const struct id_token *token, const user_record *user) {
@@ -212,6 +241,7 @@ status sign_in_session_put(const struct task *task, struct sign_in_session *sess
   session->record.project = user->project;
   session->record.uid = user->uid;
   user->last_login_us = task->now_us;
+  session->displaces = user->n_sessions >= USER_SESSIONS_MAX;
   return user_store_add_session(batch, task->arena, user, session->token.session, &session->record);
 }
 
@@ -223,6 +253,7 @@ status sign_in_session_renew(const struct task *task, struct sign_in_session *se
   session->record.sign_in_provider = old->sign_in_provider;
   session->record.second_factor_id = old->second_factor_id;
   user_store_end_sessions(batch, user, STR(""));
+  user_store_delete_codes(batch, user); /* whoever had a session may have asked for them */
   STATUS_TRY(sign_in_session_put(task, session, user, batch));
   user->last_login_us = last_login_us; /* nobody has signed in */
   return status_ok();
@@ -232,6 +263,8 @@ status sign_in_session_tokens(const struct task *task, const struct sign_in_sess
                               const user_record *user, char **ret_id_token, char **ret_refresh_token) {
   struct buf token = {0};
   char *refresh = arena_alloc(task->arena, REFRESH_TOKEN_TEXT_BYTES + 1);
+  if (session->displaces)
+    tokens_doubt_all(task->service->tokens);
   if (refresh == NULL)
     return task_no_memory();
   refresh_token_write(&session->token, refresh);

@@ -72,11 +72,19 @@ void task_fail(struct task *task, status why);
  * RESOURCE_EXHAUSTED: too many. What begins is ended by task_count, or by task_fail as failed (wrong secrets)
  * or not made. */
 STATUS_MUST_USE status task_begin_attempt(struct task *task, str account);
+/* Likewise of a sign-up, which counts against the address whatever becomes of it. */
+STATUS_MUST_USE status task_begin_sign_up(struct task *task);
 void task_end_attempt(struct task *task, bool succeeded);
 
 /* The account of an ID token in a request. INVALID_ARGUMENT with the code that SDKs know. */
 STATUS_MUST_USE status task_read_id_token(struct task *task, const char *text, struct id_token *ret,
                                           user_record **ret_user);
+
+/* Within a change: the account and the session of an ID token as they are now. The change may have waited,
+ * for a hash or its turn, while somebody ended the session. Statuses as task_read_id_token. */
+STATUS_MUST_USE status task_find_signed_in(const struct task *task, const struct user_view *view,
+                                           const struct id_token *token, user_record **ret_user,
+                                           session_record **ret_session);
 
 /* For what takes an account over, or away: INVALID_ARGUMENT, CREDENTIAL_TOO_OLD_LOGIN_AGAIN, if the sign-in
  * is longer ago than TASK_RECENT_S, Firebase's documented bound. Anonymous users, who cannot sign in again,
@@ -96,6 +104,7 @@ STATUS_MUST_USE status task_read_linked(struct task *task, const char *id_token,
 struct sign_in_session {
   struct refresh_token token;
   session_record record;
+  bool displaces; /* the user's oldest session gives way, as was committed */
 };
 /* Prepares it; texts are borrowed. */
 void sign_in_session_init(const struct task *task, const char *provider, const char *claims,

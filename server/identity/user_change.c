@@ -26,6 +26,13 @@ status user_change_check(struct user_change *change, struct arena *arena) {
   return status_ok();
 }
 
+status user_change_check_factor(const struct user_change *change, const user_record *user) {
+  if (user->totp == NULL || change->email == NULL || strcmp(change->email, user->email) == 0)
+    return status_ok();
+  return status_make(STATUS_PERMISSION_DENIED,
+                     "OPERATION_NOT_ALLOWED : Please verify the new email before changing email.");
+}
+
 static void set_text(const char *value, char **field) {
   if (value != NULL)
     *field = text(value);

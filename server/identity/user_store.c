@@ -231,6 +231,12 @@ user_record *user_record_copy(struct arena *arena, const user_record *user) {
     return NULL;
   if (user->n_codes > 0)
     memcpy(codes, user->codes, user->n_codes * sizeof *codes);
+  ProtobufCBinaryData *recoveries = ARENA_NEW_ARRAY(arena, ProtobufCBinaryData, user->n_recoveries + 1);
+  if (recoveries == NULL)
+    return NULL;
+  if (user->n_recoveries > 0)
+    memcpy(recoveries, user->recoveries, user->n_recoveries * sizeof *recoveries);
+  copy->recoveries = recoveries;
   copy->codes = codes;
   copy->providers = providers;
   copy->sessions = sessions;
@@ -248,7 +254,8 @@ const provider_record *user_record_provider(const user_record *user, str provide
 static status check_entry(const struct user_view *view, str key, str uid, const char *code) {
   struct kv_value value = {0};
   STATUS_TRY(get(view, key, &value));
-  bool taken = value.found && !str_eq(value.bytes, uid);
+  bool is_freed = view->freed.len > 0 && str_eq(value.bytes, view->freed);
+  bool taken = value.found && !str_eq(value.bytes, uid) && !is_freed;
   kv_value_release(&value);
   return taken ? status_make(STATUS_ALREADY_EXISTS, "%s", code) : status_ok();
 }
@@ -353,6 +360,8 @@ status user_store_delete(struct kv_batch *batch, struct arena *arena, const user
   char code[CODE_KEY_BYTES];
   for (size_t i = 0; i < user->n_codes; i++)
     kv_batch_delete(batch, KV_SYSTEM, code_key(user->codes[i].data, code));
+  for (size_t i = 0; i < user->n_recoveries; i++)
+    kv_batch_delete(batch, KV_SYSTEM, code_key(user->recoveries[i].data, code));
   return status_ok();
 }
 
@@ -453,9 +462,48 @@ status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_rec
   return status_ok();
 }
 
+/* Those whose record is still there: the others were used or swept. */
+static status keep_good_recoveries(const struct user_view *view, struct arena *arena, user_record *user) {
+  size_t kept = 0;
+  for (size_t i = 0; i < user->n_recoveries; i++) {
+    code_record *code;
+    STATUS_TRY(user_store_find_code(view, user->recoveries[i].data, arena, &code));
+    if (code != NULL)
+      user->recoveries[kept++] = user->recoveries[i];
+  }
+  user->n_recoveries = kept;
+  return status_ok();
+}
+
+status user_store_add_recovery(const struct user_view *view, struct kv_batch *batch, struct arena *arena,
+                               user_record *user, const uint8_t key[CRYPTO_SHA256_BYTES],
+                               const code_record *code) {
+  STATUS_TRY(keep_good_recoveries(view, arena, user));
+  if (user->n_recoveries >= USER_RECOVERIES_MAX)
+    return status_make(STATUS_RESOURCE_EXHAUSTED,
+                       "TOO_MANY_ATTEMPTS_TRY_LATER : The address was changed too often. Please try again in "
+                       "some days.");
+  str copy = arena_str_copy(arena, str_make(key, CRYPTO_SHA256_BYTES));
+  if (copy.ptr == NULL)
+    return no_memory();
+  STATUS_TRY(user_store_add_code(batch, arena, NULL, key, code));
+  user->recoveries[user->n_recoveries++] = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.ptr};
+  return status_ok();
+}
+
+void user_store_delete_recoveries(struct kv_batch *batch, user_record *user, const uint8_t *from) {
+  size_t kept = 0;
+  while (from != NULL && kept < user->n_recoveries &&
+         memcmp(user->recoveries[kept].data, from, CRYPTO_SHA256_BYTES) != 0)
+    kept++;
+  for (size_t i = kept; i < user->n_recoveries; i++)
+    user_store_delete_code(batch, user->recoveries[i].data);
+  user->n_recoveries = kept;
+}
+
 /* ---- Sweeping ---- */
 
-enum { SWEEP_MAX = 500, SWEEP_ARENA_BYTES = 4 * 1024 * 1024 };
+enum { SWEEP_MAX = 500, SWEEP_ROUNDS_MAX = 20, SWEEP_ARENA_BYTES = 4 * 1024 * 1024 };
 
 struct sweep {
   char keys[SWEEP_MAX][CODE_KEY_BYTES];
@@ -499,11 +547,17 @@ status user_store_sweep_codes(struct kv_store *store, int64_t now_us) {
   if (sweep == NULL)
     return no_memory();
   arena_init(&arena, NULL, 0, SWEEP_ARENA_BYTES);
-  status result = find_old_codes(store, now_us, &arena, sweep);
-  if (status_is_ok(&result) && sweep->count > 0) {
-    struct kv_txn txn = {.resolve = delete_swept, .argument = sweep};
-    kv_version version;
-    result = kv_commit_wait(store, &txn, &version);
+  status result = status_ok();
+  bool more = true;
+  for (unsigned i = 0; i < SWEEP_ROUNDS_MAX && more && status_is_ok(&result); i++) {
+    sweep->count = 0;
+    result = find_old_codes(store, now_us, &arena, sweep);
+    more = sweep->count == SWEEP_MAX;
+    if (status_is_ok(&result) && sweep->count > 0) {
+      struct kv_txn txn = {.resolve = delete_swept, .argument = sweep};
+      kv_version version;
+      result = kv_commit_wait(store, &txn, &version);
+    }
   }
   arena_fini(&arena);
   free(sweep);

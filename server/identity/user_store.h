@@ -36,6 +36,7 @@ STATUS_MUST_USE status stored_decode(const ProtobufCMessageDescriptor *type, str
 enum {
   USER_SESSIONS_MAX = 64,  /* of one user: the oldest gives way. More devices than a person has */
   USER_CODES_MAX = 8,      /* likewise: mails that somebody has not answered */
+  USER_RECOVERIES_MAX = 4, /* changes of the address that can be taken back at one time */
   USER_PROVIDERS_MAX = 16, /* ways to sign in of one user */
   USER_PAGE_MAX = 1000,
 };
@@ -48,6 +49,7 @@ STATUS_MUST_USE status user_store_open(struct kv_store *store);
 struct user_view {
   struct kv_reader *reader; /* NULL: the snapshot */
   kv_snapshot snapshot;
+  str freed; /* uid of an account that gives its address up in the same batch, which a view does not show */
 };
 STATUS_MUST_USE status user_view_now(struct kv_store *store, struct user_view *ret);
 
@@ -108,9 +110,18 @@ STATUS_MUST_USE status user_store_find_code(const struct user_view *view,
 STATUS_MUST_USE status user_store_add_code(struct kv_batch *batch, struct arena *arena, user_record *user,
                                            const uint8_t key[CRYPTO_SHA256_BYTES], const code_record *code);
 void user_store_delete_code(struct kv_batch *batch, const uint8_t key[CRYPTO_SHA256_BYTES]);
-/* All of a user's. */
+/* All of a user's, but for recoveries. */
 void user_store_delete_codes(struct kv_batch *batch, user_record *user);
-/* Deletes codes whose time has passed, some hundreds at most. Waits. */
+/* As user_store_add_code, of a code that takes a changed address back. RESOURCE_EXHAUSTED,
+ * TOO_MANY_ATTEMPTS_TRY_LATER: the user has USER_RECOVERIES_MAX that are good; none gives way, since the
+ * oldest is the one that matters. */
+STATUS_MUST_USE status user_store_add_recovery(const struct user_view *view, struct kv_batch *batch,
+                                               struct arena *arena, user_record *user,
+                                               const uint8_t key[CRYPTO_SHA256_BYTES],
+                                               const code_record *code);
+/* Deletes the recovery with the key and those of later changes; NULL: all. */
+void user_store_delete_recoveries(struct kv_batch *batch, user_record *user, const uint8_t *from);
+/* Deletes codes whose time has passed, some thousands at most. Waits. */
 STATUS_MUST_USE status user_store_sweep_codes(struct kv_store *store, int64_t now_us);
 
 #endif

@@ -196,6 +196,39 @@ static void add_sessions_and_codes(user_record *user, struct kv_batch *batch) {
     assert_status_ok(user_store_add_code(batch, &f.arena, user, key, &code));
   }
 }
+static uint8_t recovery_of; /* which */
+static status put_recovery(const struct user_view *view, struct kv_batch *batch, void *uid) {
+  code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
+  uint8_t key[CRYPTO_SHA256_BYTES] = {0xff, recovery_of};
+  user_record *before;
+  STATUS_TRY(user_store_find(view, STR("p"), str_from_cstr(uid), &f.arena, &before));
+  user_record *user = user_record_copy(&f.arena, before);
+  STATUS_TRY(user_store_add_recovery(view, batch, &f.arena, user, key, &code));
+  return user_store_put(view, batch, &f.arena, before, user);
+}
+static void take_second_back(user_record *user, struct kv_batch *batch) {
+  const uint8_t key[CRYPTO_SHA256_BYTES] = {0xff, 1};
+  user_store_delete_codes(batch, user); /* are others */
+  user_store_delete_recoveries(batch, user, key);
+  assert_int_equal(user->n_recoveries, 1);
+}
+
+static void test_recoveries_do_not_give_way(void **state) {
+  (void)state;
+  assert_status_ok(create("u1", ""));
+  for (recovery_of = 0; recovery_of < USER_RECOVERIES_MAX; recovery_of++)
+    assert_status_ok(commit(put_recovery, (void *)(uintptr_t) "u1"));
+  assert_status_code(commit(put_recovery, (void *)(uintptr_t) "u1"), STATUS_RESOURCE_EXHAUSTED);
+  assert_int_equal(key_count(), 1 + USER_RECOVERIES_MAX);
+  assert_status_ok(edit("u1", take_second_back)); /* with the later ones */
+  assert_int_equal(key_count(), 1 + 1);
+  assert_status_ok(user_store_sweep_codes(f.store, 1)); /* it has gone, and makes room */
+  for (recovery_of = 1; recovery_of <= USER_RECOVERIES_MAX; recovery_of++)
+    assert_status_ok(commit(put_recovery, (void *)(uintptr_t) "u1"));
+  assert_status_ok(commit(run_delete, (void *)(uintptr_t) "u1"));
+  assert_int_equal(key_count(), 0);
+}
+
 static bool has_session(uint8_t first) {
   struct user_view view;
   session_record *session = NULL;
@@ -243,6 +276,10 @@ static void test_old_codes_are_swept(void **state) {
   assert_int_equal(key_count(), 1);
   assert_status_ok(user_store_sweep_codes(f.store, 299));
   assert_int_equal(key_count(), 1);
+  for (unsigned i = 0; i < 1100; i++) /* more than are deleted in one commit */
+    assert_status_ok(commit(put_code, &times[0]));
+  assert_status_ok(user_store_sweep_codes(f.store, 300));
+  assert_int_equal(key_count(), 0);
 }
 
 static void test_pages(void **state) {
@@ -289,6 +326,7 @@ int main(void) {
       TEST(test_providers_users_are_one_users),
       TEST(test_deletion_leaves_nothing),
       TEST(test_old_codes_are_swept),
+      TEST(test_recoveries_do_not_give_way),
       TEST(test_pages),
       TEST(test_formats),
   };

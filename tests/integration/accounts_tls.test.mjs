@@ -45,6 +45,13 @@ function phone() {
   const { app, auth } = signInApp(url);
   return { auth, db: fs.initializeFirestore(app, { host: `localhost:${box.server.port}`, ssl: true }) };
 }
+/** What a link in a mail does. */
+async function setVerified(local_id) {
+  const { JWT } = await import('google-auth-library');
+  const key = box.key('owner', 'verifier');
+  const headers = await new JWT({ email: key.client_email, key: key.private_key, keyId: key.private_key_id }).getRequestHeaders('https://localhost/skerry.identity.v1.AccountAdmin');
+  await stub('AccountAdmin', headers.get('authorization')).call('UpdateAccount', { target_project_id: 'shop', local_id, email_verified: true });
+}
 const get = (rpc, name) => rpc.call('GetDocument', { name: db.doc(name) });
 
 test('rules see who signed in, and who is gone', options, async () => {
@@ -179,6 +186,8 @@ test('a second factor: enrolment, sign-in, a code once, recovery, withdrawal', o
   const email = 'factor@example.com';
   const { auth } = phone();
   const { user } = await A.createUserWithEmailAndPassword(auth, email, PASSWORD);
+  assert.equal(await codeOf(A.multiFactor(user).getSession().then((session) => A.TotpMultiFactorGenerator.generateSecret(session))), 'auth/unverified-email');
+  await setVerified(user.uid);
   const elsewhere = phone();
   await A.signInWithEmailAndPassword(elsewhere.auth, email, PASSWORD);
   const enrol = async () => A.TotpMultiFactorGenerator.generateSecret(await A.multiFactor(user).getSession());
@@ -214,7 +223,8 @@ test('a second factor: enrolment, sign-in, a code once, recovery, withdrawal', o
 test('recovery codes, and what a pending credential is not good for', options, async () => {
   const users = stub('Accounts');
   const email = 'recover@example.com';
-  const { id_token } = await users.call('SignUp', { email, password: PASSWORD });
+  const { id_token, local_id } = await users.call('SignUp', { email, password: PASSWORD });
+  await setVerified(local_id);
   const { totp_session_info: info } = await users.call('StartMfaEnrollment', { id_token, totp_enrollment_info: {} });
   const done = await users.call('FinalizeMfaEnrollment', { id_token, totp_verification_info: { session_info: info.session_info, verification_code: totp(info.shared_secret_key) } });
   assert.equal(new Set(done.recovery_codes).size, 10);
