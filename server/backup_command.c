@@ -219,6 +219,32 @@ static status list(const char *directory) {
   return s;
 }
 
+/* The newest that is damaged. */
+struct damaged {
+  uint32_t id;
+  char why[256];
+};
+
+static void note_damaged(void *argument, const struct archive_facts *facts) {
+  struct damaged *damaged = argument;
+  if (facts->damage == NULL)
+    return;
+  damaged->id = facts->id;
+  snprintf(damaged->why, sizeof damaged->why, "%s", facts->damage);
+}
+
+/* Without an id the newest that is not damaged is looked at, and damage of any other is not passed over. */
+static status find_damaged(const struct backup_words *words, uint32_t whole_id) {
+  struct damaged damaged = {0};
+  if (words->id != 0)
+    return status_ok();
+  STATUS_TRY(archive_visit(words->directory, note_damaged, &damaged));
+  if (damaged.id == 0)
+    return status_ok();
+  return status_make(STATUS_DATA_LOSS, "Backup %" PRIu32 " in %s is damaged: %s (%" PRIu32 " is whole)",
+                     damaged.id, words->directory, damaged.why, whole_id);
+}
+
 static status verify(const struct backup_words *words) {
   struct archive_facts facts;
   struct archive_progress progress = {show_progress, (void *)(uintptr_t)words};
@@ -228,7 +254,7 @@ static status verify(const struct backup_words *words) {
   if (status_is_ok(&s))
     printf("Backup %" PRIu32 " in %s is whole: all of its files are what was written.\n", facts.id,
            words->directory);
-  return s;
+  return status_is_ok(&s) ? find_damaged(words, facts.id) : s;
 }
 
 int command_backup(int argc, char **argv) {

@@ -234,6 +234,10 @@ test('damage is found, by name', () => {
   fs.rmSync(path.join(directory, shared));
   assert.match(ok('backup', 'list', directory), /DAMAGED/);
   refused(/DATA_LOSS/, 'backup', 'verify', directory);
+  const newest = copy('damaged-newest'); // only the newest has it: the one before is whole, and that is not enough
+  fs.rmSync(path.join(newest, [...files(newest).keys()].find((one) => /^engine\/private\/2\/MANIFEST/.test(one))));
+  assert.match(refused(/DATA_LOSS/, 'backup', 'verify', newest), /Backup 2 .*is damaged.*1 is whole/);
+  ok('backup', 'verify', newest, '--id', '1');
 });
 
 const metrics = async (of) => (await request(of.port, '/metrics')).text;
