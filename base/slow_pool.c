@@ -6,6 +6,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
+
+enum { BUSY_PART = 4 }; /* a job that took a quarter longer than it computed has waited for others */
 
 struct slow_pool {
   struct slow_pool_options options;
@@ -14,6 +17,7 @@ struct slow_pool {
   /* Guarded by the mutex. */
   pthread_mutex_t mutex;
   pthread_cond_t changed; /* the queue, the memory or `stopping` */
+  pthread_cond_t stopped; /* `stopping` */
   struct slow_job *head, **tail;
   struct slow_pool_info info;
   bool stopping;
@@ -45,6 +49,31 @@ static struct slow_job *take_head(struct slow_pool *pool) {
   return job;
 }
 
+static int64_t clock_us(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* For so long, or until the pool stops. With the mutex held. */
+static void rest(struct slow_pool *pool, int64_t for_us) {
+  int64_t until_us = clock_us(CLOCK_MONOTONIC) + for_us;
+  struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+  while (!pool->stopping &&
+         pthread_cond_clockwait(&pool->stopped, &pool->mutex, CLOCK_MONOTONIC, &until) == 0)
+    continue;
+}
+
+/* Runs the job; returns for how long to rest after it. */
+static int64_t run(const struct slow_pool *pool, struct slow_job *job, const status *go) {
+  int64_t wall_us = clock_us(CLOCK_MONOTONIC), computed_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+  job->run(job, go);
+  wall_us = clock_us(CLOCK_MONOTONIC) - wall_us;
+  computed_us = clock_us(CLOCK_THREAD_CPUTIME_ID) - computed_us;
+  bool is_busy = wall_us > computed_us + computed_us / BUSY_PART;
+  return is_busy ? computed_us * pool->options.rest_when_busy : 0;
+}
+
 static void *work(void *argument) {
   struct slow_pool *pool = argument;
   status go;
@@ -68,11 +97,13 @@ static void *work(void *argument) {
     if (pool->head != NULL)
       pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->mutex);
-    job->run(job, &go);
+    int64_t rest_us = run(pool, job, &go);
     pthread_mutex_lock(&pool->mutex);
     pool->info.running--;
     pool->info.memory_bytes -= memory_bytes;
     pthread_cond_signal(&pool->changed);
+    if (rest_us > 0)
+      rest(pool, rest_us);
   }
   pthread_mutex_unlock(&pool->mutex);
   return NULL;
@@ -89,6 +120,7 @@ status slow_pool_open(const struct slow_pool_options *options, struct slow_pool 
   pool->tail = &pool->head;
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->changed, NULL);
+  pthread_cond_init(&pool->stopped, NULL);
   while (pool->thread_count < options->threads) {
     if (pthread_create(&pool->threads[pool->thread_count], NULL, work, pool) != 0) {
       slow_pool_close(pool);
@@ -104,6 +136,7 @@ void slow_pool_stop(struct slow_pool *pool) {
   pthread_mutex_lock(&pool->mutex);
   pool->stopping = true;
   pthread_cond_broadcast(&pool->changed);
+  pthread_cond_broadcast(&pool->stopped);
   pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -114,6 +147,7 @@ void slow_pool_close(struct slow_pool *pool) {
   for (unsigned i = 0; i < pool->thread_count; i++)
     pthread_join(pool->threads[i], NULL);
   pthread_cond_destroy(&pool->changed);
+  pthread_cond_destroy(&pool->stopped);
   pthread_mutex_destroy(&pool->mutex);
   free(pool);
 }

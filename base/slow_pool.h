@@ -32,6 +32,10 @@ struct slow_pool_options {
   unsigned queue_max;  /* jobs that wait, those that run not counted; at least 1 */
   size_t memory_bytes; /* of jobs that run at once */
   int nice;            /* 0 to 19: how much its threads step back behind the others when the cores are busy */
+  /* When a job took longer than it computed, the cores are wanted by others: the thread then rests for so
+   * many times what it computed. Niceness alone does not spare them: a core that idles for moments between
+   * two waits is taken for long stretches. 0: it never rests. */
+  unsigned rest_when_busy;
   int64_t (*now_us)(void *argument); /* a clock that only grows; any thread */
   void *argument;
 };

@@ -8,6 +8,7 @@
 enum {
   HASHES_WAIT_MAX = 256,  /* sign-ins that wait: some ten seconds of a small box, as long as people wait */
   HASH_NICE = 10,         /* a tenth of the weight of those that serve */
+  HASH_REST = 7,          /* on a busy machine an eighth of a core for each thread */
   CHORES_INTERVAL_S = 60, /* keys that are due, codes that are old */
 };
 
@@ -23,6 +24,7 @@ static status open_pool(struct identity_service *service) {
       .queue_max = HASHES_WAIT_MAX,
       .memory_bytes = o->hash_memory_bytes < least ? least : o->hash_memory_bytes,
       .nice = o->dev ? 0 : HASH_NICE,
+      .rest_when_busy = o->dev ? 0 : HASH_REST,
       .now_us = monotonic_us,
       .argument = o->port,
   };
