@@ -196,10 +196,10 @@ static void add_sessions_and_codes(user_record *user, struct kv_batch *batch) {
     assert_status_ok(user_store_add_code(batch, &f.arena, user, key, &code));
   }
 }
-static uint8_t recovery_of; /* which */
+static unsigned recovery_of; /* which */
 static status put_recovery(const struct user_view *view, struct kv_batch *batch, void *uid) {
   code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
-  uint8_t key[CRYPTO_SHA256_BYTES] = {0xff, recovery_of};
+  uint8_t key[CRYPTO_SHA256_BYTES] = {0xff, (uint8_t)recovery_of};
   user_record *before;
   STATUS_TRY(user_store_find(view, STR("p"), str_from_cstr(uid), &f.arena, &before));
   user_record *user = user_record_copy(&f.arena, before);
