@@ -158,7 +158,7 @@ static status open_all(struct front *front, const struct settings *s, struct por
 /* The guards' part of what connections may hold. gRPC core, which counts requests under way and each
  * connection too, comes to its own limit later: it would end any connection then. */
 static size_t incomplete_memory(const struct settings *settings) {
-  return (size_t)(memory_plan_for((uint64_t)settings->memory_limit_bytes).connections / 3 * 2);
+  return (size_t)(settings_memory_plan(settings).connections / 3 * 2);
 }
 
 status front_open(const struct settings *settings, struct port *port, struct rpc_server *rpc,

@@ -7,6 +7,8 @@
 enum { PARTS = 32, STORE = 6, CALLS = 7, CONNECTIONS = 6, HTTP = 4, LISTEN = 2, TRANSACTIONS = 1 };
 
 #define PROGRAM_BYTES (36 * MIB)
+#define PASSWORDS_BYTES_LEAST (17 * MIB) /* one hash of 16 MiB, as Firebase has them too, and its buffers */
+#define PASSWORDS_BYTES_MOST (64 * MIB)
 #define STORE_BYTES_LEAST (4 * MIB)
 /* The largest document with its name and the transforms of a commit. */
 #define MESSAGE_BYTES_LEAST (MIB + MIB / 4)
@@ -19,9 +21,12 @@ static uint64_t within(uint64_t bytes, uint64_t least, uint64_t most) {
   return bytes < least ? least : bytes > most ? most : bytes;
 }
 
-struct memory_plan memory_plan_for(uint64_t limit_bytes) {
-  assert(limit_bytes >= MEMORY_PLAN_LIMIT_MIN);
-  uint64_t part = (limit_bytes - PROGRAM_BYTES) / PARTS;
+struct memory_plan memory_plan_for(uint64_t limit_bytes, bool with_accounts) {
+  assert(limit_bytes >=
+         (uint64_t)(with_accounts ? MEMORY_PLAN_LIMIT_MIN_WITH_ACCOUNTS : MEMORY_PLAN_LIMIT_MIN));
+  uint64_t passwords =
+      with_accounts ? within(limit_bytes / 8, PASSWORDS_BYTES_LEAST, PASSWORDS_BYTES_MOST) : 0;
+  uint64_t part = (limit_bytes - PROGRAM_BYTES - passwords) / PARTS;
   struct memory_plan plan = {
       .store = within(part * STORE, STORE_BYTES_LEAST, UINT64_MAX),
       .calls = part * CALLS,
@@ -29,6 +34,7 @@ struct memory_plan memory_plan_for(uint64_t limit_bytes) {
       .http = part * HTTP,
       .listen = part * LISTEN,
       .transactions = within(part * TRANSACTIONS, 0, TRANSACTIONS_BYTES_MOST),
+      .passwords = passwords,
   };
   plan.message_max = (int64_t)within(plan.calls / 4, MESSAGE_BYTES_LEAST, MESSAGE_BYTES_MOST);
   plan.call_memory_max = (int64_t)within(plan.calls / 4 * 3, MIB, CALL_BYTES_MOST);

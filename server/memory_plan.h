@@ -3,6 +3,7 @@
  * ceiling.test.mjs holds it against everything at once).
  *
  *   the program, and some connections          36 MiB (with the libraries linked in 10 less)
+ *   checks of passwords (accounts = on)        an eighth of the limit, from 17 MiB to 64 MiB
  *   of the rest: the store                     6/32   caches, write buffers
  *                calls                         7/32   arenas, requests, answers
  *                connections                   6/32   what gRPC core holds: requests that are not complete
@@ -16,18 +17,20 @@
 #ifndef SKERRY_SERVER_MEMORY_PLAN_H
 #define SKERRY_SERVER_MEMORY_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Less leaves no room for a document of 1 MiB beside the program. */
 #define MEMORY_PLAN_LIMIT_MIN (INT64_C(48) * 1024 * 1024)
+#define MEMORY_PLAN_LIMIT_MIN_WITH_ACCOUNTS (INT64_C(64) * 1024 * 1024)
 
 struct memory_plan {
-  uint64_t store, calls, connections, http, listen, transactions; /* bytes */
+  uint64_t store, calls, connections, http, listen, transactions, passwords; /* bytes */
   /* Defaults of settings. */
   int64_t message_max, call_memory_max, http_body_max;
 };
 
-/* limit_bytes is MEMORY_PLAN_LIMIT_MIN at least. */
-struct memory_plan memory_plan_for(uint64_t limit_bytes);
+/* limit_bytes is the least at least. Without accounts `passwords` is 0. */
+struct memory_plan memory_plan_for(uint64_t limit_bytes, bool with_accounts);
 
 #endif

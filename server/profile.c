@@ -84,6 +84,7 @@ static const struct profile table[PROFILE_COUNT] = {
         .calls_max = 100000,
         .connections_max = 50000,
         .handshakes_max = 4096,
+        .costly_passwords = true,
         .store = {.write_buffer_sixteenths = 4,
                   .level0_tables = 4,
                   .level_base_bytes = 256 * MIB,
@@ -129,7 +130,7 @@ uint64_t profile_memory_max(uint64_t memory_limit_bytes) {
 
 /* ---- For people ---- */
 
-enum unit { PLAIN, BYTES, BYTES_A_SECOND, SIXTEENTH, MICROSECONDS, ALGORITHM, STYLE, CORES };
+enum unit { PLAIN, BYTES, BYTES_A_SECOND, SIXTEENTH, MICROSECONDS, ALGORITHM, STYLE, SCRYPT, CORES };
 
 struct row {
   const char *what;
@@ -158,6 +159,8 @@ static void put_value(FILE *out, enum unit unit, int64_t value) {
     snprintf(text, sizeof text, "%s", value != 0 ? "zstd" : "LZ4");
   else if (unit == STYLE)
     snprintf(text, sizeof text, "%s", value != 0 ? "lazy" : "levels");
+  else if (unit == SCRYPT)
+    snprintf(text, sizeof text, "%s", value != 0 ? "32M" : "16M");
   else if (unit == CORES && value == 0)
     snprintf(text, sizeof text, "all");
   else
@@ -195,7 +198,7 @@ static void put_rows(FILE *out, const char *title, const struct row *rows, size_
 void profile_print_help(FILE *out) {
   struct memory_plan plans[PROFILE_COUNT];
   for (unsigned i = 0; i < PROFILE_COUNT; i++)
-    plans[i] = memory_plan_for(table[i].memory_limit_bytes);
+    plans[i] = memory_plan_for(table[i].memory_limit_bytes, false);
   const struct row machine[] = {
       ROW("memory, from (auto)", BYTES, memory_from_bytes),
       ROW("processors, from (auto)", PLAIN, cores_from),
@@ -208,6 +211,7 @@ void profile_print_help(FILE *out) {
       PLANNED("  connections: gRPC's buffers", connections),
       PLANNED("  HTTP/1.1", http),
       PLANNED("  live queries", listen),
+      ROW("  a hash of a password (scrypt)", SCRYPT, costly_passwords),
       ROW("threads, for so many processors", CORES, cores_max),
   };
   const struct row settings[] = {

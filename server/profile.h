@@ -31,6 +31,8 @@ struct profile {
   int64_t query_memory_max, send_queue_max;
   int64_t calls_max, connections_max, handshakes_max;
 
+  bool costly_passwords; /* scrypt with 32 MiB instead of 16 for new hashes of passwords */
+
   struct kv_rocksdb_tuning store;
 };
 

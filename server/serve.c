@@ -33,6 +33,7 @@
 #include "server/firestore/service.h"
 #include "server/front.h"
 #include "server/gateway/gateway.h"
+#include "server/identity/password.h"
 #include "server/identity/service.h"
 #include "server/index_file.h"
 #include "server/life.h"
@@ -225,7 +226,8 @@ static status start_accounts(struct server *server) {
       .action_url = s->dev && *s->action_url == '\0' ? "http://localhost/auth/action" : s->action_url,
       .link_origins = (const char *const *)s->link_origins.items,
       .link_origin_count = s->link_origins.count,
-      .hash_memory_bytes = server->memory_limit_bytes / 8,
+      .hash_memory_bytes = (size_t)server->memory.passwords,
+      .cost = server->profile->costly_passwords ? PASSWORD_COST_LARGE : PASSWORD_COST_SMALL,
       .hash_threads = 1 + (server->port->cores(server->port) - 1) / CORES_A_HASH_THREAD,
   };
   return identity_service_new(&options, &server->identity);
@@ -492,7 +494,7 @@ static status start(struct server *server, int argc, char **argv) {
   server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
-  server->memory = memory_plan_for(server->memory_limit_bytes);
+  server->memory = settings_memory_plan(&server->settings);
   say_machine(server);
   STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
   tell_status(server, "Opening the store", "");

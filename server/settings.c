@@ -508,6 +508,10 @@ static void by_plan(int64_t *setting, int64_t value) {
     *setting = value;
 }
 
+struct memory_plan settings_memory_plan(const struct settings *s) {
+  return memory_plan_for((uint64_t)s->memory_limit_bytes, s->accounts == SETTINGS_ACCOUNTS_ON);
+}
+
 status settings_apply_profile(struct settings *s, const struct profile *profile, struct port *port) {
 #define DECIDES(member, by)                                                                                  \
   { offsetof(struct settings, member), offsetof(struct profile, by) }
@@ -535,7 +539,13 @@ status settings_apply_profile(struct settings *s, const struct profile *profile,
         "memory_limit is %lld bytes, and the server needs 48M for itself, the store, and calls with a "
         "document of 1M: give at least that, or leave it out for what the profile says (%s).",
         (long long)s->memory_limit_bytes, profile->name);
-  struct memory_plan plan = memory_plan_for((uint64_t)s->memory_limit_bytes);
+  if (s->accounts == SETTINGS_ACCOUNTS_ON && s->memory_limit_bytes < MEMORY_PLAN_LIMIT_MIN_WITH_ACCOUNTS)
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "memory_limit is %lld bytes, and with accounts = on the server needs 64M: a check of a "
+        "password alone takes 16M.",
+        (long long)s->memory_limit_bytes);
+  struct memory_plan plan = settings_memory_plan(s);
   by_plan(&s->message_bytes_max, plan.message_max);
   by_plan(&s->call_memory_bytes_max, plan.call_memory_max);
   by_plan(&s->http_body_bytes_max, plan.http_body_max);

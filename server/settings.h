@@ -108,6 +108,9 @@ void settings_fini(struct settings *s);
  * memory_limit that the server cannot work with. */
 STATUS_MUST_USE status settings_apply_profile(struct settings *s, const struct profile *profile,
                                               struct port *port);
+/* What memory_limit is divided into, once the profile is applied. Of `accounts = auto`, which is for
+ * development, the checks of passwords do not count. */
+struct memory_plan settings_memory_plan(const struct settings *s);
 
 /* Sockets of the service manager take the place of `listen`; `addresses` are theirs. */
 STATUS_MUST_USE status settings_take_sockets(struct settings *s, const int *fds, const char *const *addresses,

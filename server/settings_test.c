@@ -244,7 +244,7 @@ static void test_profiles(void **state) {
   const struct profile *tiny = profile_choose((enum profile_choice)s.profile, port);
   result = settings_apply_profile(&s, tiny, port);
   assert_true(status_is_ok(&result));
-  struct memory_plan plan = memory_plan_for(64 << 20);
+  struct memory_plan plan = memory_plan_for(64 << 20, false);
   assert_int_equal(s.connections_max, 77);
   assert_int_equal(s.message_bytes_max, 3 << 20);
   assert_int_equal(s.calls_max, 55);

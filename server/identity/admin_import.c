@@ -43,8 +43,9 @@ static status read_options(const Skerry__Identity__V1__ImportAccountsRequest *re
   return password_import_check(ret);
 }
 
-static status read_password(const struct password_import *options, bool has_hashes,
-                            const Skerry__Identity__V1__User *from, struct arena *arena, user_record *user) {
+static status read_password(const struct identity_service *service, const struct password_import *options,
+                            bool has_hashes, const Skerry__Identity__V1__User *from, struct arena *arena,
+                            user_record *user) {
   struct buf stored = {0};
   if (from->password_hash.len == 0)
     return status_ok();
@@ -56,6 +57,12 @@ static status read_password(const struct password_import *options, bool has_hash
   STATUS_TRY(result);
   if (copy.ptr == NULL)
     return task_no_memory();
+  if (password_memory_bytes(copy) > service->options.hash_memory_bytes)
+    return status_make(
+        STATUS_INVALID_ARGUMENT,
+        "INVALID_HASH_MEMORY_COST : A check of this password takes %zu bytes, and this server has %zu for "
+        "that (memory_limit).",
+        (size_t)password_memory_bytes(copy), service->options.hash_memory_bytes);
   user->password = task_text(copy.ptr);
   return status_ok();
 }
@@ -106,7 +113,7 @@ static status read_user(struct task *task, const struct password_import *options
     return task_no_memory();
   STATUS_TRY(fields_check_uid(str_from_cstr(from->local_id)));
   STATUS_TRY(user_change_check(&change, task->arena));
-  STATUS_TRY(read_password(options, has_hashes, from, task->arena, user));
+  STATUS_TRY(read_password(task->service, options, has_hashes, from, task->arena, user));
   STATUS_TRY(user_change_apply(&change, task->now_us, user));
   for (size_t i = 0; i < from->n_provider_user_info; i++)
     STATUS_TRY(read_provider(from->provider_user_info[i], task->arena, user));

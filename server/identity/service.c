@@ -18,11 +18,10 @@ static int64_t monotonic_us(void *port) {
 
 static status open_pool(struct identity_service *service) {
   const struct identity_service_options *o = &service->options;
-  size_t least = PASSWORD_MEMORY_BYTES_MAX; /* the largest that an import may bring */
   struct slow_pool_options options = {
       .threads = o->hash_threads == 0 ? 1 : o->hash_threads,
       .queue_max = HASHES_WAIT_MAX,
-      .memory_bytes = o->hash_memory_bytes < least ? least : o->hash_memory_bytes,
+      .memory_bytes = o->hash_memory_bytes,
       .nice = o->dev ? 0 : HASH_NICE,
       .rest_when_busy = o->dev ? 0 : HASH_REST,
       .now_us = monotonic_us,
@@ -53,7 +52,9 @@ status identity_service_new(const struct identity_service_options *options, stru
     return status_make(STATUS_RESOURCE_EXHAUSTED, "There is no memory for accounts.");
   service->options = *options;
   service->mail = options->mail;
-  service->cost = PASSWORD_COST_SMALL;
+  if (options->hash_memory_bytes == 0)
+    service->options.hash_memory_bytes = PASSWORD_MEMORY_BYTES_MAX;
+  service->cost = options->cost;
   status result = open_parts(service);
   if (status_is_ok(&result))
     *ret = service;

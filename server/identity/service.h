@@ -2,6 +2,7 @@
 #ifndef SKERRY_SERVER_IDENTITY_SERVICE_H
 #define SKERRY_SERVER_IDENTITY_SERVICE_H
 
+#include "base/crypto_kdf.h"
 #include "base/crypto_key.h"
 #include "ports/port.h"
 #include "rpc/server.h"
@@ -29,8 +30,11 @@ struct identity_service_options {
   const char *const
       *link_origins; /* "https://app.example": besides, which pages may follow. In development all may */
   size_t link_origin_count;
-  size_t hash_memory_bytes; /* that checks of passwords may take at once; one at least can always run */
-  unsigned hash_threads;    /* 0: 1 */
+  /* That checks of passwords may take at once, 17 MiB at least; imports that need more are refused. 0: 64 MiB
+   */
+  size_t hash_memory_bytes;
+  struct crypto_scrypt_cost cost; /* of new hashes: PASSWORD_COST_SMALL or _LARGE */
+  unsigned hash_threads;          /* 0: 1 */
 };
 
 struct identity_service;
