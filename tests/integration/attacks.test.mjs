@@ -489,8 +489,9 @@ test('a document read byte by byte', { skip: skerryOnly }, async (t) => {
     });
     return `${updates} WINDOW_UPDATEs, ${measured.result.frames} frames came, ${((measured.cpu * FRAMES) / updates).toFixed(2)} s CPU for 100,000, ${mib(measured.grew)} more${measured.result.goaway ? `, GOAWAY "${measured.result.goaway.text}"` : ''}`;
   };
-  await storeDocument(bare, 600_000);
-  t.diagnostic(`guarded: ${await attack(guarded)}. bare: ${await attack(bare)}`);
+  // What was done to gRPC core without the guard before may have left it busy for long.
+  const answers = await storeDocument(bare, 600_000).then(() => true, () => false);
+  t.diagnostic(`guarded: ${await attack(guarded)}. bare: ${answers ? await attack(bare) : 'does not answer any more'}`);
 });
 
 for (const [what, method] of [['unary calls', 'GetDocument'], ['Listen streams', 'Listen']])
