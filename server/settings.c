@@ -568,34 +568,17 @@ status settings_take_sockets(struct settings *s, const int *fds, const char *con
 }
 
 void settings_fini(struct settings *s) {
+  for (const struct setting *setting = table; setting < table + SETTING_COUNT; setting++)
+    if (setting->type == TEXT)
+      free(*(char **)member(s, setting));
   list_clear(&s->listen);
   list_clear(&s->projects);
   list_clear(&s->tls_cert);
   list_clear(&s->tls_key);
   list_clear(&s->issuer);
   list_clear(&s->certificate);
-  free(s->issuer_ca);
-  free(s->net_user);
-  free(s->identity_issuer);
-  free(s->action_url);
   list_clear(&s->link_origins);
-  free(s->net_proxy);
-  free(s->smtp);
-  free(s->smtp_user);
-  free(s->smtp_password_file);
-  free(s->mail_from);
-  free(s->mail_webhook);
-  free(s->mail_webhook_key_file);
-  free(s->mail_templates);
-  free(s->mail_app_name);
-  free(s->mail_ca);
   list_clear(&s->cors_origins);
-  free(s->tls_client_ca);
-  free(s->data);
-  free(s->backup_dir);
-  free(s->backup_schedule);
-  free(s->indexes);
-  free(s->rules);
   *s = (struct settings){0};
 }
 
