@@ -131,9 +131,10 @@ def one_by_one(system, path, seconds):
 def run(bench):
     directory = os.path.join(bench.directory, "http")
     os.mkdir(directory)
-    plain = Watched(directory, "plain", [])
-    watched = Watched(directory, "metrics", ["--metrics", "local"])
-    logged = Watched(directory, "logs", ["--access-log", "--slow-call-log", "1s"])
+    room = ["--memory-limit", "512M"]  # for commits of 11 MB, two at once
+    plain = Watched(directory, "plain", room)
+    watched = Watched(directory, "metrics", [*room, "--metrics", "local"])
+    logged = Watched(directory, "logs", [*room, "--access-log", "--slow-call-log", "1s"])
     seconds = max(bench.plan.seconds, 2)  # at least one scrape
     for number in range(bench.plan.slices):
         bench.say(f"http, slice {number + 1} of {bench.plan.slices}")
