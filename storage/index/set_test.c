@@ -312,7 +312,8 @@ static void catalogs_are_read_while_they_change(void **state) {
   pthread_t threads[3];
   for (size_t i = 0; i < 3; i++)
     assert_int_equal(pthread_create(&threads[i], NULL, read_catalogs, &readers), 0);
-  for (int i = 0; i < 20; i++) {
+  for (int i = 0; i < 20 || (atomic_load(&readers.seen) == 0 && i < 20000);
+       i++) { /* until the threads ran, too */
     apply(f, i % 2 == 0 ? "{\"indexes\":[" INDEX_ON("c", "a") "]}" : "{\"fieldOverrides\":[" EXEMPT_A "]}");
     step(f, RETIRE);
     step(f, SWEEP);
