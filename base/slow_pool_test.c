@@ -227,6 +227,32 @@ static void many_threads_submit_and_it_closes(void **state) {
   assert_int_equal(atomic_load(&done_jobs), all);
 }
 
+/* A job that waited for longer than it computed has met others: the thread rests, but not when the pool
+ * closes. */
+static void it_rests_when_others_want_the_cores(void **state) {
+  (void)state;
+  inside = ended = 0;
+  struct slow_pool_options options = {
+      .threads = 1, .queue_max = 2, .memory_bytes = 1, .rest_when_busy = 100000000, .now_us = read_now};
+  struct slow_pool *pool;
+  assert_status_ok(slow_pool_open(&options, &pool));
+  struct task first = {.job.run = run_task}, second = {.job.run = run_task};
+  set_gate(false);
+  assert_status_ok(slow_pool_submit(pool, &first.job));
+  wait_inside(1);
+  usleep(50000);
+  set_gate(true);
+  wait_ended(1);
+  assert_status_ok(slow_pool_submit(pool, &second.job));
+  usleep(50000);
+  struct slow_pool_info info;
+  slow_pool_info(pool, &info);
+  assert_true(info.waiting == 1 && info.running == 0);
+  slow_pool_close(pool);
+  assert_true(first.runs == 1 && first.code == STATUS_OK);
+  assert_true(second.runs == 1 && second.code == STATUS_UNAVAILABLE);
+}
+
 static void bad_options_are_refused(void **state) {
   (void)state;
   struct slow_pool *pool;
@@ -248,6 +274,7 @@ int main(void) {
       cmocka_unit_test(what_is_too_late_does_not_begin),
       cmocka_unit_test(closing_ends_each_job_once),
       cmocka_unit_test(many_threads_submit_and_it_closes),
+      cmocka_unit_test(it_rests_when_others_want_the_cores),
       cmocka_unit_test(bad_options_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,7 +95,7 @@ static const struct profile table[PROFILE_COUNT] = {
 
 enum {
   OF_MACHINE = 4,        /* memory_limit takes a quarter at most */
-  BESIDE_LIMIT_MIB = 64, /* the program, skerry-net, and what malloc holds beside what is counted */
+  BESIDE_LIMIT_MIB = 64, /* skerry-net, and what a control group counts beside: files, sockets */
   BESIDE_LIMIT_PART = 4,
 };
 
