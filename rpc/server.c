@@ -13,6 +13,7 @@
 #include "base/crypto.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/monotonic_wait.h"
 #include "rpc/abseil.h"
 #include "rpc/health.h"
 #include "rpc/local_call.h"
@@ -185,11 +186,7 @@ status rpc_server_new(const struct rpc_server_options *options, struct rpc_serve
                                                               : INT64_MAX;
   memory_budget_init(&server->calls_memory, server->options.calls_memory_bytes_max);
   pthread_mutex_init(&server->mutex, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may step by years */
-  pthread_cond_init(&server->changed, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&server->changed);
   server->shutdown_tag.run = shutdown_done;
   server->drain_deadline_us = INT64_MAX;
   server->grpc = create_grpc_server(&server->options);
@@ -410,14 +407,7 @@ static bool is_busy(const struct rpc_server *server) {
 
 /* Waits for a moment, or until something changes. With the mutex held. */
 static void wait_shortly(struct rpc_server *server) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += DRAIN_POLL_MS * 1000000L;
-  if (until.tv_nsec >= 1000000000L) {
-    until.tv_nsec -= 1000000000L;
-    until.tv_sec++;
-  }
-  pthread_cond_timedwait(&server->changed, &server->mutex, &until);
+  monotonic_wait_for(&server->changed, &server->mutex, DRAIN_POLL_MS * 1000);
 }
 
 void rpc_server_drain(struct rpc_server *server, int64_t deadline_us) {

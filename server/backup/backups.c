@@ -12,8 +12,9 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/monotonic_wait.h"
 
-enum { LOOK_INTERVAL_MS = 1000, PROGRESS_INTERVAL_US = 500 * 1000 };
+enum { LOOK_INTERVAL_US = 1000 * 1000, PROGRESS_INTERVAL_US = 500 * 1000 };
 
 struct backups {
   struct backups_options options;
@@ -169,13 +170,6 @@ static bool is_due(const struct backups *backups) {
          schedule_is_due(&backups->options.schedule, &backups->last, &now);
 }
 
-static void wait_a_while(struct backups *backups) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += LOOK_INTERVAL_MS / 1000;
-  pthread_cond_timedwait(&backups->wakes, &backups->mutex, &until);
-}
-
 /* Whoever asked is answered here, since the server waits for all calls before it closes anything. */
 static void refuse(struct backups_request *request) {
   struct archive_made made = {0};
@@ -196,7 +190,7 @@ static void *backups_main(void *argument) {
     } else if (backups->options.schedule.kind == SCHEDULE_OFF) {
       pthread_cond_wait(&backups->wakes, &backups->mutex);
     } else {
-      wait_a_while(backups);
+      monotonic_wait_for(&backups->wakes, &backups->mutex, LOOK_INTERVAL_US);
     }
   }
   bool is_refused = backups->has_request; /* it came in the last moment; there will be no other */
@@ -234,11 +228,7 @@ status backups_open(const struct backups_options *options, struct backups **ret)
   backups->facts.is_scheduled = options->schedule.kind != SCHEDULE_OFF;
   backups->started_us = now_us(backups);
   look_back(backups);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&backups->wakes, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&backups->wakes);
   pthread_mutex_init(&backups->mutex, NULL);
   int error = pthread_create(&backups->thread, NULL, backups_main, backups);
   if (error != 0) {

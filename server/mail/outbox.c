@@ -12,6 +12,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/monotonic_wait.h"
 
 enum {
   RETRY_FIRST_MS = 1000,
@@ -230,18 +231,6 @@ static void work_on(struct outbox *outbox, uint8_t *key, bool over) {
   buf_fini(&bytes);
 }
 
-static void wait_for(struct outbox *outbox, int64_t wait_us) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += (time_t)(wait_us / 1000000);
-  until.tv_nsec += (long)(wait_us % 1000000) * 1000;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000;
-  }
-  pthread_cond_timedwait(&outbox->changed, &outbox->mutex, &until);
-}
-
 static void *run(void *argument) {
   struct outbox *outbox = argument;
   pthread_mutex_lock(&outbox->mutex);
@@ -249,7 +238,7 @@ static void *run(void *argument) {
     int64_t wait_us;
     struct line *line = find_due(outbox, &wait_us);
     if (line == NULL) {
-      wait_for(outbox, wait_us);
+      monotonic_wait_for(&outbox->changed, &outbox->mutex, wait_us);
       continue;
     }
     uint8_t key[OUTBOX_KEY_BYTES];
@@ -299,11 +288,7 @@ status outbox_open(const struct outbox_options *options, struct outbox **ret) {
     outbox->options.retry_first_ms = RETRY_FIRST_MS;
   if (options->retry_max_ms == 0)
     outbox->options.retry_max_ms = RETRY_MAX_MS;
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&outbox->changed, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&outbox->changed);
   pthread_mutex_init(&outbox->mutex, NULL);
   status result = read_waiting(outbox);
   if (status_is_ok(&result) && pthread_create(&outbox->thread, NULL, run, outbox) != 0)

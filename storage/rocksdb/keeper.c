@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/monotonic_wait.h"
 #include "storage/rocksdb/store_internal.h"
 
 enum {
@@ -143,13 +144,8 @@ static void *keeper_main(void *argument) {
   int rounds = 0;
   pthread_mutex_lock(&store->state_lock);
   while (!store->stop_keeper) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ROUND_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     if (!store->must_reopen || rounds % ROUNDS_PER_SECOND != 0)
-      pthread_cond_timedwait(&store->keeper_wakes, &store->state_lock, &until);
+      monotonic_wait_for(&store->keeper_wakes, &store->state_lock, ROUND_MS * 1000);
     bool must_reopen = store->must_reopen;
     bool stop = store->stop_keeper;
     pthread_mutex_unlock(&store->state_lock);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/monotonic_wait.h"
 #include "storage/rocksdb/log_scan.h"
 #include "storage/rocksdb/store_internal.h"
 
@@ -665,11 +666,7 @@ status kv_rocksdb_open(const struct kv_rocksdb_options *options, struct kv_store
   pthread_mutex_init(&store->subscriber_lock, NULL);
   pthread_mutex_init(&store->state_lock, NULL);
   pthread_mutex_init(&store->round_lock, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may step by years */
-  pthread_cond_init(&store->keeper_wakes, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&store->keeper_wakes);
   status s = store->directory != NULL ? layout_open(options->directory, options->read_only, &store->layout)
                                       : status_default(STATUS_RESOURCE_EXHAUSTED);
   if (status_is_ok(&s) && store->layout.is_restoring && !options->restoring)
