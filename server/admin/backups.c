@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/wire.h"
+#include "server/timestamp.h"
 
 /* Text for a protobuf-c message, which wants `char *` but changes nothing. */
 static char *text(const char *value) {
@@ -59,17 +59,6 @@ void admin_backup(struct rpc_call *call, const Skerry__Admin__V1__BackupRequest 
   rpc_call_finish(call, result);
 }
 
-static Google__Protobuf__Timestamp *time_of(struct arena *arena, int64_t us) {
-  Google__Protobuf__Timestamp *time = us == 0 ? NULL : ARENA_NEW(arena, Google__Protobuf__Timestamp);
-  if (time == NULL)
-    return NULL;
-  struct wire_timestamp wire = wire_timestamp_from_us(us);
-  google__protobuf__timestamp__init(time);
-  time->seconds = wire.seconds;
-  time->nanos = wire.nanos;
-  return time;
-}
-
 Skerry__Admin__V1__BackupStatus *admin_backup_status(const struct admin *admin, struct arena *arena) {
   struct backups_facts *facts = ARENA_NEW(arena, struct backups_facts);
   Skerry__Admin__V1__BackupStatus *ret = ARENA_NEW(arena, Skerry__Admin__V1__BackupStatus);
@@ -82,7 +71,7 @@ Skerry__Admin__V1__BackupStatus *admin_backup_status(const struct admin *admin, 
   ret->phase = facts->is_running ? facts->what : text("");
   ret->bytes_done = (int64_t)facts->bytes_done;
   ret->bytes_total = (int64_t)facts->bytes_total;
-  ret->last_success_time = time_of(arena, facts->last_success_us);
+  ret->last_success_time = facts->last_success_us == 0 ? NULL : timestamp_new(arena, facts->last_success_us);
   ret->last_copied_bytes = (int64_t)facts->last_copied_bytes;
   ret->last_duration_us = facts->last_duration_us;
   ret->same_medium = facts->same_medium;

@@ -1,6 +1,7 @@
 #include "server/admin/front_status.h"
 
 #include "server/listener/tls.h"
+#include "server/timestamp.h"
 
 static char *copy(struct arena *arena, const char *text) {
   str copied = arena_str_copy(arena, str_from_cstr(text));
@@ -24,15 +25,6 @@ static void fill_offences(const struct pump_stats *stats, struct arena *arena,
   }
 }
 
-static Google__Protobuf__Timestamp *timestamp(struct arena *arena, int64_t seconds) {
-  Google__Protobuf__Timestamp *time = ARENA_NEW(arena, Google__Protobuf__Timestamp);
-  if (time == NULL)
-    return NULL;
-  google__protobuf__timestamp__init(time);
-  time->seconds = seconds;
-  return time;
-}
-
 static void fill_certificates(struct tls *tls, struct arena *arena, Skerry__Admin__V1__FrontStatus *ret) {
   struct tls_certificate_info info;
   ret->certificates = ARENA_NEW_ARRAY(arena, Skerry__Admin__V1__Certificate *, SETTINGS_LISTEN_MAX);
@@ -45,8 +37,8 @@ static void fill_certificates(struct tls *tls, struct arena *arena, Skerry__Admi
     certificate->names = copy(arena, info.names);
     certificate->key_type = copy(arena, info.key_type);
     certificate->sha256 = copy(arena, info.sha256);
-    certificate->not_before = timestamp(arena, info.not_before_s);
-    certificate->not_after = timestamp(arena, info.not_after_s);
+    certificate->not_before = timestamp_new(arena, info.not_before_s * 1000000);
+    certificate->not_after = timestamp_new(arena, info.not_after_s * 1000000);
     ret->certificates[ret->n_certificates++] = certificate;
   }
 }

@@ -1,7 +1,7 @@
 #include "server/admin/indexes.h"
 
 #include "base/limits.h"
-#include "base/wire.h"
+#include "server/timestamp.h"
 
 static status no_memory(void) {
   return status_make(STATUS_RESOURCE_EXHAUSTED, "The answer needs more memory than a call may take.");
@@ -144,16 +144,12 @@ struct suggesting {
 static void add_suggestion(void *argument, const struct index_advice *advice) {
   struct suggesting *all = argument;
   Skerry__Admin__V1__IndexSuggestion *one = ARENA_NEW(all->arena, Skerry__Admin__V1__IndexSuggestion);
-  Google__Protobuf__Timestamp *time = ARENA_NEW(all->arena, Google__Protobuf__Timestamp);
+  Google__Protobuf__Timestamp *time = timestamp_new(all->arena, advice->last_us);
   str index = arena_str_copy(all->arena, advice->index);
   all->failed |= one == NULL || time == NULL || index.ptr == NULL;
   if (all->failed)
     return;
   skerry__admin__v1__index_suggestion__init(one);
-  google__protobuf__timestamp__init(time);
-  struct wire_timestamp last = wire_timestamp_from_us(advice->last_us);
-  time->seconds = last.seconds;
-  time->nanos = last.nanos;
   one->index_json = (char *)(uintptr_t)index.ptr;
   one->queries = (int64_t)advice->queries;
   one->last_query_time = time;

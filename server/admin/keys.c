@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/wire.h"
+#include "server/timestamp.h"
 
 static const uint64_t LIFETIME_S_MAX =
     50ULL * 366 * 24 * 3600; /* no typing mistake becomes a time that wraps */
@@ -16,17 +16,6 @@ static_assert((int)IDENTITY_ROLE_VIEWER == (int)SKERRY__ADMIN__V1__SERVICE_ACCOU
 
 static status no_memory(void) {
   return status_make(STATUS_RESOURCE_EXHAUSTED, "The answer needs more memory than a call may take.");
-}
-
-static Google__Protobuf__Timestamp *timestamp(struct arena *arena, int64_t time_us) {
-  Google__Protobuf__Timestamp *made = ARENA_NEW(arena, Google__Protobuf__Timestamp);
-  if (made == NULL)
-    return NULL;
-  struct wire_timestamp parts = wire_timestamp_from_us(time_us);
-  google__protobuf__timestamp__init(made);
-  made->seconds = parts.seconds;
-  made->nanos = parts.nanos;
-  return made;
 }
 
 static char *text(struct arena *arena, const char *value) {
@@ -43,9 +32,9 @@ static Skerry__Admin__V1__ServiceAccountKey *describe(struct arena *arena, const
   made->client_email = text(arena, key->email);
   made->project_id = text(arena, key->project);
   made->role = (Skerry__Admin__V1__ServiceAccountKey__Role)key->role;
-  made->create_time = timestamp(arena, key->created_s * 1000000);
+  made->create_time = timestamp_new(arena, key->created_s * 1000000);
   if (key->expires_s != 0)
-    made->expire_time = timestamp(arena, key->expires_s * 1000000);
+    made->expire_time = timestamp_new(arena, key->expires_s * 1000000);
   return arena->exhausted ? NULL : made;
 }
 
@@ -159,7 +148,7 @@ static Skerry__Admin__V1__IssuerStatus *describe_issuer(struct arena *arena,
   made->url = text(arena, info->url);
   made->keys = (int64_t)info->keys;
   if (info->fetched_us != 0)
-    made->fetch_time = timestamp(arena, info->fetched_us);
+    made->fetch_time = timestamp_new(arena, info->fetched_us);
   made->requests = (int64_t)info->requests;
   made->failures = (int64_t)info->failures;
   made->problem = text(arena, info->problem);
