@@ -90,6 +90,9 @@ static void *work(void *argument) {
     size_t memory_bytes = status_is_ok(&go) ? job->memory_bytes : 0;
     pool->info.memory_bytes += memory_bytes;
     pool->info.running++;
+    int64_t began_us = pool->options.now_us(pool->options.argument);
+    if (status_is_ok(&go))
+      pool->info.waited_us += (uint64_t)(began_us - job->submitted_us);
     uint64_t *count = status_is_ok(&go)                     ? &pool->info.ran
                       : go.code == STATUS_DEADLINE_EXCEEDED ? &pool->info.expired
                                                             : &pool->info.stopped;
@@ -100,6 +103,8 @@ static void *work(void *argument) {
     int64_t rest_us = run(pool, job, &go);
     pthread_mutex_lock(&pool->mutex);
     pool->info.running--;
+    if (status_is_ok(&go))
+      pool->info.took_us += (uint64_t)(pool->options.now_us(pool->options.argument) - began_us);
     pool->info.memory_bytes -= memory_bytes;
     pthread_cond_signal(&pool->changed);
     if (rest_us > 0)
@@ -165,6 +170,7 @@ status slow_pool_submit(struct slow_pool *pool, struct slow_job *job) {
                          "The server has more slow work than it can do. Please try again later.");
   if (status_is_ok(&result)) {
     job->next = NULL;
+    job->submitted_us = pool->options.now_us(pool->options.argument);
     *pool->tail = job;
     pool->tail = &job->next;
     pool->info.waiting++;

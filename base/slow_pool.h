@@ -25,6 +25,7 @@ struct slow_job {
   int64_t deadline_us;   /* by the pool's clock; 0: none */
   size_t memory_bytes;   /* what running it takes */
   struct slow_job *next; /* the pool's */
+  int64_t submitted_us;  /* likewise */
 };
 
 struct slow_pool_options {
@@ -57,6 +58,7 @@ struct slow_pool_info {
   unsigned waiting, running;
   size_t memory_bytes;                     /* of those that run */
   uint64_t ran, expired, refused, stopped; /* since the start; refused: by slow_pool_submit */
+  uint64_t waited_us, took_us;             /* of those that ran, together, by the pool's clock */
 };
 void slow_pool_info(struct slow_pool *pool, struct slow_pool_info *ret);
 
