@@ -111,6 +111,24 @@ static void print_backups(const Skerry__Admin__V1__BackupStatus *backups, struct
     buf_printf(out, "PROBLEM   the last backup failed: %s\n", backups->problem);
 }
 
+static void print_accounts(const Skerry__Admin__V1__AccountsStatus *accounts, struct buf *out) {
+  buf_append_str(out, STR("accounts  "));
+  if (accounts->counted)
+    buf_printf(out, "about %lld; ", (long long)accounts->accounts);
+  buf_printf(out, "%lld sign-ins, %lld with wrong credentials, %lld refused for too many; %lld refreshes\n",
+             (long long)accounts->sign_ins, (long long)accounts->sign_ins_wrong,
+             (long long)accounts->sign_ins_limited, (long long)accounts->refreshes);
+  if (accounts->passwords_waiting > 0)
+    buf_printf(out, "          %lld passwords wait to be checked\n", (long long)accounts->passwords_waiting);
+  if (accounts->refresh_tokens_reused > 0)
+    buf_printf(out, "          %lld sessions ended: their refresh token was used again after it was spent\n",
+               (long long)accounts->refresh_tokens_reused);
+  if (accounts->mails_waiting > 0 || accounts->mails_sent > 0 || accounts->mails_failed > 0)
+    buf_printf(out, "mails     %lld wait, %lld sent, %lld refused or too old\n",
+               (long long)accounts->mails_waiting, (long long)accounts->mails_sent,
+               (long long)accounts->mails_failed);
+}
+
 static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
   struct buf out = {0};
   buf_printf(&out, "skerry %s   %s%s, up %lld s, %lld connections, %lld transactions\n", s->version,
@@ -163,6 +181,8 @@ static void print_status(const Skerry__Admin__V1__GetStatusResponse *s) {
     print_backups(s->backups, &out);
   if (s->front != NULL)
     print_front(s->front, &out);
+  if (s->accounts != NULL)
+    print_accounts(s->accounts, &out);
   for (size_t i = 0; i < s->n_issuers; i++)
     print_issuer(s->issuers[i], &out);
   if (s->n_methods > 0)

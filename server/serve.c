@@ -222,6 +222,8 @@ static status start_accounts(struct server *server) {
       .tokens_unsigned = s->id_token == SETTINGS_ID_TOKEN_NONE,
       .id_token_lifetime_s = s->id_token_lifetime_ms / 1000,
       .refresh_grace_us = s->refresh_grace_ms * 1000,
+      .anonymous_lifetime_us = s->anonymous_lifetime_ms * 1000,
+      .session_lifetime_us = s->session_lifetime_ms * 1000,
       .mail = server->mail,
       .action_url = s->dev && *s->action_url == '\0' ? "http://localhost/auth/action" : s->action_url,
       .link_origins = (const char *const *)s->link_origins.items,
@@ -348,6 +350,7 @@ static status start_services(struct server *server) {
   server->admin.access = server->access;
   server->admin.rules = server->rules;
   server->admin.mail = server->mail;
+  server->admin.identity = server->identity;
   server->admin.indexes = server->indexes;
   server->admin.index_worker = server->index_worker;
   server->admin.advisor = server->advisor;

@@ -139,6 +139,10 @@ static const struct setting table[] = {
     {"refresh_grace", DURATION, AT(refresh_grace_ms), "5m", 0, 30 * DAY, NULL,
      "how long a spent refresh token still gets the answer that was perhaps lost; used later, it ends its "
      "session"},
+    {"anonymous_lifetime", DURATION, AT(anonymous_lifetime_ms), "0", 0, 3660 * DAY, NULL,
+     "anonymous accounts that were not used for so long, a day or more, are deleted; 0: never"},
+    {"session_lifetime", DURATION, AT(session_lifetime_ms), "0", 0, 3660 * DAY, NULL,
+     "sessions of users that were not refreshed for so long, a day or more, end; 0: never"},
     {"action_url", TEXT, AT(action_url), "", 0, 0, NULL,
      "page of the app that links in mails of accounts lead to; it gets the parameters mode and oobCode"},
     {"link_origins", LIST, AT(link_origins), "", 0, 0, NULL,
@@ -646,8 +650,17 @@ static status check_backups(const struct settings *s) {
   return status_ok();
 }
 
+/* ID tokens are good for an hour without a refresh. */
+static status check_lifetime(const char *name, int64_t ms) {
+  if (ms == 0 || ms >= DAY)
+    return status_ok();
+  return status_make(STATUS_INVALID_ARGUMENT, "%s is a day (1d) or more, or 0: for ever.", name);
+}
+
 status settings_check_safe(const struct settings *s) {
   STATUS_TRY(check_backups(s));
+  STATUS_TRY(check_lifetime("anonymous_lifetime", s->anonymous_lifetime_ms));
+  STATUS_TRY(check_lifetime("session_lifetime", s->session_lifetime_ms));
   STATUS_TRY(check_tls(s));
   for (unsigned i = 0; i < s->listen.count; i++)
     STATUS_TRY(check_address(s, s->listen.items[i]));

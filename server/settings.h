@@ -78,7 +78,7 @@ struct settings {
   int64_t sign_up;       /* enum settings_sign_up */
   char *identity_issuer; /* "{project}" in it stands for the project */
   int64_t id_token;      /* enum settings_id_token */
-  int64_t id_token_lifetime_ms, refresh_grace_ms;
+  int64_t id_token_lifetime_ms, refresh_grace_ms, anonymous_lifetime_ms, session_lifetime_ms;
   char *action_url; /* "": none */
   struct settings_list link_origins;
   int64_t document_bytes_max;

@@ -149,6 +149,9 @@ static void test_safety(void **state) {
       {{"--id-token=none"}, false, "lets everybody be any user"},
       {{"--id-token=none", "--dev"}, true, NULL},
       {{"--identity-issuer=http://box.example"}, false, "https URL"},
+      {{"--anonymous-lifetime=23h"}, false, "a day (1d) or more"},
+      {{"--session-lifetime=1s"}, false, "a day (1d) or more"},
+      {{"--anonymous-lifetime=1d", "--session-lifetime=400d"}, true, NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const char *argv[6] = {NULL};

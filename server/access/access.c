@@ -49,9 +49,8 @@ struct rules *access_rules(struct access *access) {
 
 /* ---- Callers ---- */
 
-static uint64_t generation(const struct access *access) {
-  uint64_t of_tokens = access->options.tokens == NULL ? 0 : tokens_generation(access->options.tokens);
-  return atomic_load_explicit(&access->generation, memory_order_acquire) + of_tokens; /* both only grow */
+static uint64_t rules_generation(const struct access *access) {
+  return atomic_load_explicit(&access->generation, memory_order_acquire);
 }
 
 /* A wall clock that is behind the data is wrong. */
@@ -111,7 +110,7 @@ static bool is_nobody(const struct identity *identity) {
 
 static status find_out(struct access *access, const struct rpc_call *call, struct access_caller *caller) {
   const struct access_options *options = &access->options;
-  caller->generation = generation(access); /* before what is looked at: a change meanwhile is seen later */
+  uint64_t of_rules = rules_generation(access); /* before they are taken: a change meanwhile is seen later */
   caller->rules = access_rules(access);
   const struct rpc_peer *peer = rpc_call_peer(call);
   bool may_all =
@@ -123,6 +122,7 @@ static status find_out(struct access *access, const struct rpc_call *call, struc
   caller->may_read = caller->may_write = may_all;
   if (!may_all && caller->identity == NULL)
     STATUS_TRY(find_by_token(access, call, &caller->identity));
+  caller->generation = of_rules + (caller->identity == NULL ? 0 : caller->identity->generation);
   apply_role(caller);
   return status_ok();
 }
@@ -155,9 +155,14 @@ void access_caller_unref(struct access_caller *caller) {
 }
 
 bool access_caller_is_stale(const struct access_caller *caller) {
-  if (caller->generation != generation(caller->access))
+  const struct access *access = caller->access;
+  const struct identity *identity = caller->identity;
+  uint64_t of_identity = identity == NULL || access->options.tokens == NULL
+                             ? 0
+                             : tokens_generation_of(access->options.tokens, identity);
+  if (caller->generation != rules_generation(access) + of_identity)
     return true;
-  return caller->identity != NULL && caller->identity->expires_us <= now_us(caller->access);
+  return identity != NULL && identity->expires_us <= now_us(access);
 }
 
 /* ---- Coming in ---- */

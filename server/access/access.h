@@ -55,10 +55,10 @@ struct rules *access_rules(struct access *access);
 
 struct access_caller {
   struct access *access;
-  bool may_read, may_write;  /* all documents, without rules */
-  struct identity *identity; /* NULL: not asked for */
-  struct rules *rules;       /* NULL: none decide */
-  uint64_t generation;
+  bool may_read, may_write;    /* all documents, without rules */
+  struct identity *identity;   /* NULL: not asked for */
+  struct rules *rules;         /* NULL: none decide */
+  uint64_t generation;         /* of the rules and of the identity; only grows */
   _Atomic unsigned references; /* private */
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/wire.h"
+#include "server/admin/accounts.h"
 #include "server/admin/backups.h"
 #include "server/admin/front_status.h"
 #include "server/admin/indexes.h"
@@ -178,6 +179,7 @@ static void get_status(struct rpc_call *call, const Skerry__Admin__V1__GetStatus
   response.connections_open = (int64_t)stats.connections_open;
   if (response.front != NULL)
     response.connections_open += response.front->http_connections;
+  response.accounts = admin_accounts_status(admin, rpc_call_arena(call));
   response.issuers = admin_issuers(admin, rpc_call_arena(call), &response.n_issuers);
   struct method_list methods = {.arena = rpc_call_arena(call)};
   rpc_server_visit_methods(admin->server, visit_method, &methods);

@@ -20,6 +20,8 @@
 #include "storage/index/build.h"
 #include "storage/kv.h"
 
+struct identity_service;
+
 enum admin_state { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
 
 /* What it tells about; all pointers outlive it. */
@@ -37,6 +39,7 @@ struct admin {
   struct rules_source *rules;
   struct backups *backups;
   struct mail *mail;
+  struct identity_service *identity; /* NULL: there are no accounts */
   struct port *port;
   const char *const *addresses; /* where it listens */
   size_t address_count;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin/accounts.h"
 #include "server/admin/metrics_text.h"
 #include "server/listener/tls.h"
 
@@ -294,6 +295,7 @@ void admin_metrics(const struct admin *admin, struct buf *out) {
   put_connections(admin->front, out);
   put_certificates(front_tls(admin->front), out);
   put_tokens(admin->tokens, out);
+  admin_accounts_metrics(admin, out);
   put_mails(admin->mail, out);
   put_live(&documents, out);
   put_store(admin->store, &store, admin->port->wall_us(admin->port), out);

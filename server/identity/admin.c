@@ -51,12 +51,13 @@ static void reply_edit(struct task *task) {
   if (edit->creates) {
     Skerry__Identity__V1__CreateAccountResponse created = SKERRY__IDENTITY__V1__CREATE_ACCOUNT_RESPONSE__INIT;
     created.local_id = edit->in.user->uid;
+    identity_count(&task->service->counts.made[IDENTITY_ADMINISTRATOR], 1);
     skerry_identity_v1_account_admin_create_account_reply(task->call, &created);
     return;
   }
   Skerry__Identity__V1__UpdateAccountResponse updated = SKERRY__IDENTITY__V1__UPDATE_ACCOUNT_RESPONSE__INIT;
   updated.local_id = edit->in.user->uid;
-  tokens_doubt_all(task->service->tokens); /* disabled, revoked, other claims */
+  task_doubt(task, edit->in.user); /* disabled, revoked, other claims */
   skerry_identity_v1_account_admin_update_account_reply(task->call, &updated);
 }
 

@@ -8,10 +8,12 @@ struct removal {
   bool only_disabled, is_batch;
   /* Of each: why it was not deleted; NULL: it was, or was not there. */
   const char **refusals;
+  uint64_t deleted; /* as was committed */
 };
 
 static status commit_removal(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct removal *removal = (struct removal *)task;
+  removal->deleted = 0;
   for (size_t i = 0; i < removal->count; i++) {
     user_record *user;
     STATUS_TRY(user_store_find(view, task->project, str_from_cstr(removal->uids[i]), task->arena, &user));
@@ -20,15 +22,19 @@ static status commit_removal(struct task *task, const struct user_view *view, st
     bool refused = user != NULL && removal->only_disabled && !user->disabled;
     removal->refusals[i] =
         refused ? "NOT_DISABLED : Disable the account before you batch delete it, or force it." : NULL;
-    if (user != NULL && !refused)
-      STATUS_TRY(user_store_delete(batch, task->arena, user));
+    if (user == NULL || refused)
+      continue;
+    STATUS_TRY(user_store_delete(batch, task->arena, user));
+    removal->deleted++;
   }
   return status_ok();
 }
 
 static void reply_removal(struct task *task) {
   struct removal *removal = (struct removal *)task;
-  tokens_doubt_all(task->service->tokens);
+  identity_count(&task->service->counts.deleted[IDENTITY_BY_ADMINISTRATOR], removal->deleted);
+  for (size_t i = 0; i < removal->count; i++)
+    tokens_doubt_user(task->service->tokens, str_from_cstr(removal->uids[i]));
   if (!removal->is_batch) {
     Skerry__Identity__V1__DeleteAccountResponse one = SKERRY__IDENTITY__V1__DELETE_ACCOUNT_RESPONSE__INIT;
     skerry_identity_v1_account_admin_delete_account_reply(task->call, &one);

@@ -12,6 +12,7 @@ struct import {
   user_record **users; /* those that are wrong are NULL */
   size_t count;
   const char **errors; /* of each; NULL: none */
+  uint64_t made;       /* that were not there, as was committed */
 };
 
 /* ---- Reading ---- */
@@ -183,18 +184,21 @@ static status read_users(struct import *import, const Skerry__Identity__V1__Impo
 
 static status commit_import(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct import *import = (struct import *)task;
+  import->made = 0;
   for (size_t i = 0; i < import->count; i++) {
     user_record *before;
     if (import->users[i] == NULL)
       continue;
     STATUS_TRY(
         user_store_find(view, task->project, str_from_cstr(import->users[i]->uid), task->arena, &before));
+    import->users[i]->sessions_ended = before == NULL ? 0 : before->sessions_ended + 1;
     status put = user_store_put(view, batch, task->arena, before, import->users[i]);
     if (put.code == STATUS_ALREADY_EXISTS) {
       STATUS_TRY(refuse(import, i, put.message));
       continue;
     }
     STATUS_TRY(put);
+    import->made += before == NULL;
     user_record *replaced = before == NULL ? NULL : user_record_copy(task->arena, before);
     if (replaced == NULL)
       continue; /* it is new, or the arena is exhausted */
@@ -209,7 +213,10 @@ static void reply_import(struct task *task) {
   struct import *import = (struct import *)task;
   Skerry__Identity__V1__ImportAccountsResponse response =
       SKERRY__IDENTITY__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
-  tokens_doubt_all(task->service->tokens);
+  identity_count(&task->service->counts.made[IDENTITY_ADMINISTRATOR], import->made);
+  for (size_t i = 0; i < import->count; i++)
+    if (import->users[i] != NULL)
+      task_doubt(task, import->users[i]);
   response.error =
       ARENA_NEW_ARRAY(task->arena, Skerry__Identity__V1__ImportAccountsResponse__Error *, import->count);
   for (size_t i = 0; i < import->count && response.error != NULL; i++) {

@@ -1,6 +1,7 @@
 /* Codes come back. Each is good once: what it is for and its end are one commit. */
 #include "server/identity/code.h"
 #include "server/identity/fields.h"
+#include "server/identity/recovery.h"
 #include "server/identity/user_change.h"
 
 static status wrong_code(void) {
@@ -14,7 +15,9 @@ static bool is_of(const code_record *code, enum code_kind kind) {
 struct code_use {
   struct sign_in in; /* first: its password, or its session */
   uint8_t key[CRYPTO_SHA256_BYTES];
-  code_record *code; /* as it was committed, or found */
+  code_record *code;        /* as it was committed, or found */
+  const user_record *freed; /* whose address was taken back */
+  struct recovery recovery; /* of the address that another takes the place of */
 };
 
 /* ---- Reset the password, or ask what a code is for ---- */
@@ -59,7 +62,7 @@ static void reply_reset(struct task *task) {
   str account = arena_printf(task->arena, "%s/%s", use->in.user->project, use->in.user->email);
   if (account.ptr != NULL)
     attempts_clear_account(attempts_kv_attempts(task->service->attempts), account);
-  tokens_doubt_all(task->service->tokens);
+  task_doubt(task, use->in.user);
   reply_what(task);
 }
 
@@ -100,35 +103,24 @@ void identity_reset_password(struct rpc_call *call,
 
 /* ---- Verify, change or take back the address ---- */
 
-/* A change sends the old address a code to take it back. */
-struct application {
-  struct code_use use; /* first */
-  uint8_t recovery_key[CRYPTO_SHA256_BYTES];
-  code_record recovery;
-};
-
-static status change_address(struct application *application, const struct user_view *view, user_record *user,
-                             struct kv_batch *batch) {
-  const code_record *code = application->use.code;
-  struct task *task = &application->use.in.task;
+static status change_address(struct code_use *use, const struct user_view *view, const user_record *before,
+                             user_record *user, struct kv_batch *batch) {
+  const code_record *code = use->code;
   bool recovers = is_of(code, CODE_RECOVER_EMAIL);
   user->email = recovers ? code->email : code->new_email;
   user_store_end_sessions(batch, user, STR(""));
   user_store_delete_codes(batch, user);
-  if (recovers)
-    user_store_delete_recoveries(batch, user, application->use.key);
-  if (recovers || !task->has_mail)
-    return status_ok();
-  STATUS_TRY(user_store_add_recovery(view, batch, task->arena, user, application->recovery_key,
-                                     &application->recovery));
-  mail_item_put(&task->mail, batch);
+  if (!recovers)
+    return recovery_put(&use->recovery, &use->in.task, view, batch, before, user);
+  user_store_delete_recoveries(batch, user, use->key);
   return status_ok();
 }
 
 /* Somebody may have made an account with the address since it was changed. Unless he has shown that it is
  * his, it goes back, with the password that needs it. */
-static status free_address(const struct task *task, struct user_view *view, struct kv_batch *batch,
-                           const code_record *code) {
+static status free_address(struct code_use *use, struct user_view *view, struct kv_batch *batch) {
+  const struct task *task = &use->in.task;
+  const code_record *code = use->code;
   user_record *other;
   STATUS_TRY(user_store_find_email(view, task->project, str_from_cstr(code->email), task->arena, &other));
   if (other == NULL || other->email_verified || strcmp(other->uid, code->uid) == 0)
@@ -143,13 +135,14 @@ static status free_address(const struct task *task, struct user_view *view, stru
   user_store_delete_codes(batch, without);
   STATUS_TRY(user_store_put(view, batch, task->arena, other, without));
   view->freed = str_from_cstr(without->uid);
+  use->freed = without;
   return status_ok();
 }
 
 static status commit_apply(struct task *task, const struct user_view *view, struct kv_batch *batch) {
-  struct application *application = (struct application *)task;
-  struct code_use *use = &application->use;
+  struct code_use *use = (struct code_use *)task;
   user_record *before;
+  use->freed = NULL;
   STATUS_TRY(code_find(task, view, use->key, &use->code));
   bool recovers = is_of(use->code, CODE_RECOVER_EMAIL),
        changes = recovers || is_of(use->code, CODE_CHANGE_EMAIL);
@@ -166,10 +159,10 @@ static status commit_apply(struct task *task, const struct user_view *view, stru
   user->email_verified = true;
   user_store_delete_code(batch, use->key);
   if (changes)
-    STATUS_TRY(change_address(application, view, user, batch));
+    STATUS_TRY(change_address(use, view, before, user, batch));
   struct user_view seen = *view;
   if (recovers)
-    STATUS_TRY(free_address(task, &seen, batch, use->code));
+    STATUS_TRY(free_address(use, &seen, batch));
   use->in.user = user;
   return user_store_put(&seen, batch, task->arena, before, user);
 }
@@ -177,65 +170,38 @@ static status commit_apply(struct task *task, const struct user_view *view, stru
 static void reply_apply(struct task *task) {
   const struct code_use *use = (const struct code_use *)task;
   Skerry__Identity__V1__UpdateResponse response = SKERRY__IDENTITY__V1__UPDATE_RESPONSE__INIT;
-  if (task->has_mail)
-    mail_item_committed(&task->mail);
-  task->has_mail = false;
-  tokens_doubt_all(task->service->tokens);
+  recovery_committed(&use->recovery, task);
+  task_doubt(task, use->in.user);
+  if (use->freed != NULL)
+    task_doubt(task, use->freed);
   response.local_id = use->in.user->uid;
   response.email = use->in.user->email;
   response.email_verified = true;
   skerry_identity_v1_accounts_update_reply(task->call, &response);
 }
 
-/* The mail to the old address, if mails go out at all. One that never was shown to be the user's gets none:
- * its owner would take back what he never had, an account with somebody else's password. */
-static status prepare_recovery(struct application *application) {
-  struct code_use *use = &application->use;
+static status prepare_recovery(struct code_use *use) {
   struct task *task = &use->in.task;
-  struct mail *mail = task->service->mail;
   struct user_view view;
   user_record *user;
-  uint8_t code[CODE_BYTES];
-  char text[CODE_TEXT_BYTES + 1];
-  str link;
   STATUS_TRY(user_view_now(task->service->options.store, &view));
   STATUS_TRY(code_find(task, &view, use->key, &use->code));
-  if (!is_of(use->code, CODE_CHANGE_EMAIL) || *use->code->email == '\0' || mail == NULL ||
-      !mail_is_set_up(mail))
+  if (!is_of(use->code, CODE_CHANGE_EMAIL))
     return status_ok();
   STATUS_TRY(user_store_find(&view, task->project, str_from_cstr(use->code->uid), task->arena, &user));
-  if (user == NULL || !user->email_verified)
-    return status_ok();
-  crypto_random(code, sizeof code);
-  code_write(code, text);
-  user_store_code_key(code, application->recovery_key);
-  application->recovery = *use->code;
-  application->recovery.request_type = task_text(code_kind_name(CODE_RECOVER_EMAIL));
-  application->recovery.expires_us = task->now_us + code_kind_lifetime_us(CODE_RECOVER_EMAIL);
-  STATUS_TRY(code_link(task, CODE_RECOVER_EMAIL, text, "", false, &link));
-  struct mail_order order = {.kind = code_kind_mail(CODE_RECOVER_EMAIL),
-                             .to = str_from_cstr(use->code->email),
-                             .project = task->project,
-                             .email = str_from_cstr(use->code->email),
-                             .new_email = str_from_cstr(use->code->new_email),
-                             .link = link,
-                             .code = str_from_cstr(text),
-                             .expires_us = application->recovery.expires_us};
-  STATUS_TRY(mail_prepare(mail, &order, &task->mail));
-  task->has_mail = true;
-  return status_ok();
+  return user == NULL ? status_ok() : recovery_prepare(task, user, use->code->new_email, &use->recovery);
 }
 
 void identity_apply_code(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
-  struct application *application = TASK_NEW(call, application);
-  if (application == NULL)
+  struct code_use *use = TASK_NEW(call, code_use);
+  if (use == NULL)
     return;
-  struct task *task = &application->use.in.task;
+  struct task *task = &use->in.task;
   status result = task_init(task, call, request->target_project_id, request->tenant_id);
   if (status_is_ok(&result))
-    result = code_read(request->oob_code, application->use.key);
+    result = code_read(request->oob_code, use->key);
   if (status_is_ok(&result))
-    result = prepare_recovery(application);
+    result = prepare_recovery(use);
   if (status_is_ok(&result))
     task_commit(task, commit_apply, reply_apply);
   else
@@ -283,6 +249,8 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
     sign_in_take_over(user, batch);
   user->email = task_text(in->email.ptr);
   user->email_verified = user->email_link = true;
+  if (in->is_linking)
+    STATUS_TRY(recovery_put(&use->recovery, task, view, batch, before, user));
   user->anonymous = false;
   user_store_delete_code(batch, use->key);
   if (in->is_linking) {
@@ -297,8 +265,10 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
 }
 
 static void reply_link_sign_in(struct task *task) {
-  if (((const struct code_use *)task)->in.ends_sessions)
-    tokens_doubt_all(task->service->tokens);
+  const struct code_use *use = (const struct code_use *)task;
+  if (use->in.ends_sessions)
+    task_doubt(task, use->in.user);
+  recovery_committed(&use->recovery, task);
   sign_in_reply(task);
 }
 
@@ -315,8 +285,10 @@ static status begin_link_sign_in(struct code_use *use,
   STATUS_TRY(fields_canonical_email(str_from_cstr(request->email), in->task.arena, &in->email));
   STATUS_TRY(code_read(request->oob_code, use->key));
   in->is_linking = *request->id_token != '\0';
-  if (in->is_linking)
+  if (in->is_linking) {
     STATUS_TRY(task_read_linked(&in->task, request->id_token, &in->linked, &in->user));
+    STATUS_TRY(recovery_prepare(&in->task, in->user, in->email.ptr, &use->recovery));
+  }
   sign_in_session_init(&in->task, "password", "", &in->session);
   return status_ok();
 }
@@ -328,6 +300,7 @@ void identity_sign_in_with_email_link(struct rpc_call *call,
     return;
   struct task *task = &use->in.task;
   status result = task_init(task, call, request->target_project_id, request->tenant_id);
+  sign_in_begin(&use->in, IDENTITY_EMAIL_LINK);
   if (status_is_ok(&result))
     result = begin_link_sign_in(use, request);
   if (status_is_ok(&result))

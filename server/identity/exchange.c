@@ -85,7 +85,8 @@ static void reply(struct task *task) {
   struct exchange_call *x = (struct exchange_call *)task;
   Skerry__Identity__V1__ExchangeTokenResponse response = SKERRY__IDENTITY__V1__EXCHANGE_TOKEN_RESPONSE__INIT;
   if (x->has_ended) {
-    tokens_doubt_all(task->service->tokens);
+    task_count(task, IDENTITY_REUSED);
+    task_doubt(task, x->user);
     log_event(LOG_LEVEL_WARN, "a session ended: its refresh token was used again after it was spent",
               LOG_CSTR("uid", x->user->uid));
     task_fail(task, expired());
@@ -97,6 +98,7 @@ static void reply(struct task *task) {
     task_fail(task, result);
     return;
   }
+  task_count(task, x->is_replay ? IDENTITY_AGAIN : IDENTITY_OK);
   response.access_token = response.id_token;
   response.expires_in = task->service->maker.lifetime_s;
   response.token_type = task_text("Bearer");
@@ -134,6 +136,7 @@ void identity_exchange_token(struct rpc_call *call,
   if (x == NULL)
     return;
   status result = task_init(&x->task, call, request->target_project_id, "");
+  x->task.way = IDENTITY_REFRESH;
   if (status_is_ok(&result))
     result = begin(x, request);
   if (status_is_ok(&result))

@@ -87,10 +87,14 @@ struct sign_in {
   user_record *user;      /* as it was committed */
   struct id_token linked; /* sign-up with an ID token: whose */
   bool is_linking, is_new;
-  bool ends_sessions; /* of the account's, beside this one */
-  bool is_first_half; /* a second factor is needed: there is no session yet */
+  enum identity_way way; /* by which it came, or the account was made */
+  bool ends_sessions;    /* of the account's, beside this one */
+  bool is_first_half;    /* a second factor is needed: there is no session yet */
 };
-void sign_in_reply(struct task *task);
+/* After task_init: that it is a sign-in, and of which way. Then sign_in_count, once, if it succeeds. */
+void sign_in_begin(struct sign_in *in, enum identity_way way);
+void sign_in_count(struct sign_in *in);
+void sign_in_reply(struct task *task); /* counts */
 /* Somebody has shown that the account's address is his, and whoever made the account never did: its password,
  * providers, second factor, sessions and codes go. Of a copy. */
 void sign_in_take_over(user_record *user, struct kv_batch *batch);

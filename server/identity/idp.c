@@ -234,7 +234,7 @@ static void reply_idp(struct task *task) {
   Skerry__Identity__V1__SignInWithIdpResponse response =
       SKERRY__IDENTITY__V1__SIGN_IN_WITH_IDP_RESPONSE__INIT;
   if (idp->in.ends_sessions || idp->in.is_linking)
-    tokens_doubt_all(task->service->tokens);
+    task_doubt(task, idp->in.user);
   response.provider_id = idp->provider.provider_id;
   response.federated_id = idp->provider.raw_id;
   response.email = idp->provider.email;
@@ -242,10 +242,15 @@ static void reply_idp(struct task *task) {
   response.oauth_id_token = task_text(idp->token);
   response.raw_user_info = task_text(idp->claims);
   status result = idp->needs_confirmation ? describe_ways(idp, &response) : describe_sign_in(idp, &response);
-  if (status_is_ok(&result))
-    skerry_identity_v1_accounts_sign_in_with_idp_reply(task->call, &response);
-  else
+  if (!status_is_ok(&result)) {
     task_fail(task, result);
+    return;
+  }
+  if (idp->needs_confirmation)
+    task_count(task, IDENTITY_REFUSED);
+  else
+    sign_in_count(&idp->in);
+  skerry_identity_v1_accounts_sign_in_with_idp_reply(task->call, &response);
 }
 
 /* ---- Beginning ---- */
@@ -285,6 +290,7 @@ void identity_sign_in_with_idp(struct rpc_call *call,
   if (idp == NULL)
     return;
   status result = task_init(&idp->in.task, call, request->target_project_id, request->tenant_id);
+  sign_in_begin(&idp->in, IDENTITY_PROVIDER);
   if (status_is_ok(&result))
     result = begin(idp, request);
   if (status_is_ok(&result))

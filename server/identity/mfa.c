@@ -1,7 +1,7 @@
 #include "server/identity/mfa.h"
 
 #include "base/base64url.h"
-#include "base/wire.h"
+#include "server/timestamp.h"
 
 enum { STEP_TEXT_BYTES_MAX = 4096 };
 static const char PENDING[] = "sign-in";
@@ -11,16 +11,12 @@ static const char PENDING[] = "sign-in";
 static Skerry__Identity__V1__MfaEnrollment *describe(struct arena *arena,
                                                      const Skerry__Identity__V1__StoredTotp *totp) {
   Skerry__Identity__V1__MfaEnrollment *made = ARENA_NEW(arena, Skerry__Identity__V1__MfaEnrollment);
-  Google__Protobuf__Timestamp *time = ARENA_NEW(arena, Google__Protobuf__Timestamp);
+  Google__Protobuf__Timestamp *time = timestamp_new(arena, totp->enrolled_us);
   Skerry__Identity__V1__TotpInfo *info = ARENA_NEW(arena, Skerry__Identity__V1__TotpInfo);
   if (made == NULL || time == NULL || info == NULL)
     return NULL;
-  struct wire_timestamp parts = wire_timestamp_from_us(totp->enrolled_us);
   skerry__identity__v1__mfa_enrollment__init(made);
-  google__protobuf__timestamp__init(time);
   skerry__identity__v1__totp_info__init(info);
-  time->seconds = parts.seconds;
-  time->nanos = parts.nanos;
   made->mfa_enrollment_id = totp->id;
   made->display_name = totp->display_name;
   made->enrolled_at = time;
@@ -99,6 +95,7 @@ status mfa_make_pending(const struct task *task, const user_record *user, const 
   step.sign_in_provider = task_text(provider);
   step.password_updated_us = user->password_updated_us;
   step.valid_since_s = user->valid_since_s;
+  step.sessions_ended = user->sessions_ended;
   return mfa_seal_step(task, PENDING, &step, ret);
 }
 

@@ -112,7 +112,7 @@ static status commit_factor(struct task *task, const struct user_view *view, str
 static void reply_factor(struct task *task) {
   struct factor_change *change = (struct factor_change *)task;
   char *id_token, *refresh_token, *codes[TOTP_RECOVERY_CODES];
-  tokens_doubt_all(task->service->tokens);
+  task_doubt(task, change->user);
   task_end_attempt(task, true);
   status result = sign_in_session_tokens(task, &change->session, change->user, &id_token, &refresh_token);
   if (!status_is_ok(&result)) {

@@ -35,12 +35,17 @@ static status use_code(struct second_half *half, const user_record *before,
   return status_ok();
 }
 
+/* What ends sessions ends a sign-in that is half way, too: whoever knows the password may have begun it. */
+static bool is_as_it_was(const step_record *step, const user_record *user) {
+  return user->sessions_ended == step->sessions_ended && user->valid_since_s == step->valid_since_s &&
+         user->password_updated_us == step->password_updated_us;
+}
+
 static status commit_second_half(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct second_half *half = (struct second_half *)task;
   user_record *before;
   STATUS_TRY(user_store_find(view, task->project, str_from_cstr(half->step->uid), task->arena, &before));
-  if (before == NULL || before->password_updated_us != half->step->password_updated_us ||
-      before->valid_since_s != half->step->valid_since_s)
+  if (before == NULL || !is_as_it_was(half->step, before))
     return status_make(STATUS_INVALID_ARGUMENT, "INVALID_MFA_PENDING_CREDENTIAL");
   if (before->disabled)
     return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
@@ -68,10 +73,12 @@ static void reply_second_half(struct task *task) {
   status result =
       sign_in_session_tokens(task, &half->session, half->user, &response.id_token, &response.refresh_token);
   response.recovery_codes = (int32_t)half->recovery_left;
-  if (status_is_ok(&result))
-    skerry_identity_v1_accounts_finalize_mfa_sign_in_reply(task->call, &response);
-  else
+  if (!status_is_ok(&result)) {
     task_fail(task, result);
+    return;
+  }
+  task_count(task, IDENTITY_OK);
+  skerry_identity_v1_accounts_finalize_mfa_sign_in_reply(task->call, &response);
 }
 
 static status begin(struct second_half *half, const Skerry__Identity__V1__FinalizeMfaSignInRequest *request) {
@@ -97,6 +104,7 @@ void identity_finalize_mfa_sign_in(struct rpc_call *call,
   if (half == NULL)
     return;
   status result = task_init(&half->task, call, request->target_project_id, request->tenant_id);
+  half->task.way = IDENTITY_SECOND_FACTOR;
   if (status_is_ok(&result))
     result = begin(half, request);
   if (status_is_ok(&result))

@@ -1,5 +1,5 @@
 /* What users do with their own accounts. */
-#include "server/identity/handlers.h"
+#include "server/identity/recovery.h"
 #include "server/identity/user_change.h"
 
 /* ---- Lookup ---- */
@@ -36,6 +36,7 @@ struct update {
   struct sign_in in; /* first */
   struct user_change change;
   struct id_token token;
+  struct recovery recovery;
   bool renews; /* the other sessions end, and there is a new one */
 };
 
@@ -51,6 +52,7 @@ static status commit_update(struct task *task, const struct user_view *view, str
     return task_no_memory();
   update->change.password = in->hash;
   STATUS_TRY(user_change_apply(&update->change, task->now_us, user));
+  STATUS_TRY(recovery_put(&update->recovery, task, view, batch, before, user));
   if (update->renews) {
     STATUS_TRY(sign_in_session_renew(task, &in->session, session, user, batch));
     if (before->anonymous && !user->anonymous) {
@@ -67,8 +69,9 @@ static void reply_update(struct task *task) {
   const user_record *user = update->in.user;
   Skerry__Identity__V1__UpdateResponse response = SKERRY__IDENTITY__V1__UPDATE_RESPONSE__INIT;
   status result = status_ok();
+  recovery_committed(&update->recovery, task);
   if (update->renews) {
-    tokens_doubt_all(task->service->tokens);
+    task_doubt(task, user);
     result =
         sign_in_session_tokens(task, &update->in.session, user, &response.id_token, &response.refresh_token);
     response.expires_in = task->service->maker.lifetime_s;
@@ -118,7 +121,8 @@ static status begin_update(struct update *update, const Skerry__Identity__V1__Up
   update->renews = update->change.email != NULL || request->_password_case != 0;
   if (update->renews || request->n_delete_provider > 0)
     STATUS_TRY(task_check_recent(task, &update->token, user));
-  return status_ok();
+  return update->change.email == NULL ? status_ok()
+                                      : recovery_prepare(task, user, update->change.email, &update->recovery);
 }
 
 void identity_update(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
@@ -157,7 +161,8 @@ static status commit_delete(struct task *task, const struct user_view *view, str
 
 static void reply_delete(struct task *task) {
   Skerry__Identity__V1__DeleteResponse response = SKERRY__IDENTITY__V1__DELETE_RESPONSE__INIT;
-  tokens_doubt_all(task->service->tokens);
+  identity_count(&task->service->counts.deleted[IDENTITY_BY_OWNER], 1);
+  tokens_doubt_user(task->service->tokens, ((const struct deletion *)task)->token.uid);
   skerry_identity_v1_accounts_delete_reply(task->call, &response);
 }
 

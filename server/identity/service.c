@@ -1,5 +1,6 @@
 #include "server/identity/service.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -30,6 +31,11 @@ static status open_pool(struct identity_service *service) {
   return slow_pool_open(&options, &service->pool);
 }
 
+static void sessions_ended(void *argument, str uid) {
+  const struct identity_service *service = argument;
+  tokens_doubt_user(service->tokens, uid);
+}
+
 static status open_parts(struct identity_service *service) {
   const struct identity_service_options *o = &service->options;
   const struct signing_keys_options keys = {
@@ -37,6 +43,12 @@ static status open_parts(struct identity_service *service) {
   STATUS_TRY(user_store_open(o->store));
   STATUS_TRY(signing_keys_open(&keys, &service->keys));
   STATUS_TRY(attempts_kv_open(o->store, o->port, &service->attempts));
+  const struct idle_options idle = {.store = o->store,
+                                    .anonymous_us = o->anonymous_lifetime_us,
+                                    .session_us = o->session_lifetime_us,
+                                    .ended = sessions_ended,
+                                    .argument = service};
+  STATUS_TRY(idle_new(&idle, &service->idle));
   STATUS_TRY(open_pool(service));
   service->maker = (struct id_token_maker){.keys = service->keys,
                                            .store = o->store,
@@ -55,6 +67,7 @@ status identity_service_new(const struct identity_service_options *options, stru
   if (options->hash_memory_bytes == 0)
     service->options.hash_memory_bytes = PASSWORD_MEMORY_BYTES_MAX;
   service->cost = options->cost;
+  pthread_mutex_init(&service->mutex, NULL);
   status result = open_parts(service);
   if (status_is_ok(&result))
     *ret = service;
@@ -65,18 +78,79 @@ status identity_service_new(const struct identity_service_options *options, stru
 
 void identity_service_stop(struct identity_service *service) {
   slow_pool_stop(service->pool);
+  idle_wait(service->idle); /* it tells of tokens, which close before accounts do */
 }
 
 void identity_service_free(struct identity_service *service) {
   if (service == NULL)
     return;
+  idle_free(service->idle);
   slow_pool_close(service->pool);
   attempts_kv_close(service->attempts);
   signing_keys_close(service->keys);
+  pthread_mutex_destroy(&service->mutex);
   free(service);
 }
 
+/* ---- For metrics ---- */
+
+static uint64_t sum(const _Atomic uint64_t *counts, size_t count) {
+  uint64_t all = 0;
+  for (size_t i = 0; i < count; i++)
+    all += atomic_load_explicit(&counts[i], memory_order_relaxed);
+  return all;
+}
+
+/* Of accounts made since the start, less those deleted; but for age, which a walk leaves out itself. */
+static int64_t balance(const struct identity_service *service) {
+  const struct identity_counts *counts = &service->counts;
+  return (int64_t)(sum(counts->made, IDENTITY_WAYS) - sum(counts->deleted, IDENTITY_BY_AGE));
+}
+
+/* After each tick. Of what came and went during a walk about a half is in what it counted. */
+static void look_at_walk(struct identity_service *service) {
+  struct idle_info idle;
+  idle_info(service->idle, &idle);
+  uint64_t by_age = atomic_load(&service->counts.deleted[IDENTITY_BY_AGE]);
+  if (idle.deleted > by_age)
+    identity_count(&service->counts.deleted[IDENTITY_BY_AGE], idle.deleted - by_age);
+  int64_t now = balance(service);
+  if (idle.begun != service->walks_begun)
+    service->balance_at_walk = now;
+  service->walks_begun = idle.begun;
+  if (idle.walks == service->walks)
+    return;
+  pthread_mutex_lock(&service->mutex);
+  service->walks = idle.walks;
+  service->counted = (int64_t)idle.accounts - (service->balance_at_walk + now) / 2;
+  pthread_mutex_unlock(&service->mutex);
+}
+
+void identity_service_info(struct identity_service *service, struct identity_info *ret) {
+  struct idle_info idle;
+  idle_info(service->idle, &idle);
+  pthread_mutex_lock(&service->mutex);
+  int64_t accounts = service->counted + balance(service);
+  ret->is_counted = service->walks > 0;
+  pthread_mutex_unlock(&service->mutex);
+  ret->accounts = ret->is_counted && accounts > 0 ? (uint64_t)accounts : 0;
+  for (size_t i = 0; i < IDENTITY_WAYS; i++) {
+    ret->made[i] = sum(&service->counts.made[i], 1);
+    for (size_t j = 0; j < IDENTITY_RESULTS; j++)
+      ret->calls[i][j] = sum(&service->counts.calls[i][j], 1);
+  }
+  for (size_t i = 0; i < IDENTITY_ENDS; i++)
+    ret->deleted[i] = sum(&service->counts.deleted[i], 1);
+  ret->sessions_expired = idle.sessions_ended;
+  attempts_info(attempts_kv_attempts(service->attempts), &ret->attempts);
+  slow_pool_info(service->pool, &ret->hashes);
+}
+
+/* ---- Chores ---- */
+
 void identity_service_tick(struct identity_service *service) {
+  idle_tick(service->idle);
+  look_at_walk(service);
   if (++service->seconds < CHORES_INTERVAL_S)
     return;
   service->seconds = 0;
@@ -117,7 +191,11 @@ static status delete_page(struct identity_service *service, str project, struct 
                              &deletion->count));
   struct kv_txn txn = {.resolve = delete_some, .argument = deletion};
   kv_version version;
-  return deletion->count == 0 ? status_ok() : kv_commit_wait(service->options.store, &txn, &version);
+  if (deletion->count == 0)
+    return status_ok();
+  STATUS_TRY(kv_commit_wait(service->options.store, &txn, &version));
+  identity_count(&service->counts.deleted[IDENTITY_BY_ADMINISTRATOR], deletion->count);
+  return status_ok();
 }
 
 status identity_service_delete_all(struct identity_service *service, str project) {

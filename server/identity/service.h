@@ -4,9 +4,12 @@
 
 #include "base/crypto_kdf.h"
 #include "base/crypto_key.h"
+#include "base/slow_pool.h"
 #include "ports/port.h"
 #include "rpc/server.h"
 #include "server/access/access.h"
+#include "server/identity/attempts.h"
+#include "server/identity/counts.h"
 #include "server/tokens/tokens.h"
 #include "storage/kv.h"
 
@@ -25,8 +28,9 @@ struct identity_service_options {
   bool tokens_unsigned; /* in development: ID tokens as the emulator makes them */
   int64_t id_token_lifetime_s;
   int64_t refresh_grace_us; /* how long the refresh token before the last still gets the last answer */
-  struct mail *mail;        /* NULL: there are no mails */
-  const char *action_url;   /* of the page that links in mails lead to */
+  int64_t anonymous_lifetime_us, session_lifetime_us; /* idle.h; 0: for ever */
+  struct mail *mail;                                  /* NULL: there are no mails */
+  const char *action_url;                             /* of the page that links in mails lead to */
   const char *const
       *link_origins; /* "https://app.example": besides, which pages may follow. In development all may */
   size_t link_origin_count;
@@ -52,7 +56,18 @@ STATUS_MUST_USE status identity_service_register(struct identity_service *servic
 void identity_service_tick(struct identity_service *service);
 /* Deletes all accounts of a project, as the emulator does. Waits; for development. */
 STATUS_MUST_USE status identity_service_delete_all(struct identity_service *service, str project);
-/* Passwords that wait to be checked are given up, so that their calls end: before rpc_server_drain. */
+/* For metrics. */
+struct identity_info {
+  bool is_counted;   /* `accounts` is known: some seconds after the start for each thousand */
+  uint64_t accounts; /* about: as they were counted last (idle.h), with those that came and went since */
+  uint64_t calls[IDENTITY_WAYS][IDENTITY_RESULTS], made[IDENTITY_WAYS], deleted[IDENTITY_ENDS]; /* counts.h */
+  uint64_t sessions_expired;
+  struct attempts_info attempts;
+  struct slow_pool_info hashes;
+};
+void identity_service_info(struct identity_service *service, struct identity_info *ret);
+/* Passwords that wait to be checked are given up, so that their calls end: before rpc_server_drain, and when
+ * there are no ticks any more. */
 void identity_service_stop(struct identity_service *service);
 void identity_service_free(struct identity_service *service); /* no call is left; NULL is fine */
 

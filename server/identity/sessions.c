@@ -1,20 +1,9 @@
 /* Where a user is signed in. */
 #include "base/base64url.h"
-#include "base/wire.h"
 #include "server/identity/handlers.h"
+#include "server/timestamp.h"
 
 enum { SESSION_ID_TEXT_BYTES = 22 };
-
-static Google__Protobuf__Timestamp *timestamp(struct arena *arena, int64_t time_us) {
-  Google__Protobuf__Timestamp *made = ARENA_NEW(arena, Google__Protobuf__Timestamp);
-  if (made == NULL)
-    return NULL;
-  struct wire_timestamp parts = wire_timestamp_from_us(time_us);
-  google__protobuf__timestamp__init(made);
-  made->seconds = parts.seconds;
-  made->nanos = parts.nanos;
-  return made;
-}
 
 static char *write_id(struct arena *arena, str id) {
   struct buf text = {0};
@@ -33,8 +22,8 @@ static Skerry__Identity__V1__Session *describe(struct arena *arena, str id, cons
     return NULL;
   skerry__identity__v1__session__init(made);
   made->session_id = write_id(arena, id);
-  made->create_time = timestamp(arena, record->created_us);
-  made->refresh_time = timestamp(arena, record->rotated_us);
+  made->create_time = timestamp_new(arena, record->created_us);
+  made->refresh_time = timestamp_new(arena, record->rotated_us);
   made->sign_in_provider = record->sign_in_provider;
   made->current = is_current;
   return arena->exhausted || made->session_id == NULL ? NULL : made;
@@ -107,7 +96,7 @@ static status commit_revocation(struct task *task, const struct user_view *view,
 static void reply_revocation(struct task *task) {
   Skerry__Identity__V1__RevokeSessionsResponse response =
       SKERRY__IDENTITY__V1__REVOKE_SESSIONS_RESPONSE__INIT;
-  tokens_doubt_all(task->service->tokens);
+  tokens_doubt_user(task->service->tokens, ((const struct revocation *)task)->token.uid);
   skerry_identity_v1_accounts_revoke_sessions_reply(task->call, &response);
 }
 

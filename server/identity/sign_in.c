@@ -29,6 +29,16 @@ status sign_in_hash(struct task *task) {
   return status_ok();
 }
 
+void sign_in_begin(struct sign_in *in, enum identity_way way) {
+  in->way = in->task.way = way;
+}
+
+void sign_in_count(struct sign_in *in) {
+  if (in->is_new)
+    identity_count(&in->task.service->counts.made[in->way], 1);
+  task_count(&in->task, in->is_first_half ? IDENTITY_HALF : IDENTITY_OK);
+}
+
 void sign_in_reply(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   Skerry__Identity__V1__SignInResponse response = SKERRY__IDENTITY__V1__SIGN_IN_RESPONSE__INIT;
@@ -46,6 +56,7 @@ void sign_in_reply(struct task *task) {
     task_fail(task, result);
     return;
   }
+  sign_in_count(in);
   response.local_id = in->user->uid;
   response.email = in->user->email;
   response.display_name = in->user->display_name;
@@ -151,6 +162,7 @@ void identity_sign_in_with_password(struct rpc_call *call,
   if (in == NULL)
     return;
   status result = task_init(&in->task, call, request->target_project_id, request->tenant_id);
+  sign_in_begin(in, IDENTITY_PASSWORD);
   if (status_is_ok(&result))
     result = begin_password(in, request);
   if (!status_is_ok(&result)) {
@@ -179,6 +191,7 @@ static status commit_custom(struct task *task, const struct user_view *view, str
   user = user_record_copy(task->arena, before == NULL ? &made : before);
   if (user == NULL)
     return task_no_memory();
+  user->anonymous = false; /* the app can let it in again */
   STATUS_TRY(sign_in_session_put(task, &in->session, user, batch));
   in->user = user;
   return user_store_put(view, batch, task->arena, before, user);
@@ -210,6 +223,7 @@ void identity_sign_in_with_custom_token(struct rpc_call *call,
   if (in == NULL)
     return;
   status result = task_init(&in->task, call, request->target_project_id, request->tenant_id);
+  sign_in_begin(in, IDENTITY_CUSTOM_TOKEN);
   if (status_is_ok(&result))
     result = begin_custom(in, request);
   if (status_is_ok(&result))

@@ -114,7 +114,14 @@ static status outward(status why) {
   return why;
 }
 
+void task_count(struct task *task, enum identity_result result) {
+  if (task->way != IDENTITY_NO_WAY)
+    identity_count(&task->service->counts.calls[task->way][result], 1);
+  task->way = IDENTITY_NO_WAY;
+}
+
 void task_fail(struct task *task, status why) {
+  task_count(task, identity_result_of(why.code));
   if (task->is_counted) {
     task->is_counted = false;
     attempts_end(attempts_kv_attempts(task->service->attempts), &task->ticket,
@@ -222,6 +229,10 @@ status task_read_linked(struct task *task, const char *id_token, struct id_token
 
 /* ---- Sessions ---- */
 
+void task_doubt(const struct task *task, const user_record *user) {
+  tokens_doubt_user(task->service->tokens, str_from_cstr(user->uid));
+}
+
 void sign_in_session_init(const struct task *task, const char *provider, const char *claims,
                           struct sign_in_session *ret) {
   skerry__identity__v1__stored_session__init(&ret->record);
@@ -265,7 +276,7 @@ status sign_in_session_tokens(const struct task *task, const struct sign_in_sess
   struct buf token = {0};
   char *refresh = arena_alloc(task->arena, REFRESH_TOKEN_TEXT_BYTES + 1);
   if (session->displaces)
-    tokens_doubt_all(task->service->tokens);
+    task_doubt(task, user);
   if (refresh == NULL)
     return task_no_memory();
   refresh_token_write(&session->token, refresh);

@@ -10,10 +10,14 @@
 #ifndef SKERRY_SERVER_IDENTITY_TASK_H
 #define SKERRY_SERVER_IDENTITY_TASK_H
 
+#include <pthread.h>
+
 #include "base/slow_pool.h"
 #include "rpc/call.h"
 #include "server/identity/attempts_kv.h"
+#include "server/identity/counts.h"
 #include "server/identity/id_token.h"
+#include "server/identity/idle.h"
 #include "server/identity/password.h"
 #include "server/identity/service.h"
 #include "server/identity/user_store.h"
@@ -26,10 +30,19 @@ struct identity_service {
   struct slow_pool *pool;
   struct crypto_scrypt_cost cost; /* of new hashes */
   struct attempts_kv *attempts;
+  struct idle *idle;
+  struct identity_counts counts;
   struct mail *mail;
   struct tokens *tokens;
   struct access *access;
   unsigned seconds; /* since the keys were looked at */
+  /* How many accounts there are: `counted` and the balance of `counts`. Of the thread that ticks, but for
+   * what the mutex guards. */
+  uint64_t walks_begun;
+  int64_t balance_at_walk;
+  pthread_mutex_t mutex;
+  uint64_t walks;  /* with the mutex */
+  int64_t counted; /* with the mutex */
 };
 
 struct task {
@@ -46,6 +59,7 @@ struct task {
   struct slow_job job;
   struct kv_txn txn;
   bool is_counted, has_mail;
+  enum identity_way way; /* of a sign-in or a refresh that has no result yet */
   struct mail_item mail; /* to be put by the change, if has_mail */
   struct attempts_ticket ticket;
 };
@@ -67,6 +81,9 @@ void task_commit(struct task *task,
                  void (*next)(struct task *task));
 /* The end, if it is not a response. */
 void task_fail(struct task *task, status why);
+
+/* The result of a sign-in, for metrics; task_fail does it for those that fail. */
+void task_count(struct task *task, enum identity_result result);
 
 /* Attempts at secrets (attempts.h): whose, by a name that is the same for the same account.
  * RESOURCE_EXHAUSTED: too many. What begins is ended by task_count, or by task_fail as failed (wrong secrets)
@@ -97,6 +114,9 @@ STATUS_MUST_USE status task_check_recent(const struct task *task, const struct i
  * sign-in. */
 STATUS_MUST_USE status task_read_linked(struct task *task, const char *id_token, struct id_token *ret,
                                         user_record **ret_user);
+
+/* After a commit: tokens of that user may not be good any more. */
+void task_doubt(const struct task *task, const user_record *user);
 
 /* ---- Signing in ---- */
 

@@ -36,8 +36,9 @@ static status make_key(struct arena *arena, const char *kind, str a, str b, str 
   return status_ok();
 }
 
+#define USER_KIND "identity/user/"
 static status user_key(struct arena *arena, str project, str uid, str *ret) {
-  return make_key(arena, "identity/user/", project, uid, (str){0}, ret);
+  return make_key(arena, USER_KIND, project, uid, (str){0}, ret);
 }
 static status email_key(struct arena *arena, str project, str email, str *ret) {
   return make_key(arena, "identity/email/", project, email, (str){0}, ret);
@@ -210,6 +211,35 @@ status user_store_list(const struct user_view *view, str project, str after, siz
   kv_iter_close(iter);
   *ret_count = count;
   return result;
+}
+
+status user_store_walk(const struct user_view *view, struct buf *at, size_t max, struct arena *arena,
+                       bool (*visit)(void *argument, const struct user_view *view, const user_record *user),
+                       void *argument) {
+  struct kv_iter *iter;
+  str after = at->len == 0 ? STR("") : buf_str(at);
+  STATUS_TRY(kv_iter_open(view->snapshot, KV_SYSTEM, at->len == 0 ? STR(USER_KIND) : after,
+                          STR("identity/user0"), false, &iter));
+  size_t count = 0;
+  bool goes_on = true, more = true;
+  while (goes_on && count < max && (more = kv_iter_next(iter))) {
+    user_record *user;
+    if (count == 0 && str_eq(kv_iter_key(iter), after))
+      continue;
+    status read =
+        stored_decode(&skerry__identity__v1__stored_user__descriptor, kv_iter_value(iter), arena, &user);
+    count++;
+    goes_on = !status_is_ok(&read) || visit(argument, view, user);
+    buf_clear(at);
+    buf_append_str(at, kv_iter_key(iter));
+    after = (str){0};
+    arena_reset(arena);
+  }
+  status result = kv_iter_status(iter);
+  kv_iter_close(iter);
+  if (!more)
+    buf_clear(at);
+  return at->failed ? no_memory() : result;
 }
 
 /* ---- Users ---- */
@@ -407,6 +437,7 @@ void user_store_end_sessions(struct kv_batch *batch, user_record *user, str keep
       kv_batch_delete(batch, KV_SYSTEM, session_key(one, key));
   }
   user->n_sessions = kept;
+  user->sessions_ended++;
 }
 
 status user_store_add_session(struct kv_batch *batch, struct arena *arena, user_record *user,

@@ -7,6 +7,7 @@
  *   identity/provider/PROJECT 0 ID 0 RAW    uid
  *   identity/session/ID (16 bytes)          StoredSession
  *   identity/code/SHA-256 of the code       StoredCode
+ *   identity/idle                           StoredIdle (idle.h)
  *
  * A user's record names its sessions and codes, so that all of a user is found without a scan and goes in one
  * commit. Writing is done within a transaction's resolve (storage/kv.h), where it meets the state that it
@@ -64,6 +65,14 @@ STATUS_MUST_USE status user_store_find_provider(const struct user_view *view, st
 STATUS_MUST_USE status user_store_list(const struct user_view *view, str project, str after, size_t max,
                                        struct arena *arena, user_record **ret, size_t *ret_count);
 
+/* The users of all projects in the order of their keys, those behind *at (a key; empty: all): `visit` is
+ * called with each until it says false, or `max` were there. The record, and what `visit` puts into the
+ * arena, is gone when it returns; damaged ones are passed over. *at becomes the key of the last one, or
+ * empty: there are no more. */
+STATUS_MUST_USE status user_store_walk(
+    const struct user_view *view, struct buf *at, size_t max, struct arena *arena,
+    bool (*visit)(void *argument, const struct user_view *view, const user_record *user), void *argument);
+
 /* Within resolve. `before` is what was found and `after` what it becomes, in memory of its own; before NULL:
  * a new one. ALREADY_EXISTS: DUPLICATE_LOCAL_ID, EMAIL_EXISTS, FEDERATED_USER_ID_ALREADY_LINKED; then nothing
  * was written, so a batch of several users may go on with the next. */
@@ -94,7 +103,7 @@ STATUS_MUST_USE status user_store_add_session(struct kv_batch *batch, struct are
                                               const session_record *session);
 /* Ends it, of a user that is a copy; nothing if it is not the user's. */
 void user_store_end_session(struct kv_batch *batch, user_record *user, str id);
-/* All but `keep` (empty: all). */
+/* All but `keep` (empty: all), and counts it: a sign-in that is half way ends too. */
 void user_store_end_sessions(struct kv_batch *batch, user_record *user, str keep);
 
 /* ---- Codes of mails ---- */

@@ -47,6 +47,7 @@ struct identity *identity_new(const struct identity *facts) {
   identity->claims = put(&at, facts->claims);
   identity->expires_us = facts->expires_us;
   identity->generation = facts->generation;
+  identity->generation_slot = facts->generation_slot;
   atomic_init(&identity->references, 1);
   return identity;
 }

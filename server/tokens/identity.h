@@ -38,8 +38,11 @@ struct identity {
   /* Canonical bytes of a map<string, google.firestore.v1.Value> (storage/document/codec.h): all claims of the
    * token; empty without one. */
   str claims;
-  int64_t expires_us;          /* wall clock, the clock tolerance included */
-  uint64_t generation;         /* of the keys that it was checked with: tokens_generation */
+  int64_t expires_us; /* wall clock, the clock tolerance included */
+  /* As they were when it was checked (generations.h): of keys and of the user. 0: it depends on neither, as
+   * that of a certificate. */
+  uint64_t generation;
+  uint32_t generation_slot;
   _Atomic unsigned references; /* private */
 };
 

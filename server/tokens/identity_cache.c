@@ -99,8 +99,13 @@ static bool slot_is(const struct slot *slot, uint64_t hash, str token) {
   return slot->token != NULL && slot->hash == hash && str_eq(str_make(slot->token, slot->token_len), token);
 }
 
-struct identity *identity_cache_get(struct identity_cache *cache, str token, uint64_t generation,
-                                    int64_t now_us) {
+static bool is_good(const struct identity *identity, const struct generations *generations, int64_t now_us) {
+  return identity->generation == generations_at(generations, identity->generation_slot) &&
+         now_us < identity->expires_us;
+}
+
+struct identity *identity_cache_get(struct identity_cache *cache, str token,
+                                    const struct generations *generations, int64_t now_us) {
   uint64_t hash = crypto_siphash(cache->key, token);
   struct shard *shard = shard_of(cache, hash);
   struct slot *set = set_of(cache, shard, hash);
@@ -109,7 +114,7 @@ struct identity *identity_cache_get(struct identity_cache *cache, str token, uin
   for (size_t i = 0; i < WAYS && found == NULL; i++) {
     if (!slot_is(&set[i], hash, token))
       continue;
-    if (set[i].identity->generation != generation || now_us >= set[i].identity->expires_us) {
+    if (!is_good(set[i].identity, generations, now_us)) {
       empty(shard, &set[i]);
       break;
     }

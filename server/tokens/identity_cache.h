@@ -10,6 +10,7 @@
 #define SKERRY_SERVER_TOKENS_IDENTITY_CACHE_H
 
 #include "base/str.h"
+#include "server/tokens/generations.h"
 #include "server/tokens/identity.h"
 
 struct identity_cache;
@@ -19,9 +20,9 @@ struct identity_cache;
 struct identity_cache *identity_cache_new(size_t entries_max, size_t bytes_max);
 void identity_cache_free(struct identity_cache *cache); /* NULL is fine */
 
-/* With a reference for the caller, or NULL. */
-struct identity *identity_cache_get(struct identity_cache *cache, str token, uint64_t generation,
-                                    int64_t now_us);
+/* With a reference for the caller, or NULL. `generations`: as they are now. */
+struct identity *identity_cache_get(struct identity_cache *cache, str token,
+                                    const struct generations *generations, int64_t now_us);
 /* Keeps it, with a reference of its own, if there is room and memory. */
 void identity_cache_put(struct identity_cache *cache, str token, struct identity *identity);
 

@@ -34,7 +34,7 @@ struct tokens {
   struct certificate_rule *rules;
   size_t rule_count;
   struct identity *signed_out, *owner;
-  _Atomic uint64_t generation;
+  struct generations generations;
   /* The threads that fetch keys, one an issuer. The mutex guards the two below it. */
   struct worker workers[ISSUERS_MAX];
   size_t worker_count;
@@ -54,7 +54,7 @@ static status wrong(const char *what) {
 
 static void new_generation(void *argument) {
   struct tokens *tokens = argument;
-  atomic_fetch_add(&tokens->generation, 1);
+  generations_next(&tokens->generations);
 }
 
 void tokens_doubt_all(struct tokens *tokens) {
@@ -62,12 +62,19 @@ void tokens_doubt_all(struct tokens *tokens) {
 }
 
 uint64_t tokens_generation(const struct tokens *tokens) {
-  return atomic_load(&tokens->generation);
+  return atomic_load(&tokens->generations.all);
+}
+
+void tokens_doubt_user(struct tokens *tokens, str uid) {
+  generations_next_of(&tokens->generations, generations_slot(&tokens->generations, uid));
+}
+
+uint64_t tokens_generation_of(const struct tokens *tokens, const struct identity *identity) {
+  return identity->generation == 0 ? 0 : generations_at(&tokens->generations, identity->generation_slot);
 }
 
 bool tokens_are_current(const struct tokens *tokens, const struct identity *identity, int64_t now_us) {
-  bool from_token = identity->kind == IDENTITY_USER || identity->kind == IDENTITY_SERVICE_ACCOUNT;
-  return now_us < identity->expires_us && (!from_token || identity->generation == tokens_generation(tokens));
+  return now_us < identity->expires_us && identity->generation == tokens_generation_of(tokens, identity);
 }
 
 /* ---- The threads that fetch ---- */
@@ -188,7 +195,7 @@ status tokens_open(const struct tokens_options *options, struct tokens **ret) {
   tokens->port = options->port;
   tokens->dev = options->dev;
   tokens->own = options->own;
-  atomic_init(&tokens->generation, 1);
+  generations_init(&tokens->generations);
   arena_init(&tokens->arena, NULL, 0, RULES_ARENA_BYTES);
   init_waiting(tokens);
   status result = open_parts(tokens, options);
@@ -222,7 +229,8 @@ struct attempt {
   struct arena *arena;
   struct jwt jwt;
   int64_t now_us;
-  uint64_t generation; /* as it was before anything was looked at */
+  uint64_t generation; /* as it was before anything but the token itself was looked at */
+  uint32_t generation_slot;
 };
 
 static int64_t expiry_us(int64_t expires_s) {
@@ -232,6 +240,7 @@ static int64_t expiry_us(int64_t expires_s) {
 static status finish(const struct attempt *attempt, struct identity *facts, struct identity **ret) {
   STATUS_TRY(jwt_encode_claims(&attempt->jwt, attempt->arena, &facts->claims));
   facts->generation = attempt->generation;
+  facts->generation_slot = attempt->generation_slot;
   *ret = identity_new(facts);
   return *ret == NULL ? no_memory() : status_ok();
 }
@@ -353,6 +362,8 @@ static status verify(struct attempt *attempt, str token, struct identity **ret) 
   struct tokens *tokens = attempt->tokens;
   STATUS_TRY(jwt_parse(token, attempt->arena, &attempt->jwt));
   const struct jwt *jwt = &attempt->jwt;
+  attempt->generation_slot = generations_slot(&tokens->generations, jwt->subject);
+  attempt->generation = generations_at(&tokens->generations, attempt->generation_slot);
   if (tokens->own.is_own != NULL && tokens->own.is_own(tokens->own.argument, jwt))
     return verify_own(attempt, ret);
   if (tokens->dev && jwt->algorithm == JWT_NONE)
@@ -383,9 +394,9 @@ status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, s
     *ret = identity_ref(tokens->owner);
     return status_ok();
   }
-  uint64_t generation = tokens_generation(tokens);
-  struct identity *found =
-      token.len > JWT_BYTES_MAX ? NULL : identity_cache_get(tokens->cache, token, generation, now_us);
+  struct identity *found = token.len > JWT_BYTES_MAX
+                               ? NULL
+                               : identity_cache_get(tokens->cache, token, &tokens->generations, now_us);
   if (found != NULL) {
     *ret = found;
     return status_ok();
@@ -393,7 +404,7 @@ status tokens_verify(struct tokens *tokens, str authorization, int64_t now_us, s
   _Alignas(max_align_t) char first[ARENA_FIRST_BYTES];
   struct arena arena;
   arena_init(&arena, first, sizeof first, JWT_MEMORY_BYTES_MAX);
-  struct attempt attempt = {.tokens = tokens, .arena = &arena, .now_us = now_us, .generation = generation};
+  struct attempt attempt = {.tokens = tokens, .arena = &arena, .now_us = now_us};
   status result = verify(&attempt, token, ret);
   arena_fini(&arena);
   if (status_is_ok(&result))
@@ -464,8 +475,7 @@ struct identity *tokens_of_certificate(struct tokens *tokens, str name, const ui
                                rule->role == IDENTITY_ROLE_NONE ? IDENTITY_USER : IDENTITY_SERVICE_ACCOUNT,
                            .role = rule->role,
                            .uid = rule->uid.len > 0 ? rule->uid : name,
-                           .expires_us = IDENTITY_NEVER_EXPIRES, /* the connection's TLS has checked it */
-                           .generation = tokens_generation(tokens)};
+                           .expires_us = IDENTITY_NEVER_EXPIRES}; /* the connection's TLS has checked it */
   return identity_new(&facts);
 }
 

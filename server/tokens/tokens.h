@@ -11,8 +11,9 @@
  *
  * Good tokens are kept in a cache until they expire (identity_cache.h). Whatever takes a key away (revoked,
  * expired at the issuer, replaced) makes a new generation, and with it everything in the cache is checked
- * anew. Who keeps an identity longer than for one call, as a stream does, asks tokens_are_current now and
- * then, and verifies the token again if it is not.
+ * anew; what becomes of one user makes one of that user's tokens (generations.h). Who keeps an identity
+ * longer than for one call, as a stream does, asks tokens_are_current now and then, and verifies the token
+ * again if it is not.
  *
  * Statuses: UNAUTHENTICATED, the token is not good, with what is wrong and never any part of it; UNAVAILABLE,
  * it cannot be known yet (the issuer's keys were never fetched): clients keep what they queued;
@@ -74,9 +75,13 @@ STATUS_MUST_USE status tokens_verify(struct tokens *tokens, str authorization, i
 /* Whose certificate that is by the rules, with a reference; NULL: no rule names it. */
 struct identity *tokens_of_certificate(struct tokens *tokens, str name, const uint8_t sha256[32]);
 
-/* Grows when something that was good may not be any more. One atomic load. */
+/* Of all tokens: grows when a key may not be good any more. */
 uint64_t tokens_generation(const struct tokens *tokens);
-/* For who knows of something: a session ended, a user disabled or deleted. After it was committed. */
+/* What identity->generation has to be for the token to be still good; it only grows. Two atomic loads. */
+uint64_t tokens_generation_of(const struct tokens *tokens, const struct identity *identity);
+/* For who knows of something: a session of the user ended, he was disabled or deleted. After it was
+ * committed. */
+void tokens_doubt_user(struct tokens *tokens, str uid);
 void tokens_doubt_all(struct tokens *tokens);
 /* For who keeps an identity, such as a stream: whether it is as good as when it was verified. False: it has
  * expired, or its token has to be verified again (which may well succeed). */

@@ -23,7 +23,7 @@ static void users_come_in(void **state) {
   assert_str_is(identity->issuer, FIXTURE_FIREBASE);
   assert_str_is(identity->project, "shop");
   assert_int_equal(identity->expires_us, (fixture_now_s() + 3600 + JWT_CLOCK_TOLERANCE_S) * FIXTURE_SECOND);
-  assert_int_equal(identity->generation, tokens_generation(fixture.tokens));
+  assert_true(tokens_are_current(fixture.tokens, identity, fixture_now_us()));
   struct arena arena;
   struct doc_map claims;
   arena_init(&arena, NULL, 0, 1 << 16);
@@ -205,16 +205,53 @@ static void keys_that_an_issuer_takes_away_are_gone_from_the_cache(void **state)
   fixture_open(false);
   fixture_wait_for_keys();
   str token = fixture_sign(FIXTURE_RS256, fixture_good_claims());
-  assert_int_equal(fixture_code(token), STATUS_OK);
-  uint64_t generation = tokens_generation(fixture.tokens);
+  struct identity *identity;
+  assert_status_ok(fixture_verify(token, &identity));
   scripted_issuer_set_keys(
       &fixture.issuer,
       token_printf("{\"keys\":[%s]}", token_jwk(token_key(CRYPTO_RS256, true), "n", "").ptr));
   port_simulated_advance(fixture.clock, INT64_C(61) * FIXTURE_SECOND);
   fixture_code(fixture_sign("{\"alg\":\"RS256\",\"kid\":\"n\"}", fixture_good_claims())); /* makes it look */
-  for (unsigned i = 0; i < FIXTURE_WAIT_STEPS && tokens_generation(fixture.tokens) == generation; i++)
+  for (unsigned i = 0;
+       i < FIXTURE_WAIT_STEPS && tokens_are_current(fixture.tokens, identity, fixture_now_us()); i++)
     fixture_sleep();
   assert_refused(token);
+  identity_unref(identity);
+}
+
+static void what_becomes_of_one_user_costs_others_nothing(void **state) {
+  (void)state;
+  fixture_open(false);
+  fixture_wait_for_keys();
+  enum { USERS = 300 };
+  struct identity *identities[USERS], *nobody;
+  unsigned others = 0;
+  for (unsigned i = 0; i < USERS; i++) {
+    str uid = token_printf("user %u", i);
+    assert_status_ok(fixture_verify(
+        fixture_sign(FIXTURE_RS256, fixture_claims(FIXTURE_FIREBASE, "shop", uid.ptr, "")), &identities[i]));
+  }
+  str doubted = fixture_sign(FIXTURE_RS256, fixture_claims(FIXTURE_FIREBASE, "shop", "user 7", ""));
+  assert_status_ok(tokens_verify(fixture.tokens, (str){NULL, 0}, fixture_now_us(), &nobody));
+  tokens_doubt_user(fixture.tokens, STR("user 7"));
+  for (unsigned i = 0; i < USERS; i++)
+    others += i != 7 && !tokens_are_current(fixture.tokens, identities[i], fixture_now_us());
+  assert_false(tokens_are_current(fixture.tokens, identities[7], fixture_now_us()));
+  assert_true(others < 5); /* those of its group: one in 14 times it is one */
+  struct identity *again, *kept;
+  assert_status_ok(fixture_verify(doubted, &again)); /* it is still good, and is checked anew once */
+  assert_ptr_not_equal(again, identities[7]);
+  assert_status_ok(fixture_verify(doubted, &kept));
+  assert_ptr_equal(kept, again);
+  identity_unref(again);
+  identity_unref(kept);
+  tokens_doubt_all(fixture.tokens);
+  for (unsigned i = 0; i < USERS; i++) {
+    assert_false(tokens_are_current(fixture.tokens, identities[i], fixture_now_us()));
+    identity_unref(identities[i]);
+  }
+  assert_true(tokens_are_current(fixture.tokens, nobody, fixture_now_us()));
+  identity_unref(nobody);
 }
 
 /* ---- Development ---- */
@@ -342,6 +379,7 @@ int main(void) {
       CASE(without_keys_nobody_is_refused),
       CASE(a_flood_of_unknown_keys_makes_one_request),
       CASE(keys_that_an_issuer_takes_away_are_gone_from_the_cache),
+      CASE(what_becomes_of_one_user_costs_others_nothing),
       CASE(development_has_the_emulators_conventions),
       CASE(the_log_has_no_piece_of_a_token),
       CASE(many_threads_verify_while_keys_come_and_go),

@@ -127,6 +127,35 @@ describe('who lost the address gets it back', options, () => {
     await verified(other.email);
     assert.equal(outcome(await apply(other.recovery)), 'EMAIL_EXISTS');
   });
+  test('when it was changed without a mail to the new one', async () => {
+    const email = newEmail('victim'), thief = newEmail('thief');
+    const { localId, idToken } = await verified(email);
+    const changed = await post(`${TOOLKIT}:update`, { idToken, email: thief });
+    assert.deepEqual([outcome(changed), changed.emailVerified], ['OK', undefined]);
+    const [recovery, ...more] = await codesFor(email, 'RECOVER_EMAIL');
+    assert.deepEqual([recovery.email, recovery.newEmail, more], [email, thief, []]);
+    assert.equal(outcome(await post(`${TOOLKIT}:update`, { idToken: changed.idToken, displayName: 'T', email: thief })), 'OK'); // as it is
+    assert.deepEqual(await codesFor(thief, 'RECOVER_EMAIL'), [recovery]); // where it was never verified there is nothing to take back
+    await recovers({ email, localId, recovery: recovery.oobCode });
+    assert.equal(outcome(await signIn(thief)), 'INVALID_LOGIN_CREDENTIALS');
+  });
+  test('when another was linked in its place', async () => {
+    const linked = async (link) => {
+      const email = newEmail('victim'), thief = newEmail('thief');
+      const { localId, idToken } = await post(`${TOOLKIT}:signInWithEmailLink`, { email, oobCode: await mail('EMAIL_SIGNIN', email, { canHandleCodeInApp: true }) });
+      assert.equal(outcome(await link(idToken, thief)), 'OK');
+      assert.equal((await owner(':lookup', { localId: [localId] })).users[0].email, thief);
+      await recovers({ email, localId, recovery: (await codesFor(email, 'RECOVER_EMAIL')).at(-1).oobCode });
+    };
+    await linked((idToken, email) => post(`${TOOLKIT}:signUp`, { idToken, email, password: STOLEN }));
+    await linked(async (idToken, email) => post(`${TOOLKIT}:signInWithEmailLink`, { idToken, email, oobCode: await mail('EMAIL_SIGNIN', email, { canHandleCodeInApp: true }) }));
+  });
+  test('but not from an administrator', async () => {
+    const email = newEmail('victim');
+    const { localId } = await verified(email);
+    assert.equal(outcome(await owner(':update', { localId, email: newEmail() })), 'OK');
+    assert.deepEqual(await codesFor(email, 'RECOVER_EMAIL'), []);
+  });
   test('but not what never was shown to be his', async () => {
     const email = newEmail('victim'), own = newEmail('squatter');
     const { idToken } = await signUp(email);
@@ -203,6 +232,27 @@ describe('the second factor', options, () => {
     const half = await signIn(email, STOLEN);
     assert.ok(half.mfaPendingCredential && !half.idToken && !half.refreshToken);
     assert.equal(outcome(await post(`${TOOLKIT}:lookup`, { idToken: withFactor.idToken })), 'TOKEN_EXPIRED');
+  });
+  test('is not finished by who began before all sessions ended', async () => {
+    const email = newEmail();
+    const { totpSessionInfo: info } = await start((await verified(email)).idToken);
+    const enrolled = await post('/identitytoolkit.googleapis.com/v2/accounts/mfaEnrollment:finalize', {
+      idToken: (await signIn(email)).idToken, totpVerificationInfo: { sessionInfo: info.sessionInfo, verificationCode: totp(info.sharedSecretKey, -1) } });
+    const finish = (half, recoveryCode) =>
+      post('/identitytoolkit.googleapis.com/v2/accounts/mfaSignIn:finalize', { mfaPendingCredential: half.mfaPendingCredential, recoveryCode });
+    const codes = [...enrolled.recoveryCodes];
+    const ends = [
+      (idToken) => post('/identitytoolkit.googleapis.com/v1/accounts/sessions:revoke', { idToken, all: true }),
+      (idToken) => post(`${TOOLKIT}:update`, { idToken, password: PASSWORD }), // the same one again
+      async () => post(`${TOOLKIT}:resetPassword`, { oobCode: await mail('PASSWORD_RESET', email), newPassword: PASSWORD }),
+    ];
+    for (const end of ends) {
+      const [stolen, own] = [await signIn(email), await signIn(email)];
+      const { idToken } = await finish(own, codes.pop());
+      assert.equal(outcome(await end(idToken)), 'OK');
+      assert.equal(outcome(await finish(stolen, codes.pop())), 'INVALID_MFA_PENDING_CREDENTIAL');
+    }
+    assert.equal(outcome(await finish(await signIn(email), codes.pop())), 'OK');
   });
   test('and the address of an account with one changes only by a mail to the new one', async () => {
     const email = newEmail();
