@@ -12,17 +12,22 @@ PROGRAM = os.path.join(systems.BIN, "bench", "skerry-accounts")
 REFRESHERS = 64
 SIGNERS = 32
 STORM = 1000
+READERS = 250  # of four users each
+CHURNERS = 4
+RULES = """rules_version = '2';
+service cloud.firestore { match /databases/{database}/documents { match /{rest=**} { allow read, write: if request.auth != null; } } }
+"""
 
 
 class Accounts(systems.Skerry):
     """Not in development, where checks of passwords do not step back behind reads."""
     scheme = "http"
     name = "skerry with accounts"
+    access = ["--access", "open", "--i-accept-open-access"]
 
     def start(self):
         begin = time.monotonic()
-        self.process = systems.launch([self.program, "serve", "--listen", self.target, "--plaintext", "--access", "open",
-                                       "--i-accept-open-access", "--clock", "trusted", "--projects", "demo-bench", "--accounts", "on",
+        self.process = systems.launch([self.program, "serve", "--listen", self.target, "--plaintext", *self.access, "--clock", "trusted", "--projects", "demo-bench", "--accounts", "on",
                                        "--data", self.data, *self.arguments], self.log)
         systems.wait_for_port(self.port, self.process, 60, self.log)
         return time.monotonic() - begin
@@ -41,17 +46,40 @@ def load(system, mode, connections, seconds):
     return result
 
 
-class SignIns:
-    """While it is there, people sign in, one after the other."""
+class Beside:
+    """While it is there, another load runs."""
 
-    def __init__(self, system, seconds):
-        self.thread = threading.Thread(target=lambda: load(system, "sign-in", SIGNERS, seconds))
+    def __init__(self, system, mode, connections, seconds):
+        self.thread = threading.Thread(target=lambda: load(system, mode, connections, seconds))
 
     def __enter__(self):
         self.thread.start()
 
     def __exit__(self, *_):
         self.thread.join()
+
+
+class UnderRules(Accounts):
+    """Where tokens are looked at."""
+    name = "skerry with accounts and rules"
+
+    def start(self):
+        rules = os.path.join(self.data, "..", "bench.rules")
+        with open(rules, "w") as f:
+            f.write(RULES)
+        self.access = ["--rules", rules]
+        return super().start()
+
+
+def run_readers(bench, seconds):
+    directory = os.path.join(bench.directory, "accounts-rules")
+    os.mkdir(directory)
+    system = UnderRules(directory)
+    for _ in range(bench.plan.slices):
+        bench.record("accounts token reads", load(system, "read", READERS, seconds))
+        with Beside(system, "churn", CHURNERS, seconds + 3):
+            bench.record("accounts token reads, churn", load(system, "read", READERS, seconds))
+    system.stop()
 
 
 def run(bench):
@@ -66,13 +94,14 @@ def run(bench):
         bench.record("accounts refresh", loads.with_cpu(system, lambda: load(system, "refresh", REFRESHERS, seconds)))
         bench.record("accounts sign-in", loads.with_cpu(system, lambda: load(system, "sign-in", SIGNERS, seconds)))
         bench.record("accounts reads", loads.h2load(system, bench.directory, loads.GET_PATH, loads.GET_BODY, seconds))
-        with SignIns(system, seconds + 2):
+        with Beside(system, "sign-in", SIGNERS, seconds + 2):
             bench.record("accounts reads, sign-ins", loads.h2load(system, bench.directory, loads.GET_PATH, loads.GET_BODY, seconds))
     storm = load(system, "storm", STORM, 1)
     bench.results.notes.append(
         f"A storm of {STORM} sign-ins at once: {storm['ok']} succeeded, {storm['refused']} were refused, {storm['failed']} failed, in "
         f"{storm['seconds']:.1f} s; the server's memory was {system.peak_mib():.0f} MiB at its peak.")
     system.stop()
+    run_readers(bench, seconds)
 
 
 MEASURES = [
@@ -80,11 +109,14 @@ MEASURES = [
     ("accounts sign-in", f"sign-ins with a password, {SIGNERS} connections"),
     ("accounts reads", "GetDocument over gRPC (h2load) on the same server"),
     ("accounts reads, sign-ins", f"the same while {SIGNERS} connections sign in again and again"),
+    ("accounts token reads", f"reads under rules over HTTP/1.1, {READERS} connections, each with the tokens of four users in turn"),
+    ("accounts token reads, churn", f"the same while {CHURNERS} connections sign up and delete the account again and again"),
 ]
 
 
 def goals(results):
     return [
         ("refreshes of tokens a second", results.get("accounts refresh", "per_s"), 5000, True, ""),
+        ("reads beside sign-ups and deletions, against none", results.ratio("accounts token reads, churn", "accounts token reads"), 0.70, True, ""),
         ("GetDocument beside sign-ins, against none", results.ratio("accounts reads, sign-ins", "accounts reads"), 0.90, True, ""),
     ]

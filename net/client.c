@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/monotonic_wait.h"
 #include "net/child.h"
 #include "net/url.h"
 
@@ -344,11 +345,7 @@ status net_client_open(const struct net_client_options *options, struct net_clie
   struct net_client *client = calloc(1, sizeof *client);
   if (client == NULL)
     return no_memory();
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&client->answered, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&client->answered);
   pthread_mutex_init(&client->mutex, NULL);
   client->child = (struct child){.pid = -1, .fd = -1};
   client->idle_ms = options->idle_ms > 0 ? options->idle_ms : IDLE_MS;
@@ -437,15 +434,13 @@ static status enter(struct net_client *client, struct waiting *one, const struct
 static status ask(struct net_client *client, const struct asked *asked, uint32_t timeout_ms,
                   struct net_answer *ret) {
   struct waiting one = {.result = status_ok()};
-  int64_t deadline_ms = now_ms() + timeout_ms + GRACE_MS;
-  struct timespec deadline = {.tv_sec = (time_t)(deadline_ms / 1000),
-                              .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+  int64_t deadline_ms = now_ms() + timeout_ms + GRACE_MS, left_ms;
   pthread_mutex_lock(&client->mutex);
   status result = enter(client, &one, asked);
   if (status_is_ok(&result)) {
     wake(client);
-    while (!one.done && pthread_cond_timedwait(&client->answered, &client->mutex, &deadline) != ETIMEDOUT) {
-    }
+    while (!one.done && (left_ms = deadline_ms - now_ms()) > 0)
+      monotonic_wait_for(&client->answered, &client->mutex, left_ms * 1000);
     leave(client, &one);
     result = one.done ? one.result : status_make(STATUS_UNAVAILABLE, "skerry-net did not answer in time.");
   }

@@ -20,6 +20,15 @@ struct code_use {
   struct recovery recovery; /* of the address that another takes the place of */
 };
 
+/* NULL: the call is finished, there is no memory. */
+static struct code_use *begin_use(struct rpc_call *call, const char *project, const char *tenant,
+                                  status *ret_result) {
+  struct code_use *use = TASK_NEW(call, code_use);
+  if (use != NULL)
+    *ret_result = task_init(&use->in.task, call, project, tenant);
+  return use;
+}
+
 /* ---- Reset the password, or ask what a code is for ---- */
 
 static status commit_reset(struct task *task, const struct user_view *view, struct kv_batch *batch) {
@@ -86,11 +95,11 @@ static status begin_reset(struct code_use *use, const Skerry__Identity__V1__Rese
 
 void identity_reset_password(struct rpc_call *call,
                              const Skerry__Identity__V1__ResetPasswordRequest *request) {
-  struct code_use *use = TASK_NEW(call, code_use);
+  status result;
+  struct code_use *use = begin_use(call, request->target_project_id, request->tenant_id, &result);
   if (use == NULL)
     return;
   struct task *task = &use->in.task;
-  status result = task_init(task, call, request->target_project_id, request->tenant_id);
   if (status_is_ok(&result))
     result = begin_reset(use, request);
   if (!status_is_ok(&result))
@@ -193,11 +202,11 @@ static status prepare_recovery(struct code_use *use) {
 }
 
 void identity_apply_code(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {
-  struct code_use *use = TASK_NEW(call, code_use);
+  status result;
+  struct code_use *use = begin_use(call, request->target_project_id, request->tenant_id, &result);
   if (use == NULL)
     return;
   struct task *task = &use->in.task;
-  status result = task_init(task, call, request->target_project_id, request->tenant_id);
   if (status_is_ok(&result))
     result = code_read(request->oob_code, use->key);
   if (status_is_ok(&result))
@@ -295,11 +304,11 @@ static status begin_link_sign_in(struct code_use *use,
 
 void identity_sign_in_with_email_link(struct rpc_call *call,
                                       const Skerry__Identity__V1__SignInWithEmailLinkRequest *request) {
-  struct code_use *use = TASK_NEW(call, code_use);
+  status result;
+  struct code_use *use = begin_use(call, request->target_project_id, request->tenant_id, &result);
   if (use == NULL)
     return;
   struct task *task = &use->in.task;
-  status result = task_init(task, call, request->target_project_id, request->tenant_id);
   sign_in_begin(&use->in, IDENTITY_EMAIL_LINK);
   if (status_is_ok(&result))
     result = begin_link_sign_in(use, request);

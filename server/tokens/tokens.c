@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/crypto.h"
+#include "base/monotonic_wait.h"
 #include "net/url.h"
 #include "server/tokens/custom_token.h"
 #include "server/tokens/jwt.h"
@@ -87,15 +87,10 @@ static void wake(void *argument) {
   pthread_mutex_unlock(&tokens->mutex);
 }
 
-/* The port's monotonic time has an origin of its own, so what is waited for is a duration. */
-static struct timespec deadline_of(const struct tokens *tokens, int64_t next_us) {
-  struct timespec now;
-  int64_t wait_us = next_us - tokens->port->monotonic_us(tokens->port), most_us = INT64_C(3600) * 1000000;
-  wait_us = wait_us < 0 ? 0 : wait_us > most_us ? most_us : wait_us;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  int64_t deadline_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + wait_us;
-  return (struct timespec){.tv_sec = (time_t)(deadline_us / 1000000),
-                           .tv_nsec = (long)(deadline_us % 1000000) * 1000};
+/* Until the port's monotonic time is that, an hour at most. */
+static int64_t wait_us(const struct tokens *tokens, int64_t next_us) {
+  int64_t us = next_us - tokens->port->monotonic_us(tokens->port), most_us = INT64_C(3600) * 1000000;
+  return us < 0 ? 0 : us > most_us ? most_us : us;
 }
 
 static void *work(void *argument) {
@@ -105,11 +100,10 @@ static void *work(void *argument) {
   while (!tokens->stopping) {
     uint64_t seen = tokens->wake_count; /* who wakes while it works is not missed */
     pthread_mutex_unlock(&tokens->mutex);
-    struct timespec deadline = deadline_of(tokens, issuers_work(tokens->issuers, worker->index));
+    int64_t next_us = issuers_work(tokens->issuers, worker->index);
     pthread_mutex_lock(&tokens->mutex);
-    while (!tokens->stopping && tokens->wake_count == seen &&
-           pthread_cond_timedwait(&tokens->wakes, &tokens->mutex, &deadline) != ETIMEDOUT) {
-    }
+    if (!tokens->stopping && tokens->wake_count == seen)
+      monotonic_wait_for(&tokens->wakes, &tokens->mutex, wait_us(tokens, next_us));
   }
   pthread_mutex_unlock(&tokens->mutex);
   return NULL;
@@ -155,11 +149,7 @@ static bool copy_rules(struct tokens *tokens, const struct tokens_options *optio
 }
 
 static void init_waiting(struct tokens *tokens) {
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&tokens->wakes, &attributes);
-  pthread_condattr_destroy(&attributes);
+  monotonic_cond_init(&tokens->wakes);
   pthread_mutex_init(&tokens->mutex, NULL);
 }
 

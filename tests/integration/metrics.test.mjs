@@ -169,7 +169,7 @@ test('handshakes and certificates, over TLS', { skip: opensslMissing }, async ()
   mkdirSync(`${directory}/stranger`);
   const stranger = new Authority(`${directory}/stranger`);
   const secure = await startServer({
-    args: ['--listen', '127.0.0.1:0', '--tls-cert', certFile, '--tls-key', keyFile, '--projects', 'demo', '--clock', 'trusted', '--metrics', 'all'],
+    args: ['--listen', '127.0.0.1:0', '--tls-cert', certFile, '--tls-key', keyFile, '--projects', 'demo', '--clock', 'trusted', '--metrics', 'all', '--accounts', 'on'],
   });
   try {
     await metrics(secure, { ca: authority.cert });
@@ -198,6 +198,63 @@ function checkAlertNames(text) {
   assert.ok(named.size > 12);
   for (const name of named) assert.ok(there.has(name.replace(/_(bucket|sum|count)$/, '')) || there.has(name), `${name} is not in /metrics`);
 }
+
+test('accounts: who came, by which way, and what became of it', async () => {
+  const post = async (path, value) => (await json(server.port, 'POST', path, value)).value;
+  const toolkit = (name, value) => post(`/identitytoolkit.googleapis.com/v1/accounts:${name}`, value);
+  const refresh = (token) => post('/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: token });
+  const { values: before } = await until(async () => {
+    const now = await metrics();
+    return now.values.has('skerry_accounts') && now;
+  }, 'accounts to be counted');
+  const who = { email: 'metrics@example.com', password: 'correct horse' };
+  const anonymous = await toolkit('signUp', {});
+  const person = await toolkit('signUp', who);
+  await toolkit('signUp', who); // taken: no sign-in
+  await toolkit('signInWithPassword', who);
+  for (let i = 0; i < 3; i++) await toolkit('signInWithPassword', { ...who, password: 'a guess' });
+  const unsigned = (claims) => `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`;
+  await toolkit('signInWithCustomToken', { token: unsigned({ uid: 'metrics' }) });
+  await toolkit('signInWithCustomToken', { token: unsigned({ uid: 'metrics' }) });
+  const one = await refresh(person.refreshToken);
+  await refresh(person.refreshToken); // the answer was lost
+  await refresh(one.refresh_token);
+  await refresh(person.refreshToken); // a copy
+  await refresh('nonsense');
+  await toolkit('delete', { idToken: anonymous.idToken });
+  const { values: now, text } = await metrics();
+  const moved = (key) => now.get(key) - before.get(key);
+  const expected = {
+    'skerry_accounts_made_total{way="anonymous"}': 1,
+    'skerry_accounts_made_total{way="password"}': 1,
+    'skerry_accounts_made_total{way="custom_token"}': 1,
+    'skerry_accounts_made_total{way="administrator"}': 0,
+    'skerry_accounts_deleted_total{by="owner"}': 1,
+    'skerry_accounts_deleted_total{by="age"}': 0,
+    skerry_accounts: 2,
+    'skerry_sign_ins_total{way="password",result="ok"}': 1,
+    'skerry_sign_ins_total{way="password",result="wrong"}': 3,
+    'skerry_sign_ins_total{way="password",result="limited"}': 0,
+    'skerry_sign_ins_total{way="custom_token",result="ok"}': 2,
+    'skerry_token_refreshes_total{result="ok"}': 2,
+    'skerry_token_refreshes_total{result="again"}': 1,
+    'skerry_token_refreshes_total{result="reused"}': 1,
+    'skerry_token_refreshes_total{result="wrong"}': 1,
+    skerry_password_hashes_total: 5, // a sign-up and four sign-ins; the taken address needs none
+    skerry_attempts_refused_total: 0,
+  };
+  for (const [name, value] of Object.entries(expected)) assert.equal(moved(name), value, name);
+  assert.ok(moved('skerry_password_hash_seconds_total') > 0);
+  assert.ok(!/metrics@example|nonsense/.test(text)); // nothing that a client chose
+  const shown = runSkerry(['status', '--data', server.dataDir]).stdout;
+  assert.match(shown, /^accounts {2}about \d+; \d+ sign-ins, \d+ with wrong credentials, \d+ refused for too many; \d+ refreshes$/m);
+  assert.match(shown, /^ {10}1 sessions ended: their refresh token was used again/m);
+});
+
+test('alerts of accounts come when they should', { skip: promtoolMissing }, () => {
+  const { status, stdout, stderr } = promtool(['test', 'rules', fileURLToPath(new URL('alerts_test.yml', import.meta.url))]);
+  assert.equal(status, 0, stdout + stderr);
+});
 
 test('promtool takes the alert rules', { skip: promtoolMissing }, () => {
   const { status, stdout, stderr } = promtool(['check', 'rules', ALERTS]);
