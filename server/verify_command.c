@@ -1,10 +1,12 @@
 /* `skerry verify`: checks everything that is stored, with no server running on it: the engine's checksums,
  * then that each document is what the server would read (its key a path, its record and fields in the
- * canonical form), then that documents and index entries agree. */
+ * canonical form), then that documents and index entries agree, and the records of accounts among each other.
+ */
 #include <stdio.h>
 #include <unistd.h>
 
 #include "server/commands.h"
+#include "server/identity/user_verify.h"
 #include "server/settings.h"
 #include "storage/document/codec.h"
 #include "storage/document/key.h"
@@ -73,6 +75,16 @@ static status check_indexes(struct kv_store *store, uint64_t *ret_entries, uint6
   return result;
 }
 
+static status check_accounts(struct kv_store *store, uint64_t *ret_accounts, uint64_t *ret_damages) {
+  struct user_verification found = {0};
+  status result = user_verify(store, report, NULL, &found);
+  if (found.damages > USER_VERIFY_REPORTS)
+    printf("DAMAGED  accounts: %llu more\n", (unsigned long long)(found.damages - USER_VERIFY_REPORTS));
+  *ret_accounts = found.users;
+  *ret_damages += found.damages;
+  return result;
+}
+
 static int failed(const char *what, const status *result) {
   fprintf(stderr, "skerry verify: %s: %s\n", what, result->message);
   if (result->code == STATUS_DATA_LOSS)
@@ -104,7 +116,7 @@ int command_verify(int argc, char **argv) {
     settings_fini(&settings);
     return code;
   }
-  uint64_t damages = 0, documents = 0, entries = 0;
+  uint64_t damages = 0, documents = 0, entries = 0, accounts = 0;
   result = kv_verify(store, report, NULL, &damages);
   if (!status_is_ok(&result))
     code = failed("the engine", &result);
@@ -114,9 +126,14 @@ int command_verify(int argc, char **argv) {
   result = check_indexes(store, &entries, &damages);
   if (!status_is_ok(&result))
     code = failed("indexes", &result);
+  result = check_accounts(store, &accounts, &damages);
+  if (!status_is_ok(&result))
+    code = failed("accounts", &result);
   kv_close(store);
-  printf("%llu documents, %llu index entries, %llu damages\n", (unsigned long long)documents,
-         (unsigned long long)entries, (unsigned long long)damages);
+  printf("%llu documents, %llu index entries, ", (unsigned long long)documents, (unsigned long long)entries);
+  if (accounts > 0)
+    printf("%llu accounts, ", (unsigned long long)accounts);
+  printf("%llu damages\n", (unsigned long long)damages);
   settings_fini(&settings);
   return damages > 0 ? 1 : code;
 }

@@ -24,7 +24,8 @@ static status commit_sending(struct task *task, const struct user_view *view, st
     if (before != NULL && user == NULL)
       return task_no_memory();
   }
-  STATUS_TRY(user_store_add_code(batch, task->arena, user, sending->key, &sending->record));
+  if (user != NULL || *sending->record.uid == '\0') /* deleted meanwhile: what the mail has is no code */
+    STATUS_TRY(user_store_add_code(batch, task->arena, user, sending->key, &sending->record));
   if (task->has_mail)
     mail_item_put(&task->mail, batch);
   return user == NULL ? status_ok() : user_store_put(view, batch, task->arena, before, user);

@@ -102,13 +102,22 @@ status password_verify(str stored, str password, bool *ret_matches) {
   return status_ok();
 }
 
-status password_verify_nobody(struct crypto_scrypt_cost cost, str password) {
+static status verify_nobody(struct crypto_scrypt_cost cost, str password) {
   static const uint8_t salt[PASSWORD_SALT_BYTES] = {0};
   uint8_t derived[PASSWORD_HASH_BYTES];
   if (password.len > PASSWORD_BYTES_MAX)
     return status_ok();
   return crypto_scrypt(password, str_make(salt, sizeof salt), cost, PASSWORD_MEMORY_BYTES_MAX, derived,
                        sizeof derived);
+}
+
+status password_check(struct crypto_scrypt_cost cost, str stored, str password, bool *ret_matches) {
+  *ret_matches = false;
+  if (stored.len == 0)
+    return verify_nobody(cost, password);
+  STATUS_TRY(password_verify(stored, password, ret_matches));
+  bool is_cheap = password_memory_bytes(stored) < crypto_scrypt_memory_bytes(cost);
+  return is_cheap && !*ret_matches ? verify_nobody(cost, password) : status_ok();
 }
 
 bool password_needs_upgrade(str stored, struct crypto_scrypt_cost cost) {

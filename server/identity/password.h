@@ -52,9 +52,12 @@ STATUS_MUST_USE status password_hash(struct crypto_scrypt_cost cost, str passwor
  * answered (over the maximum: false). DATA_LOSS: the stored text is no such form; RESOURCE_EXHAUSTED. */
 STATUS_MUST_USE status password_verify(str stored, str password, bool *ret_matches);
 
-/* For an account that does not exist or has no password: takes as long as checking one of this server's own
- * forms, so that time does not tell them apart. */
-STATUS_MUST_USE status password_verify_nobody(struct crypto_scrypt_cost cost, str password);
+/* The check of a sign-in, which should not tell by its time who has an account: `stored` is empty for an
+ * account that does not exist or has no password. Whoever is not let in has cost one scrypt of `cost`: by the
+ * check itself, or in addition to one that takes less memory. A form of an import that takes longer than that
+ * is still told apart, until its first good sign-in replaces it. Statuses as password_verify. */
+STATUS_MUST_USE status password_check(struct crypto_scrypt_cost cost, str stored, str password,
+                                      bool *ret_matches);
 
 /* Whether the form is weaker than what is written today, or not of this server's kind. */
 bool password_needs_upgrade(str stored, struct crypto_scrypt_cost cost);

@@ -80,18 +80,13 @@ void sign_in_take_over(user_record *user, struct kv_batch *batch) {
 
 /* ---- Password ---- */
 
-/* On the pool. Nobody's password takes as long as somebody's. */
+/* On the pool. */
 static status check_password(struct task *task) {
   struct sign_in *in = (struct sign_in *)task;
   struct crypto_scrypt_cost cost = task->service->cost;
-  if (*in->stored == '\0')
-    return password_verify_nobody(cost, in->password);
-  STATUS_TRY(password_verify(str_from_cstr(in->stored), in->password, &in->matches));
-  if (!in->matches && password_memory_bytes(str_from_cstr(in->stored)) < sign_in_hash_memory(task->service))
-    return password_verify_nobody(cost, in->password); /* an imported hash, of a function that is fast */
-  if (in->matches && password_needs_upgrade(str_from_cstr(in->stored), cost))
-    return sign_in_hash(task);
-  return status_ok();
+  str stored = str_from_cstr(in->stored);
+  STATUS_TRY(password_check(cost, stored, in->password, &in->matches));
+  return in->matches && password_needs_upgrade(stored, cost) ? sign_in_hash(task) : status_ok();
 }
 
 static status note_place(const struct task *task, user_record *user) {

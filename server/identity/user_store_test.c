@@ -1,9 +1,10 @@
 /* The store of accounts over RocksDB: what one commit does to records and indexes, and that nothing is left
- * behind. */
+ * behind. After each test user_verify has to find no damage. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/identity/user_change.h"
-#include "server/identity/user_store.h"
+#include "server/identity/user_verify.h"
 #include "storage/rocksdb/test_support.h"
 #include "tests/support/unit.h"
 
@@ -29,8 +30,14 @@ static int set_up(void **state) {
   open_store();
   return 0;
 }
+static uint64_t damages(void) {
+  struct user_verification found;
+  assert_status_ok(user_verify(f.store, NULL, NULL, &found));
+  return found.damages;
+}
 static int tear_down(void **state) {
   (void)state;
+  assert_int_equal(damages(), 0);
   kv_close(f.store);
   arena_fini(&f.arena);
   test_directory_remove(f.directory);
@@ -184,6 +191,8 @@ static void test_providers_users_are_one_users(void **state) {
 static void add_sessions_and_codes(user_record *user, struct kv_batch *batch) {
   for (unsigned i = 0; i < USER_SESSIONS_MAX + 3; i++) {
     session_record session = SKERRY__IDENTITY__V1__STORED_SESSION__INIT;
+    session.project = user->project;
+    session.uid = user->uid;
     uint8_t id[REFRESH_TOKEN_SESSION_BYTES] = {(uint8_t)i};
     user_record *roomier = user_record_copy(&f.arena, user);
     *user = *roomier;
@@ -191,6 +200,8 @@ static void add_sessions_and_codes(user_record *user, struct kv_batch *batch) {
   }
   for (unsigned i = 0; i < USER_CODES_MAX + 2; i++) {
     code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
+    code.project = user->project;
+    code.uid = user->uid;
     uint8_t key[CRYPTO_SHA256_BYTES] = {(uint8_t)i};
     user_record *roomier = user_record_copy(&f.arena, user);
     *user = *roomier;
@@ -204,6 +215,8 @@ static status put_recovery(const struct user_view *view, struct kv_batch *batch,
   user_record *before;
   STATUS_TRY(user_store_find(view, STR("p"), str_from_cstr(uid), &f.arena, &before));
   user_record *user = user_record_copy(&f.arena, before);
+  code.project = user->project;
+  code.uid = user->uid;
   STATUS_TRY(user_store_add_recovery(view, batch, &f.arena, user, key, &code));
   return user_store_put(view, batch, &f.arena, before, user);
 }
@@ -259,6 +272,54 @@ static void test_deletion_leaves_nothing(void **state) {
   assert_int_equal(key_count(), 0);
 }
 
+static void add_traces(user_record *user, struct kv_batch *batch) {
+  static const uint8_t id[REFRESH_TOKEN_SESSION_BYTES] = "Mf14Qw7Zr2Lx",
+                       key[CRYPTO_SHA256_BYTES] = "Rt65Hn8Yc3Vk";
+  session_record session = SKERRY__IDENTITY__V1__STORED_SESSION__INIT;
+  code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
+  session.project = code.project = user->project;
+  session.uid = code.uid = user->uid;
+  code.email = user->email;
+  assert_status_ok(user_store_add_session(batch, &f.arena, user, id, &session));
+  assert_status_ok(user_store_add_code(batch, &f.arena, user, key, &code));
+}
+
+/* In the bytes of the files too, once history has expired and what nobody can read was rewritten. LZ4, which
+ * the store compresses with, leaves bytes that are like no others as they are. */
+static void test_deletion_leaves_no_bytes(void **state) {
+  (void)state;
+  static const char *const traces[] = {"Xq81Tb6Ud9", "Wz37Gm4Pe0@x.y", "Kp52Fs1Ih5",
+                                       "Jv64Ao3Nk8", "Bn93Ce7Wy2",     "Ys28Lg5Dz4"};
+  user_record user;
+  user_record_init(&user, "p", traces[0], 1);
+  user.email = (char *)(uintptr_t)traces[1];
+  user.display_name = (char *)(uintptr_t)traces[3];
+  user.password = (char *)(uintptr_t)traces[4];
+  user.custom_claims = (char *)(uintptr_t)traces[5];
+  assert_status_ok(commit(put_new, &user));
+  provider_raw_id = (char *)(uintptr_t)traces[2];
+  assert_status_ok(edit(traces[0], link_provider));
+  assert_status_ok(edit(traces[0], add_traces));
+  test_let_go(f.store); /* into tables */
+  for (size_t i = 0; i < UNIT_COUNT(traces); i++)
+    assert_true(test_files_with(f.directory, str_from_cstr(traces[i])) > 0);
+  assert_true(test_files_with(f.directory, STR("Mf14Qw7Zr2Lx")) > 0);
+  assert_true(test_files_with(f.directory, STR("Rt65Hn8Yc3Vk")) > 0);
+
+  assert_status_ok(commit(run_delete, (void *)(uintptr_t)traces[0]));
+  test_let_go(f.store);
+  assert_true(test_files_with(f.directory, str_from_cstr(traces[0])) > 0); /* history has it */
+  port_simulated_advance(f.port, INT64_C(2) * 3600 * 1000000);
+  assert_status_ok(create("somebody", "else@x.y")); /* history goes by commits */
+  test_let_go(f.store);
+  kv_close(f.store);
+  open_store(); /* a new manifest: the old one names the ends of tables */
+  for (size_t i = 0; i < UNIT_COUNT(traces); i++)
+    assert_int_equal(test_files_with(f.directory, str_from_cstr(traces[i])), 0);
+  assert_int_equal(test_files_with(f.directory, STR("Mf14Qw7Zr2Lx")), 0);
+  assert_int_equal(test_files_with(f.directory, STR("Rt65Hn8Yc3Vk")), 0);
+}
+
 static status put_code(const struct user_view *view, struct kv_batch *batch, void *expires_us) {
   code_record code = SKERRY__IDENTITY__V1__STORED_CODE__INIT;
   uint8_t key[CRYPTO_SHA256_BYTES];
@@ -303,6 +364,91 @@ static void test_pages(void **state) {
   assert_string_equal(users[0]->uid, "d");
 }
 
+/* What no commit of this server's does: one key is put (value), or deleted (NULL). */
+struct breakage {
+  str key;
+  const char *value;
+};
+static status put_raw(const struct user_view *view, struct kv_batch *batch, void *argument) {
+  const struct breakage *breakage = argument;
+  (void)view;
+  if (breakage->value == NULL)
+    kv_batch_delete(batch, KV_SYSTEM, breakage->key);
+  else
+    kv_batch_put(batch, KV_SYSTEM, breakage->key, str_from_cstr(breakage->value));
+  return status_ok();
+}
+
+static char told[2][96];
+static size_t told_count;
+static void remember(void *argument, str text) {
+  (void)argument;
+  assert_true(text.len < sizeof told[0] && told_count < UNIT_COUNT(told));
+  snprintf(told[told_count++], sizeof told[0], STR_FMT, STR_ARG(text));
+}
+
+static void test_damages_are_told(void **state) {
+  (void)state;
+  /* A session of no account, a code of one that does not name it; field 1 is the project, 2 the uid. */
+  static const char SESSION_OF[] = "\x0a\1p\x12\2u9", CODE_OF[] = "\x0a\1p\x12\2u1";
+  const struct {
+    struct breakage breakage;
+    const char *wanted;
+  } cases[] = {
+      {{STR("identity/email/p\0a@x.y"), NULL}, "account u1: it is not found by its address"},
+      {{STR("identity/email/p\0a@x.y"), "u2"}, "account u1: it is not found by its address"},
+      {{STR("identity/email/p\0other@x.y"), "u1"},
+       "account u1: an address leads to it that it does not have"},
+      {{STR("identity/email/p\0other@x.y"), "u9"},
+       "account u9: an address leads to it that it does not have"},
+      {{STR("identity/email/p2\0a@x.y"), "u1"}, "account u1: an address leads to it that it does not have"},
+      {{STR("identity/email/nothing"), "u1"}, "account u1: the key of an address is damaged"},
+      {{STR("identity/provider/p\0oidc.x\0r1"), NULL},
+       "account u1: it is not found by a provider that it has"},
+      {{STR("identity/provider/p\0oidc.x\0r9"), "u1"},
+       "account u1: a provider leads to it that it does not have"},
+      {{STR("identity/provider/p\0oidc.y\0r1"), "u1"},
+       "account u1: a provider leads to it that it does not have"},
+      {{STR("identity/session/\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), NULL},
+       "account u1: it names a session that is not there"},
+      {{STR("identity/session/0123456789abcdef"), SESSION_OF},
+       "account u9: a session is there that it does not name"},
+      {{STR("identity/code/0123456789abcdef0123456789abcdef"), CODE_OF},
+       "account u1: a code is there that it does not name"},
+      {{STR("identity/code/0123456789abcdef0123456789abcdef"), "\xff"},
+       "account (of a code): a record of it cannot be read"},
+      {{STR("identity/user/p\0u3"), "\xff"}, "account u3: a record of it cannot be read"},
+      {{STR("identity/user/p\0u3"), ""}, "account u3: its record is another's"},
+  };
+  assert_status_ok(create("u1", "a@x.y"));
+  assert_status_ok(create("u2", "b@x.y"));
+  assert_status_ok(edit("u1", add_sessions_and_codes));
+  provider_raw_id = (char *)(uintptr_t) "r1";
+  assert_status_ok(edit("u1", link_provider));
+  for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+    struct breakage breakage = cases[i].breakage;
+    struct user_verification found;
+    struct user_view view;
+    struct kv_value before = {0};
+    assert_int_equal(damages(), 0);
+    assert_status_ok(user_view_now(f.store, &view));
+    assert_status_ok(kv_get(view.snapshot, KV_SYSTEM, breakage.key, &before));
+    assert_status_ok(commit(put_raw, &breakage));
+    told_count = 0;
+    assert_status_ok(user_verify(f.store, remember, NULL, &found));
+    assert_string_equal(told[0], cases[i].wanted);
+    bool leads_elsewhere = breakage.value != NULL && before.found; /* told from both sides */
+    assert_int_equal(found.damages, leads_elsewhere ? 2 : 1);
+    char value[512] = "";
+    assert_true(before.bytes.len < sizeof value);
+    if (before.found)
+      memcpy(value, before.bytes.ptr, before.bytes.len);
+    breakage.value = before.found ? value : NULL;
+    kv_value_release(&before);
+    assert_status_ok(commit(put_raw, &breakage));
+  }
+}
+
 static status put_format(const struct user_view *view, struct kv_batch *batch, void *argument) {
   (void)view;
   (void)argument;
@@ -326,9 +472,11 @@ int main(void) {
       TEST(test_addresses_are_one_users),
       TEST(test_providers_users_are_one_users),
       TEST(test_deletion_leaves_nothing),
+      TEST(test_deletion_leaves_no_bytes),
       TEST(test_old_codes_are_swept),
       TEST(test_recoveries_do_not_give_way),
       TEST(test_pages),
+      TEST(test_damages_are_told),
       TEST(test_formats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -369,6 +369,23 @@ static void write_file(const char *directory, const char *name, const char *text
   fclose(file);
 }
 
+/* A first start that was killed before FORMAT says that the store is whole: the next one says so.
+ * tests/crash/accounts.test.mjs kills it at each of its writes. */
+static void test_first_start_cut_off(void **state) {
+  (void)state;
+  char directory[64], path[512];
+  test_directory_make(directory);
+  kv_close(open_at(directory));
+  write_file(directory, "FORMAT", "skerry store\nformat 1 new\n");
+  struct kv_store *store = open_at(directory);
+  assert_status_ok(test_put(store, STR("k"), STR("1"), NULL));
+  kv_close(store);
+  snprintf(path, sizeof path, "%s/rocksdb/CURRENT", directory);
+  assert_int_equal(unlink(path), 0);
+  assert_status_code(try_open(directory), STATUS_DATA_LOSS); /* not taken for a new one any more */
+  test_directory_remove(directory);
+}
+
 static void test_refused_directories(void **state) {
   (void)state;
   char directory[64], path[512];
@@ -444,6 +461,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_log_torn_at_its_end),
       cmocka_unit_test(test_log_damaged_in_its_middle),
       cmocka_unit_test(test_table_damaged),
+      cmocka_unit_test(test_first_start_cut_off),
       cmocka_unit_test(test_refused_directories),
       cmocka_unit_test(test_read_only),
   };

@@ -613,6 +613,17 @@ static void options_fill(struct rocks_store *store, const struct kv_rocksdb_opti
   }
 }
 
+/* In one write: a start that is killed leaves all of it, or nothing. */
+static status versions_begin(struct rocks_store *store, int64_t first) {
+  struct engine_batch *batch = engine_batch_new();
+  rocks_meta_put(store, batch, META_OLDEST_HISTORY, first);
+  rocks_meta_put(store, batch, META_OLDEST_CHANGE, first);
+  rocks_meta_put(store, batch, META_LAST, first);
+  status s = engine_write(store->engine, batch, true);
+  engine_batch_free(batch);
+  return s;
+}
+
 /* The versions that the store knows; an empty store gets its first one now, durably, so that no later clock
  * can give out an earlier one. */
 static status versions_load(struct rocks_store *store) {
@@ -620,16 +631,17 @@ static status versions_load(struct rocks_store *store) {
   STATUS_TRY(rocks_meta_get(store->engine, META_LAST, &last));
   STATUS_TRY(rocks_meta_get(store->engine, META_OLDEST_HISTORY, &history));
   STATUS_TRY(rocks_meta_get(store->engine, META_OLDEST_CHANGE, &change));
-  if (last < 0 || history < 0 || change < 0 || history > last || change > last)
+  bool begins = store->layout.is_new && last == 0;
+  if (!begins && (last < 0 || history < 0 || change < 0 || history > last || change > last))
     return status_make(STATUS_DATA_LOSS, "The store's version numbers are damaged: run `skerry verify`.");
+  if (!begins && last == 0)
+    return status_make(STATUS_DATA_LOSS, "The store has lost its version number: run `skerry verify`.");
   version_clock_init(&store->clock, store->port, store->options.clock_trusted, last);
-  if (last == 0) {
-    if (!store->layout.is_new)
-      return status_make(STATUS_DATA_LOSS, "The store has lost its version number: run `skerry verify`.");
+  if (begins) {
     last = history = change = store->clock.last;
-    STATUS_TRY(rocks_meta_write(store, META_OLDEST_HISTORY, last));
-    STATUS_TRY(rocks_meta_write(store, META_OLDEST_CHANGE, last));
-    STATUS_TRY(rocks_meta_write(store, META_LAST, last));
+    STATUS_TRY(versions_begin(store, last));
+  }
+  if (store->layout.is_new && !store->options.read_only) { /* even if the start that began it was killed */
     STATUS_TRY(layout_mark_ready(store->directory));
     store->layout.is_new = false;
   }

@@ -14,6 +14,11 @@ void test_directory_remove(const char *path);
 
 /* Commits one put and waits for it. */
 status test_put(struct kv_store *store, str key, str value, kv_version *ret);
+/* What the background does in time, at once: history moves on to what the clock says, and everything that
+ * nobody can read any more is rewritten without. */
+void test_let_go(struct kv_store *store);
+/* How many of the files below the directory have these bytes in them. */
+unsigned test_files_with(const char *directory, str bytes);
 /* The value of `key` in KV_DOCUMENTS now; at most `capacity` bytes with the NUL. */
 status test_get(struct kv_store *store, str key, char *value, size_t capacity, bool *ret_found);
 

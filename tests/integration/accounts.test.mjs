@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { accountServices, auth as A, claimsOf, closeApps, codeOf, signInApp } from './support/accounts.mjs';
+import { accountServices, auth as A, claimsOf, closeApps, closeVerified, codeOf, signInApp } from './support/accounts.mjs';
 import { json, request } from './support/http.mjs';
 import { Rpc, codeName } from './support/rpc.mjs';
 import { runSkerry, skerryOnly, startServer } from './support/server.mjs';
@@ -22,7 +22,7 @@ after(async () => {
   users.close();
   owner.close();
   await closeApps();
-  await server.close();
+  await closeVerified(server);
   for (const secret of secrets) assert.ok(!server.log.includes(secret), 'a secret is in the log');
   assert.deepEqual(server.log.match(/eyJ|scrypt\$/g), null);
 });
@@ -539,6 +539,35 @@ test('attempts are limited, whoever makes them', options, async () => {
     assert.deepEqual([...seen], ['INVALID_LOGIN_CREDENTIALS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
   } finally {
     await other.close();
+  }
+});
+
+test('limits outlive a kill, of many accounts at once; a mail lets the owner in', options, async () => {
+  const data = fs.mkdtempSync('/tmp/skerry-accounts-'), FREE = 10, GUESSES = 8;
+  let box = await startServer({ dataDir: data });
+  const at = async (path, value) => (await json(box.port, 'POST', path, value)).value;
+  const guess = async (email) => (await at(`${TOOLKIT}:signInWithPassword`, { email, password: 'a wrong guess' })).error.message.split(' : ')[0];
+  try {
+    const emails = Array.from({ length: 5 }, newEmail);
+    for (const email of emails) await at(`${TOOLKIT}:signUp`, { email, password: PASSWORD });
+    await Promise.all(emails.map(async (email) => {
+      for (let i = 0; (await guess(email)) !== 'TOO_MANY_ATTEMPTS_TRY_LATER'; i++) assert.ok(i < 2 * FREE);
+    }));
+    await box.kill();
+    box = await startServer({ dataDir: data });
+    for (const email of emails) { // who were forgotten would have their free ones again; waits of 1, 2, 4, ... s let few through
+      let passed = 0;
+      for (let i = 0; i < GUESSES; i++) passed += (await guess(email)) === 'INVALID_LOGIN_CREDENTIALS';
+      assert.ok(passed < GUESSES, `${passed} of ${GUESSES}`);
+    }
+    const [owner] = emails, next = secret('the owner horse 9');
+    await at(`${TOOLKIT}:sendOobCode`, { requestType: 'PASSWORD_RESET', email: owner, continueUrl: 'http://localhost/' });
+    const { oobCodes } = (await json(box.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value;
+    await at(`${TOOLKIT}:resetPassword`, { oobCode: oobCodes.at(-1).oobCode, newPassword: next });
+    assert.ok((await at(`${TOOLKIT}:signInWithPassword`, { email: owner, password: next })).idToken);
+  } finally {
+    await box.close();
+    fs.rmSync(data, { recursive: true, force: true });
   }
 });
 

@@ -4,8 +4,9 @@ import { Box, cleanUp, skip } from './support/access.mjs'; // first
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { accountServices, claimsOf, totp } from './support/accounts.mjs';
+import { accountServices, claimsOf, closeVerified, totp } from './support/accounts.mjs';
 import { json } from './support/http.mjs';
+import { cpuSeconds } from './support/process.mjs';
 import { Rpc } from './support/rpc.mjs';
 import { startServer } from './support/server.mjs';
 import { until } from './support/wait.mjs';
@@ -23,7 +24,7 @@ before(async () => {
 });
 after(async () => {
   users?.close();
-  await server?.close();
+  if (server) await closeVerified(server);
   cleanUp();
 });
 
@@ -271,21 +272,43 @@ describe('who has an account is not told', options, () => {
       assert.equal(outcome(await ask(known)), outcome(await ask(`unknown${++people}@${domain}`)), domain);
     }
   });
-  test('by how long a password of an import takes', async () => {
+  test('by answers', async () => {
+    const people = { nobody: newEmail(), known: newEmail(), 'without a password': newEmail(), disabled: newEmail(), imported: newEmail('imported') };
+    await signUp(people.known);
+    await owner('', { email: people['without a password'] });
+    await owner('', { email: people.disabled, password: PASSWORD, disabled: true });
+    await owner(':batchCreate', { hashAlgorithm: 'BCRYPT', users: [{ localId: 'answers', email: people.imported, passwordHash: Buffer.from('$2b$04$abcdefghijklmnopqrstuuWmXmXmXmXmXmXmXmXmXmXmXmXmXmXmX').toString('base64') }] });
+    const ask = async (path, value) => {
+      const { status, value: answer } = await json(server.port, 'POST', `${TOOLKIT}:${path}`, value);
+      return JSON.stringify([status, answer]).replaceAll(value.email ?? value.identifier, 'THE ADDRESS');
+    };
+    for (const [path, request] of Object.entries({
+      signInWithPassword: (email) => ({ email, password: STOLEN }),
+      createAuthUri: (identifier) => ({ identifier, continueUri: 'http://localhost' }),
+      sendOobCode: (email) => ({ requestType: 'PASSWORD_RESET', email, continueUrl: 'https://app.example/' }),
+      signInWithEmailLink: (email) => ({ email, oobCode: crypto.randomBytes(32).toString('base64url') }),
+    })) {
+      const wanted = await ask(path, request(people.nobody));
+      for (const [who, email] of Object.entries(people)) assert.equal(await ask(path, request(email)), wanted, `${path}, ${who}`);
+    }
+    const link = (email) => ask('sendOobCode', { requestType: 'EMAIL_SIGNIN', email, continueUrl: 'https://app.example/' });
+    for (const email of Object.values(people)) assert.equal(await link(email), await link(people.nobody));
+  });
+  test('by the work that a password of an import makes', async () => {
     const key = Buffer.from('signer key'), email = newEmail('imported');
     await owner(':batchCreate', { hashAlgorithm: 'HMAC_SHA256', signerKey: key.toString('base64'),
       users: [{ localId: `imported-${++people}`, email, passwordHash: crypto.createHmac('sha256', key).update(PASSWORD).digest('base64') }] });
-    let known = Infinity, unknown = Infinity; // the least of some: a busy machine only adds
+    let known = Infinity, unknown = Infinity; // the least of some, of processor time: other work of the server only adds
     for (let i = 0; i < 5; i++) {
       const measure = async (who) => {
-        const begun = performance.now();
+        const before = cpuSeconds(server.pid);
         assert.equal(outcome(await signIn(who, 'wrong password')), 'INVALID_LOGIN_CREDENTIALS');
-        return performance.now() - begun;
+        return cpuSeconds(server.pid) - before;
       };
       known = Math.min(known, await measure(email));
       unknown = Math.min(unknown, await measure(newEmail('nobody')));
     }
-    assert.ok(known > unknown / 4, `${known} ms and ${unknown} ms`);
+    assert.ok(known > unknown / 4, `${known} s and ${unknown} s`);
     assert.equal(outcome(await signIn(email)), 'OK');
   });
 });
@@ -324,6 +347,13 @@ describe('at once', options, () => {
       const entered = await signIn(email);
       assert.equal(outcome(entered), left ? 'OK' : 'INVALID_LOGIN_CREDENTIALS');
       if (!left) assert.equal(outcome(await signUp(email)), 'OK'); // the address is free
+    }
+  });
+  test('a code and a deletion leave no code of nobody', async () => { // `skerry verify` would find it, in the end
+    for (let i = 0; i < 20; i++) {
+      const email = newEmail('gone');
+      const { localId } = await owner('', { email });
+      await many(4, (n) => (n === 2 ? owner(':delete', { localId }) : post(`${TOOLKIT}:sendOobCode`, { requestType: 'PASSWORD_RESET', email, continueUrl: 'https://app.example/' })));
     }
   });
   test('a refresh and an end of all sessions: nothing lives on', async () => {

@@ -6,13 +6,19 @@
  *   SKERRY_SHIM_READ_ONLY       the name of a file: while it exists, every medium can only be read
  *   SKERRY_SHIM_NO_SYNC         the name of a file: while it exists, syncs fail as on such a medium
  *   SKERRY_SHIM_MEMINFO         the name of a file that is read instead of /proc/meminfo
- *   SKERRY_SHIM_NO_ENTROPY      the name of a file: while it exists, random numbers are not there yet */
+ *   SKERRY_SHIM_NO_ENTROPY      the name of a file: while it exists, random numbers are not there yet
+ *   SKERRY_SHIM_DIE             the name of a file: while it exists, writes to the store's log (*.log) are
+ * counted, each by a byte that is added to it. Its first line says at which the process dies, and how:
+ *                               "before 2", "half 2" (half of the bytes are written) or "after 2"; "count" is
+ * never */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -82,6 +88,62 @@ int statvfs(const char *path, struct statvfs *ret) {
   if (result == 0 && file_is_there("SKERRY_SHIM_READ_ONLY"))
     ret->f_flag |= ST_RDONLY;
   return result;
+}
+
+/* ---- Dying in the middle of a write ---- */
+
+static ssize_t real_write(int fd, const void *bytes, size_t count) {
+  static ssize_t (*real)(int, const void *, size_t);
+  if (real == NULL)
+    real = (ssize_t(*)(int, const void *, size_t))(uintptr_t)original("write");
+  return real(fd, bytes, count);
+}
+
+static bool is_log(int fd) {
+  char link[32], name[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t len = readlink(link, name, sizeof name);
+  return len > 4 && memcmp(name + len - 4, ".log", 4) == 0;
+}
+
+/* Which of the writes to the log this is, from 1, and what is to become of which; 0: nothing is counted. The
+ * store has one thread that writes them. */
+static unsigned long count_write(const char *name, char ret_how[8], unsigned long *ret_at) {
+  char bytes[4096];
+  int fd = open(name, O_RDWR | O_APPEND | O_CLOEXEC);
+  if (fd < 0)
+    return 0;
+  if (real_write(fd, "+", 1) != 1)
+    abort();
+  ssize_t len = pread(fd, bytes, sizeof bytes - 1, 0);
+  close(fd);
+  const char *line_end = len <= 0 ? NULL : memchr(bytes, '\n', (size_t)len);
+  if (line_end == NULL)
+    return 0;
+  *ret_at = 0;
+  bytes[len] = '\0';
+  if (sscanf(bytes, "%7s %lu", ret_how, ret_at) < 1)
+    abort();
+  return (unsigned long)(bytes + len - line_end - 1);
+}
+
+static void die(void) {
+  kill(getpid(), SIGKILL);
+  for (;;)
+    pause();
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+  const char *name = getenv("SKERRY_SHIM_DIE");
+  char how[8];
+  unsigned long at = 0;
+  if (name == NULL || !is_log(fd) || count_write(name, how, &at) != at || at == 0)
+    return real_write(fd, bytes, count);
+  size_t kept = strcmp(how, "before") == 0 ? 0 : strcmp(how, "half") == 0 ? count / 2 : count;
+  if (kept > 0 && real_write(fd, bytes, kept) != (ssize_t)kept)
+    abort();
+  die();
+  return -1;
 }
 
 int fdatasync(int fd) {

@@ -1,8 +1,10 @@
 // The sign-in package towards a server of ours, over TLS too; and the services of accounts by stubs.
+import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { fetchTrusting } from './http.mjs';
 import { app as appPackage } from './packages.mjs';
 import { loadProto } from './rpc.mjs';
+import { runSkerry } from './server.mjs';
 
 const plain = globalThis.fetch;
 let current = plain;
@@ -50,4 +52,15 @@ export function totp(secret, steps = 0) {
   counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
   const mac = crypto.createHmac('sha1', key).update(counter).digest();
   return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+/** For `after`: as Server.close, and what the store has of accounts has to agree. */
+export async function closeVerified(server) {
+  try {
+    await server.stop();
+    const { code, stdout, stderr } = runSkerry(['verify', '--data', server.dataDir]);
+    assert.equal(code, 0, stdout + stderr);
+  } finally {
+    server.discard();
+  }
 }
