@@ -262,6 +262,9 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   in->uid = str_make(uid, FIELDS_UID_MADE_BYTES);
   idp->may_create = request->_auto_create_case == 0 || request->auto_create;
   STATUS_TRY(read_post_body(task->arena, request->post_body, &body));
+  in->is_linking = *request->id_token != '\0';
+  if (in->is_linking) /* first: it says of which project the provider has to be */
+    STATUS_TRY(task_read_linked(task, request->id_token, &in->linked, &in->user));
   STATUS_TRY(tokens_verify_provider(task->service->tokens, body.id_token, body.provider_id, body.nonce,
                                     task->project, task->now_us, task->arena, &jwt));
   STATUS_TRY(read_person(idp, &jwt, body.provider_id));
@@ -272,9 +275,6 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   str claims;
   STATUS_TRY(jwt_payload(token, task->arena, &claims));
   idp->claims = claims.ptr;
-  in->is_linking = *request->id_token != '\0';
-  if (in->is_linking)
-    STATUS_TRY(task_read_linked(task, request->id_token, &in->linked, &in->user));
   sign_in_session_init(task, idp->provider.provider_id, "", &in->session);
   return status_ok();
 }

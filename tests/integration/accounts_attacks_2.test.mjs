@@ -1,0 +1,85 @@
+// A second look at accounts as an attacker: ways around the mail to the old address, what a thief leaves behind, whose
+// provider it is, who has an account, queues that one user can fill, and pages that send what they cannot read.
+import { Box, cleanUp, skip } from './support/access.mjs'; // first
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { accountServices, claimsOf, totp } from './support/accounts.mjs';
+import { Authority, tlsFlags } from './support/certificates.mjs';
+import { json } from './support/http.mjs';
+import { Issuer, signToken } from './support/issuer.mjs';
+import { directory } from './support/roots.mjs';
+import { Rpc } from './support/rpc.mjs';
+import { startServer } from './support/server.mjs';
+import { until } from './support/wait.mjs';
+
+const options = { skip };
+const TOOLKIT = '/identitytoolkit.googleapis.com/v1/accounts';
+const MFA = '/identitytoolkit.googleapis.com/v2/accounts/mfaEnrollment';
+const ADMIN = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts';
+const PASSWORD = 'correct horse 7', NEXT = 'another horse 8', STOLEN = 'stolen horse 9';
+
+let server, users, provider, people = 0;
+before(async () => {
+  if (skip) return;
+  const authority = new Authority(directory);
+  provider = await new Issuer(authority.server('provider')).start();
+  server = await startServer({ args: ['--dev', '--listen', '127.0.0.1:0', '--issuer', `${provider.url} audience=app provider=oidc.works`, '--issuer-ca', authority.certFile] });
+  users = new Rpc(server.address, accountServices().Accounts, { authorization: null });
+});
+after(async () => {
+  users?.close();
+  await provider?.stop();
+  await server?.close();
+  cleanUp();
+});
+
+const newEmail = (who = 'person') => `${who}${++people}@example.com`;
+const post = async (where, value, headers) => (await json(server.port, 'POST', where, value, { headers })).value;
+const owner = (rest, value) => post(`${ADMIN}${rest}`, value, { authorization: 'Bearer owner' });
+const outcome = (answer) => answer?.error?.message.split(' : ')[0] ?? 'OK';
+const signUp = (email, password = PASSWORD) => post(`${TOOLKIT}:signUp`, { email, password });
+const signIn = (email, password = PASSWORD) => post(`${TOOLKIT}:signInWithPassword`, { email, password });
+const update = (idToken, change) => post(`${TOOLKIT}:update`, { idToken, ...change });
+const apply = (oobCode) => post(`${TOOLKIT}:update`, { oobCode });
+const codesFor = async (address, type) =>
+  (await json(server.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value.oobCodes.filter((one) => one.requestType === type && (one.newEmail === address || one.email === address));
+async function mail(type, address, more) {
+  assert.equal(outcome(await post(`${TOOLKIT}:sendOobCode`, { requestType: type, email: address, continueUrl: 'https://app.example/', ...more })), 'OK');
+  return (await codesFor(more?.newEmail ?? address, type)).at(-1).oobCode;
+}
+const link = async (email, more) => post(`${TOOLKIT}:signInWithEmailLink`, { email, oobCode: await mail('EMAIL_SIGNIN', email, { canHandleCodeInApp: true }), ...more });
+const changeAddress = async (idToken, address) => assert.equal(outcome(await apply(await mail('VERIFY_AND_CHANGE_EMAIL', undefined, { idToken, newEmail: address }))), 'OK');
+async function verified(email) {
+  const made = await signUp(email);
+  assert.equal(outcome(await apply(await mail('VERIFY_EMAIL', email, { idToken: made.idToken }))), 'OK');
+  return made;
+}
+async function enrol(idToken) {
+  const { totpSessionInfo: info } = await post(`${MFA}:start`, { idToken, totpEnrollmentInfo: {} });
+  const done = await post(`${MFA}:finalize`, { idToken, totpVerificationInfo: { sessionInfo: info.sessionInfo, verificationCode: totp(info.sharedSecretKey) } });
+  assert.equal(outcome(done), 'OK');
+  return done;
+}
+const many = (count, what) => Promise.all(Array.from({ length: count }, (_, i) => what(i)));
+/** What keeps the one thread that hashes passwords busy for a while. */
+const crowd = () => many(40, () => signIn(newEmail('crowd'), 'whatever'));
+
+describe('in production', options, () => {
+  let box;
+  const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
+  const at = async (where, value, headers = {}, method = 'POST') => (await json(box.server.port, method, where, value, { ca: box.authority.cert, headers })).value;
+  before(async () => {
+    if (!skip) box = await Box.open(rules, { args: ['--accounts', 'on'], provider: 'oidc.works project=other' });
+  });
+  after(() => box?.close());
+
+  test('the provider of one project links nothing to an account of another', async () => {
+    await until(() => box.status().includes(`${box.provider.url}: 1 keys`), 'the keys of the provider');
+    const guest = await at(`${TOOLKIT}:signUp`, {}), email = newEmail('victim');
+    const enter = (more) => at(`${TOOLKIT}:signInWithIdp`, { postBody: `id_token=${box.provider.token({ sub: `p${++people}`, email, email_verified: true })}&providerId=oidc.works`, requestUri: 'http://localhost', ...more });
+    assert.equal(outcome(await enter({ targetProjectId: 'other' })), 'OK');
+    assert.equal(outcome(await enter({ idToken: guest.idToken })), 'OPERATION_NOT_ALLOWED');
+    assert.equal(outcome(await enter({ idToken: guest.idToken, targetProjectId: 'other' })), 'OPERATION_NOT_ALLOWED');
+    assert.equal((await at(`${TOOLKIT}:lookup`, { idToken: guest.idToken })).users[0].email, undefined);
+  });
+});
