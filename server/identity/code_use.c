@@ -275,6 +275,8 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
   STATUS_TRY(find_owner(use, view, &made, &before));
   if (before != NULL && before->disabled)
     return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  if (in->is_linking)
+    STATUS_TRY(user_change_check_email(in->email.ptr, true, before));
   user_record *user = user_record_copy(task->arena, before == NULL ? &made : before);
   if (user == NULL)
     return task_no_memory();

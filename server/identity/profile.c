@@ -45,7 +45,7 @@ static status commit_update(struct task *task, const struct user_view *view, str
   user_record *before;
   session_record *session;
   STATUS_TRY(task_find_signed_in(task, view, &update->token, &before, &session));
-  STATUS_TRY(user_change_check_factor(&update->change, before));
+  STATUS_TRY(user_change_check_email(update->change.email, false, before));
   user_record *user = user_record_copy(task->arena, before);
   if (user == NULL)
     return task_no_memory();

@@ -64,6 +64,29 @@ const many = (count, what) => Promise.all(Array.from({ length: count }, (_, i) =
 /** What keeps the one thread that hashes passwords busy for a while. */
 const crowd = () => many(40, () => signIn(newEmail('crowd'), 'whatever'));
 
+describe('an address that was shown to be the user\'s goes by a mail to the new one alone', options, () => {
+  // Without, a thief is rid of the mail to the old address, which says how to take it back.
+  test('not by an update, nor by a password or a link that is added', async () => {
+    const email = newEmail('victim'), thief = newEmail('thief');
+    const { idToken } = await verified(email);
+    assert.equal(outcome(await update(idToken, { email: thief })), 'OPERATION_NOT_ALLOWED');
+    const linked = await link(newEmail('victim')); // an account without a password
+    assert.equal(outcome(await post(`${TOOLKIT}:signUp`, { idToken: linked.idToken, email: thief, password: STOLEN })), 'OPERATION_NOT_ALLOWED');
+    assert.equal(outcome(await link(thief, { idToken: linked.idToken })), 'OPERATION_NOT_ALLOWED');
+    for (const user of [{ idToken, email }, linked]) assert.equal((await post(`${TOOLKIT}:lookup`, { idToken: user.idToken })).users[0].email, user.email);
+    assert.equal(outcome(await signIn(thief, STOLEN)), 'INVALID_LOGIN_CREDENTIALS');
+  });
+  test('what is the user\'s stays his to add, and an address of nobody\'s may be mended', async () => {
+    const { idToken, email } = await link(newEmail());
+    const withPassword = await post(`${TOOLKIT}:signUp`, { idToken, email, password: PASSWORD });
+    assert.equal(outcome(withPassword), 'OK');
+    assert.equal(outcome(await link(email, { idToken: withPassword.idToken })), 'OK');
+    assert.equal(outcome(await update((await signIn(email)).idToken, { email: email.toUpperCase() })), 'OK');
+    const typo = await signUp(newEmail('tpyo'));
+    assert.equal(outcome(await update(typo.idToken, { email: newEmail('typo') })), 'OK');
+  });
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
