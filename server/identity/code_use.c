@@ -107,6 +107,22 @@ struct application {
   code_record recovery;
 };
 
+/* What came to the account since the change may be of whoever made it: a second factor of his would keep out
+ * whom the address is given back to, and a password or a provider would let himself in. */
+static void take_away_since(user_record *user, int64_t changed_us) {
+  size_t kept = 0;
+  if (user->password_updated_us >= changed_us) {
+    user->password = task_text("");
+    user->password_updated_us = 0;
+  }
+  if (user->totp != NULL && user->totp->enrolled_us >= changed_us)
+    user->totp = NULL;
+  for (size_t i = 0; i < user->n_providers; i++)
+    if (user->providers[i]->linked_us < changed_us)
+      user->providers[kept++] = user->providers[i];
+  user->n_providers = kept;
+}
+
 static status change_address(struct application *application, const struct user_view *view, user_record *user,
                              struct kv_batch *batch) {
   const code_record *code = application->use.code;
@@ -115,8 +131,10 @@ static status change_address(struct application *application, const struct user_
   user->email = recovers ? code->email : code->new_email;
   user_store_end_sessions(batch, user, STR(""));
   user_store_delete_codes(batch, user);
-  if (recovers)
+  if (recovers) {
     user_store_delete_recoveries(batch, user, application->use.key);
+    take_away_since(user, code->expires_us - code_kind_lifetime_us(CODE_RECOVER_EMAIL));
+  }
   if (recovers || !task->has_mail)
     return status_ok();
   STATUS_TRY(user_store_add_recovery(view, batch, task->arena, user, application->recovery_key,

@@ -95,6 +95,7 @@ static status add_provider(struct idp *idp, user_record *user) {
   if (same == NULL && !can_add_provider(user))
     return status_make(STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_PROVIDERS : An account has at most %d.",
                        USER_PROVIDERS_MAX);
+  idp->provider.linked_us = idp->in.task.now_us;
   if (same == NULL)
     user->providers[user->n_providers++] = &idp->provider;
   if (*user->display_name == '\0')

@@ -87,6 +87,52 @@ describe('an address that was shown to be the user\'s goes by a mail to the new 
   });
 });
 
+describe('who takes his address back has the account as it was before', options, () => {
+  const steal = async () => {
+    const email = newEmail('victim'), thief = newEmail('thief');
+    const { idToken, localId } = await verified(email);
+    await changeAddress(idToken, thief);
+    return { email, thief, localId };
+  };
+  const recover = async ({ email }) => assert.equal(outcome(await apply((await codesFor(email, 'RECOVER_EMAIL')).at(-1).oobCode)), 'OK');
+
+  test('not the thief\'s second factor', async () => {
+    const stolen = await steal();
+    await enrol((await signIn(stolen.thief)).idToken);
+    await recover(stolen);
+    assert.equal(outcome(await post(`${TOOLKIT}:resetPassword`, { oobCode: await mail('PASSWORD_RESET', stolen.email), newPassword: NEXT })), 'OK');
+    const entered = await signIn(stolen.email, NEXT);
+    assert.deepEqual([entered.localId, entered.mfaPendingCredential], [stolen.localId, undefined]);
+  });
+  test('nor his password', async () => {
+    const stolen = await steal();
+    assert.equal(outcome(await update((await signIn(stolen.thief)).idToken, { password: STOLEN })), 'OK');
+    await recover(stolen);
+    assert.equal(outcome(await signIn(stolen.email, STOLEN)), 'INVALID_LOGIN_CREDENTIALS');
+  });
+  test('nor his provider', async () => {
+    const enter = (claims, more) => post(`${TOOLKIT}:signInWithIdp`, { postBody: `id_token=${provider.token(claims)}&providerId=oidc.works`, requestUri: 'http://localhost', ...more });
+    await until(async () => outcome(await enter({ sub: 'first' })) === 'OK', 'the keys of the provider');
+    const own = await verified(newEmail('owner')), sub = `own${++people}`;
+    assert.equal(outcome(await enter({ sub }, { idToken: own.idToken })), 'OK'); // one that was there before stays
+    await changeAddress((await signIn(own.email)).idToken, newEmail('moved'));
+    await recover({ email: own.email });
+    assert.equal((await enter({ sub })).localId, own.localId);
+
+    const stolen = await steal(), theirs = `theirs${++people}`;
+    assert.equal(outcome(await enter({ sub: theirs }, { idToken: (await signIn(stolen.thief)).idToken })), 'OK');
+    await recover(stolen);
+    assert.notEqual((await enter({ sub: theirs })).localId, stolen.localId);
+  });
+  test('and keeps what he had', async () => {
+    const email = newEmail('victim');
+    const { idToken } = await verified(email);
+    await changeAddress((await enrol(idToken)).idToken, newEmail('thief'));
+    await recover({ email });
+    assert.ok((await signIn(email)).mfaPendingCredential);
+  });
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
