@@ -269,7 +269,9 @@ static status find_owner(struct code_use *use, const struct user_view *view, use
   struct task *task = &in->task;
   if (in->is_linking) {
     session_record *session;
-    return task_find_signed_in(task, view, &in->linked, ret_before, &session);
+    STATUS_TRY(task_find_signed_in(task, view, &in->linked, ret_before, &session));
+    in->session.record.second_factor_id = session->second_factor_id;
+    return status_ok();
   }
   STATUS_TRY(user_store_find_email(view, task->project, in->email, task->arena, ret_before));
   in->is_new = *ret_before == NULL;

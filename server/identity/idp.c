@@ -152,6 +152,7 @@ static status find_linked(struct idp *idp, const struct user_view *view, user_re
   user_record *before;
   session_record *session;
   STATUS_TRY(task_find_signed_in(task, view, &idp->in.linked, &before, &session));
+  idp->in.session.record.second_factor_id = session->second_factor_id;
   *ret_before = before;
   *ret = user_record_copy(task->arena, before);
   if (*ret == NULL)

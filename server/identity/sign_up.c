@@ -16,6 +16,7 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   if (in->is_linking) {
     session_record *session;
     STATUS_TRY(task_find_signed_in(task, view, &in->linked, &before, &session));
+    in->session.record.second_factor_id = session->second_factor_id;
     STATUS_TRY(user_change_check_email(up->change.email, false, before));
     if (*before->password != '\0')
       return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");

@@ -133,6 +133,17 @@ describe('who takes his address back has the account as it was before', options,
   });
 });
 
+test('a session that links something stays one with a second factor', options, async () => {
+  const { idToken, email } = await link(newEmail());
+  const strong = await enrol(idToken);
+  const linked = await post(`${TOOLKIT}:signUp`, { idToken: strong.idToken, email, password: PASSWORD });
+  assert.equal(claimsOf(linked.idToken).firebase.sign_in_second_factor, 'totp');
+  const again = await link(email, { idToken: linked.idToken });
+  assert.equal(claimsOf(again.idToken).firebase.sign_in_second_factor, 'totp');
+  const half = await signIn(email);
+  assert.ok(half.mfaPendingCredential && !half.idToken);
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
