@@ -12,18 +12,21 @@ struct sending {
   str link;
   code_record record;
   bool has_receiver; /* somebody is to get it */
+  bool is_signed_in; /* it is asked for with an ID token: */
+  struct id_token token;
 };
 
 static status commit_sending(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct sending *sending = (struct sending *)task;
   user_record *before = NULL, *user = NULL;
-  if (*sending->record.uid != '\0') {
+  session_record *session;
+  if (sending->is_signed_in) /* or else a code could outlive the session that it was asked for with */
+    STATUS_TRY(task_find_signed_in(task, view, &sending->token, &before, &session));
+  else if (*sending->record.uid != '\0')
     STATUS_TRY(
         user_store_find(view, task->project, str_from_cstr(sending->record.uid), task->arena, &before));
-    user = before == NULL ? NULL : user_record_copy(task->arena, before);
-    if (before != NULL && user == NULL)
-      return task_no_memory();
-  }
+  if (before != NULL && (user = user_record_copy(task->arena, before)) == NULL)
+    return task_no_memory();
   STATUS_TRY(user_store_add_code(batch, task->arena, user, sending->key, &sending->record));
   if (task->has_mail)
     mail_item_put(&task->mail, batch);
@@ -132,7 +135,6 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
 
 static status begin(struct sending *sending, const Skerry__Identity__V1__SendOobCodeRequest *request) {
   struct task *task = &sending->task;
-  struct id_token token;
   user_record *user = NULL;
   STATUS_TRY(prepare(sending, request->request_type, request->continue_url, request->can_handle_code_in_app));
   sending->has_receiver = true;
@@ -141,9 +143,10 @@ static status begin(struct sending *sending, const Skerry__Identity__V1__SendOob
     bool makes = sending->kind == CODE_EMAIL_SIGNIN && !task->service->options.sign_up_closed;
     sending->has_receiver = user != NULL ? !user->disabled : makes;
   } else {
-    STATUS_TRY(task_read_id_token(task, request->id_token, &token, &user));
+    STATUS_TRY(task_read_id_token(task, request->id_token, &sending->token, &user));
+    sending->is_signed_in = true;
     if (sending->kind == CODE_CHANGE_EMAIL) {
-      STATUS_TRY(task_check_recent(task, &token, user));
+      STATUS_TRY(task_check_recent(task, &sending->token, user));
       STATUS_TRY(set_new_email(sending, request->new_email));
     } else if (*user->email == '\0') {
       return status_make(STATUS_INVALID_ARGUMENT, "MISSING_EMAIL");

@@ -144,6 +144,18 @@ test('a session that links something stays one with a second factor', options, a
   assert.ok(half.mfaPendingCredential && !half.idToken);
 });
 
+test('a code that is asked for while the session ends is of no use', options, async () => {
+  for (let i = 0; i < 20; i++) {
+    const { idToken, localId } = await verified(newEmail('victim')), thief = newEmail('thief');
+    const [, asked] = await Promise.all([
+      i % 2 ? owner(':update', { localId, validSince: String(Math.floor(Date.now() / 1000) + 1) }) : users.call('RevokeSessions', { id_token: idToken, all: true }),
+      post(`${TOOLKIT}:sendOobCode`, { requestType: 'VERIFY_AND_CHANGE_EMAIL', idToken, newEmail: thief, continueUrl: 'https://app.example/' }),
+    ]);
+    assert.match(outcome(asked), /^(OK|TOKEN_EXPIRED)$/);
+    for (const { oobCode } of await codesFor(thief, 'VERIFY_AND_CHANGE_EMAIL')) assert.equal(outcome(await apply(oobCode)), 'INVALID_OOB_CODE');
+  }
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
