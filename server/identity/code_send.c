@@ -102,11 +102,6 @@ static status set_new_email(struct sending *sending, const char *email) {
   return status_ok();
 }
 
-static status begin_attempt(struct task *task, const char *email) {
-  str name = arena_printf(task->arena, "mail/%s", email);
-  return name.ptr == NULL ? task_no_memory() : task_begin_attempt(task, name);
-}
-
 static status prepare_mail(struct sending *sending, const user_record *user) {
   struct task *task = &sending->task;
   const code_record *record = &sending->record;
@@ -122,7 +117,7 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
                              .link = sending->link,
                              .code = str_from_cstr(sending->text),
                              .expires_us = record->expires_us};
-  STATUS_TRY(begin_attempt(task, order.to.ptr));
+  STATUS_TRY(task_begin_attempt_at(task, "mail to", order.to));
   /* What hinders a mail hinders it for accounts that are not there as well: a full outbox, an odd address. */
   STATUS_TRY(mail_prepare(task->service->mail, &order, &task->mail));
   task->has_mail = sending->has_receiver;

@@ -56,6 +56,7 @@ static void reply_what(struct task *task) {
 
 static void reply_reset(struct task *task) {
   struct code_use *use = (struct code_use *)task;
+  task_end_attempt(task, true);
   str account = arena_printf(task->arena, "%s/%s", use->in.user->project, use->in.user->email);
   if (account.ptr != NULL)
     attempts_clear_account(attempts_kv_attempts(task->service->attempts), account);
@@ -78,7 +79,8 @@ static status begin_reset(struct code_use *use, const Skerry__Identity__V1__Rese
   if (!is_of(use->code, CODE_PASSWORD_RESET))
     return wrong_code();
   use->in.password = str_from_cstr(request->new_password);
-  return password_check_policy(use->in.password);
+  STATUS_TRY(password_check_policy(use->in.password));
+  return task_begin_attempt_at(task, "reset of", str_from_cstr(use->code->email)); /* one code, many hashes */
 }
 
 void identity_reset_password(struct rpc_call *call,

@@ -67,6 +67,7 @@ static void reply_update(struct task *task) {
   const user_record *user = update->in.user;
   Skerry__Identity__V1__UpdateResponse response = SKERRY__IDENTITY__V1__UPDATE_RESPONSE__INIT;
   status result = status_ok();
+  task_end_attempt(task, update->change.email == NULL);
   if (update->renews) {
     tokens_doubt_all(task->service->tokens);
     result =
@@ -118,7 +119,8 @@ static status begin_update(struct update *update, const Skerry__Identity__V1__Up
   update->renews = update->change.email != NULL || request->_password_case != 0;
   if (update->renews || request->n_delete_provider > 0)
     STATUS_TRY(task_check_recent(task, &update->token, user));
-  return status_ok();
+  /* New addresses tell which are taken, and new passwords keep the thread busy that everybody waits for. */
+  return update->renews ? task_begin_attempt_at(task, "change of", update->token.uid) : status_ok();
 }
 
 void identity_update(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {

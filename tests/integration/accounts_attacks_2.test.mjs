@@ -156,6 +156,46 @@ test('a code that is asked for while the session ends is of no use', options, as
   }
 });
 
+describe('what one user may ask for', options, () => {
+  test('guests do not find out without end which addresses have accounts', async () => {
+    const { idToken } = await post(`${TOOLKIT}:signUp`, {});
+    const taken = newEmail('taken');
+    await signUp(taken);
+    const seen = new Set();
+    for (let i = 0; i < 16; i++) seen.add(outcome(await update(idToken, { email: taken })));
+    assert.deepEqual([...seen], ['EMAIL_EXISTS', 'TOO_MANY_ATTEMPTS_TRY_LATER']);
+    // Those that are free tell as much.
+    let token = (await post(`${TOOLKIT}:signUp`, {})).idToken, refused = 'OK';
+    for (let i = 0; i < 16 && refused === 'OK'; i++) {
+      const answer = await update(token, { email: newEmail('free') });
+      refused = outcome(answer);
+      token = answer.idToken ?? token;
+    }
+    assert.equal(refused, 'TOO_MANY_ATTEMPTS_TRY_LATER');
+  });
+  test('one user\'s new passwords do not fill the queue of all', async () => {
+    const { idToken } = await signUp(newEmail()), email = newEmail();
+    await signUp(email);
+    const busy = crowd();
+    const answers = many(60, (i) => update(idToken, { password: `${NEXT}${i}` }));
+    const seen = (await answers).map(outcome);
+    await busy;
+    assert.ok(seen.filter((one) => one === 'TOO_MANY_ATTEMPTS_TRY_LATER').length >= 40, seen.join(' '));
+    assert.equal(seen.filter((one) => one === 'OK').length, 1);
+    const reset = await mail('PASSWORD_RESET', email), busy2 = crowd();
+    const resets = (await many(60, (i) => post(`${TOOLKIT}:resetPassword`, { oobCode: reset, newPassword: `${NEXT}${i}` }))).map(outcome);
+    await busy2;
+    assert.ok(resets.filter((one) => one === 'TOO_MANY_ATTEMPTS_TRY_LATER').length >= 40, resets.join(' '));
+    assert.equal(resets.filter((one) => one === 'OK').length, 1);
+  });
+  test('wrong guesses at one address are not counted as mails to another', async () => {
+    const victim = newEmail('victim');
+    await signUp(victim);
+    for (let i = 0; i < 16; i++) await signIn(`mail/${victim}`, 'wrong password');
+    assert.equal(outcome(await post(`${TOOLKIT}:sendOobCode`, { requestType: 'PASSWORD_RESET', email: victim })), 'OK');
+  });
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
