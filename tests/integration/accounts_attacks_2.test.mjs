@@ -196,6 +196,19 @@ describe('what one user may ask for', options, () => {
   });
 });
 
+test('answers are kept by nobody on the way, but for public keys', options, async () => {
+  const made = await json(server.port, 'POST', `${TOOLKIT}:signUp`, {});
+  const read = (method, where, value, headers) => json(server.port, method, where, value, { headers });
+  for (const answer of [
+    made,
+    await read('POST', '/securetoken.googleapis.com/v1/token', { grant_type: 'refresh_token', refresh_token: made.value.refreshToken }),
+    await read('GET', `${ADMIN}:batchGet`, undefined, { authorization: 'Bearer owner' }),
+    await read('GET', '/v1/projects/skerry/databases/(default)/documents/a/b', undefined, { authorization: `Bearer ${made.value.idToken}` }),
+    await read('POST', `${TOOLKIT}:lookup`, {}),
+  ]) assert.equal(answer.headers['cache-control'], 'no-store', JSON.stringify(answer.value));
+  assert.equal((await read('GET', '/.well-known/jwks.json')).headers['cache-control'], 'public, max-age=3600');
+});
+
 describe('in production', options, () => {
   let box;
   const rules = "rules_version = '2'; service cloud.firestore { match /databases/{d}/documents { match /kitchen/{id} { allow read: if request.auth.token.role == 'cook'; } match /inbox/{id} { allow read: if request.auth.token.email_verified; } } }";
