@@ -228,3 +228,19 @@ describe('in production', options, () => {
     assert.equal((await at(`${TOOLKIT}:lookup`, { idToken: guest.idToken })).users[0].email, undefined);
   });
 });
+
+test('a page that the settings do not name does not use the certificate of a browser', options, async () => {
+  const authority = new Authority(directory), phone = authority.client('till');
+  const other = await startServer({
+    args: ['--listen', '127.0.0.1:0', ...tlsFlags(authority.server()), '--tls-client-ca', authority.certFile, '--tls-client-certificates', 'optional', '--access', 'mtls', '--clock', 'trusted', '--cors-origins', 'https://app.example'],
+  });
+  try {
+    const write = async (headers) => (await json(other.port, 'PATCH', '/v1/projects/skerry/databases/(default)/documents/a/b', { fields: { a: { integerValue: '1' } } },
+      { ca: authority.cert, cert: phone.cert, key: phone.key, headers })).status;
+    assert.equal(await write({}), 200);
+    assert.equal(await write({ origin: 'https://app.example' }), 200);
+    for (const origin of ['https://evil.example', 'null', 'https://app.example.evil.example']) assert.equal(await write({ origin }), 401, origin);
+  } finally {
+    await other.close();
+  }
+});
