@@ -218,6 +218,20 @@ describe('in production', options, () => {
   });
   after(() => box?.close());
 
+  test('what an administrator gives or takes counts at once, whatever tokens say that were made before', async () => {
+    const email = newEmail(), { idToken, localId } = await at(`${TOOLKIT}:signUp`, { email, password: PASSWORD });
+    const key = box.key('owner', 'chef'), now = Math.floor(Date.now() / 1000);
+    const admin = signToken({ alg: 'RS256', kid: key.private_key_id, privateKey: key.private_key }, { iss: key.client_email, sub: key.client_email, aud: 'https://localhost/skerry.identity.v1.AccountAdmin', iat: now, exp: now + 3600 });
+    const change = async (value) => assert.equal(outcome(await at('/identitytoolkit.googleapis.com/v1/projects/shop/accounts:update', { localId, ...value }, { authorization: `Bearer ${admin}` })), 'OK');
+    const read = async (where) => (await json(box.server.port, 'GET', `/v1/projects/shop/databases/(default)/documents/${where}`, undefined, { ca: box.authority.cert, headers: { authorization: `Bearer ${idToken}` } })).status;
+    const both = async () => [await read('kitchen/a'), await read('inbox/a')];
+    assert.deepEqual(await both(), [403, 403]);
+    await change({ customAttributes: '{"role":"cook"}', emailVerified: true });
+    assert.deepEqual(await both(), [404, 404]);
+    await change({ customAttributes: '{}', emailVerified: false });
+    assert.deepEqual(await both(), [403, 403]);
+  });
+
   test('the provider of one project links nothing to an account of another', async () => {
     await until(() => box.status().includes(`${box.provider.url}: 1 keys`), 'the keys of the provider');
     const guest = await at(`${TOOLKIT}:signUp`, {}), email = newEmail('victim');
