@@ -64,10 +64,12 @@ bool fetch_mail_set_up(struct transfer *transfer, const struct net_mail *mail, c
 }
 
 /* Replies that are about us, not about the mail: we are not let in, have to sign in, or may not send as this
- * sender. */
+ * sender. 500 to 504 say that a command is none; but at RCPT that the address is not one (Postfix has 504 for
+ * names that are not complete), and whoever can ask for a mail chooses the address. */
 static bool is_about_us(const struct transfer *transfer, CURLcode result, long reply) {
+  bool of_recipient = strncmp(transfer->problem, "RCPT failed", 11) == 0;
   return result == CURLE_LOGIN_DENIED || result == CURLE_USE_SSL_FAILED || reply == 421 || reply == 454 ||
-         (reply >= 500 && reply <= 504) || (reply >= 530 && reply <= 538) ||
+         (reply >= 500 && reply <= 504 && !of_recipient) || (reply >= 530 && reply <= 538) ||
          strncmp(transfer->problem, "MAIL failed", 11) == 0;
 }
 

@@ -29,6 +29,10 @@ bool cors_apply(struct exchange *ex) {
       if (headers != NULL)
         exchange_add_header(ex, STR("Access-Control-Allow-Headers"), str_from_cstr(headers));
     }
+  } else {
+    /* A page may send, though it does not get to read the answer, and the browser shows the certificate of
+     * whoever looks at the page: that is not his word. */
+    ex->peer.has_certificate = false;
   }
   if (is_preflight)
     exchange_answer_text(ex, 204, "", STR(""));

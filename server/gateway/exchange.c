@@ -334,14 +334,18 @@ static void add_headers(struct exchange *ex, struct MHD_Response *response) {
   if (*ex->content_type != '\0')
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, ex->content_type);
   const char *at = (const char *)ex->headers.data, *end = at + ex->headers.len;
+  bool may_be_kept = false;
   while (at < end && !ex->headers.failed) {
     const char *value = at + strlen(at) + 1;
     MHD_add_response_header(response, at, value);
+    may_be_kept = may_be_kept || strcasecmp(at, MHD_HTTP_HEADER_CACHE_CONTROL) == 0;
     at = value + strlen(value) + 1;
   }
   struct rpc_request_id id;
   rpc_request_id_write(ex->id, &id);
   MHD_add_response_header(response, RPC_REQUEST_ID_HEADER, id.digits);
+  if (!may_be_kept) /* it is for whoever asked, and may be a token */
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
   /* What people have stored is no page, whatever it looks like. */
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
   if (ex->wants_close)

@@ -12,18 +12,21 @@ struct sending {
   str link;
   code_record record;
   bool has_receiver; /* somebody is to get it */
+  bool is_signed_in; /* it is asked for with an ID token: */
+  struct id_token token;
 };
 
 static status commit_sending(struct task *task, const struct user_view *view, struct kv_batch *batch) {
   struct sending *sending = (struct sending *)task;
   user_record *before = NULL, *user = NULL;
-  if (*sending->record.uid != '\0') {
+  session_record *session;
+  if (sending->is_signed_in) /* or else a code could outlive the session that it was asked for with */
+    STATUS_TRY(task_find_signed_in(task, view, &sending->token, &before, &session));
+  else if (*sending->record.uid != '\0')
     STATUS_TRY(
         user_store_find(view, task->project, str_from_cstr(sending->record.uid), task->arena, &before));
-    user = before == NULL ? NULL : user_record_copy(task->arena, before);
-    if (before != NULL && user == NULL)
-      return task_no_memory();
-  }
+  if (before != NULL && (user = user_record_copy(task->arena, before)) == NULL)
+    return task_no_memory();
   if (user != NULL || *sending->record.uid == '\0') /* deleted meanwhile: what the mail has is no code */
     STATUS_TRY(user_store_add_code(batch, task->arena, user, sending->key, &sending->record));
   if (task->has_mail)
@@ -100,11 +103,6 @@ static status set_new_email(struct sending *sending, const char *email) {
   return status_ok();
 }
 
-static status begin_attempt(struct task *task, const char *email) {
-  str name = arena_printf(task->arena, "mail/%s", email);
-  return name.ptr == NULL ? task_no_memory() : task_begin_attempt(task, name);
-}
-
 static status prepare_mail(struct sending *sending, const user_record *user) {
   struct task *task = &sending->task;
   const code_record *record = &sending->record;
@@ -120,7 +118,7 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
                              .link = sending->link,
                              .code = str_from_cstr(sending->text),
                              .expires_us = record->expires_us};
-  STATUS_TRY(begin_attempt(task, order.to.ptr));
+  STATUS_TRY(task_begin_attempt_at(task, "mail to", order.to));
   /* What hinders a mail hinders it for accounts that are not there as well: a full outbox, an odd address. */
   STATUS_TRY(mail_prepare(task->service->mail, &order, &task->mail));
   task->has_mail = sending->has_receiver;
@@ -133,7 +131,6 @@ static status prepare_mail(struct sending *sending, const user_record *user) {
 
 static status begin(struct sending *sending, const Skerry__Identity__V1__SendOobCodeRequest *request) {
   struct task *task = &sending->task;
-  struct id_token token;
   user_record *user = NULL;
   STATUS_TRY(prepare(sending, request->request_type, request->continue_url, request->can_handle_code_in_app));
   sending->has_receiver = true;
@@ -142,9 +139,10 @@ static status begin(struct sending *sending, const Skerry__Identity__V1__SendOob
     bool makes = sending->kind == CODE_EMAIL_SIGNIN && !task->service->options.sign_up_closed;
     sending->has_receiver = user != NULL ? !user->disabled : makes;
   } else {
-    STATUS_TRY(task_read_id_token(task, request->id_token, &token, &user));
+    STATUS_TRY(task_read_id_token(task, request->id_token, &sending->token, &user));
+    sending->is_signed_in = true;
     if (sending->kind == CODE_CHANGE_EMAIL) {
-      STATUS_TRY(task_check_recent(task, &token, user));
+      STATUS_TRY(task_check_recent(task, &sending->token, user));
       STATUS_TRY(set_new_email(sending, request->new_email));
     } else if (*user->email == '\0') {
       return status_make(STATUS_INVALID_ARGUMENT, "MISSING_EMAIL");

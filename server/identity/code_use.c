@@ -68,6 +68,7 @@ static void reply_what(struct task *task) {
 
 static void reply_reset(struct task *task) {
   struct code_use *use = (struct code_use *)task;
+  task_end_attempt(task, true);
   str account = arena_printf(task->arena, "%s/%s", use->in.user->project, use->in.user->email);
   if (account.ptr != NULL)
     attempts_clear_account(attempts_kv_attempts(task->service->attempts), account);
@@ -90,7 +91,8 @@ static status begin_reset(struct code_use *use, const Skerry__Identity__V1__Rese
   if (!is_of(use->code, CODE_PASSWORD_RESET))
     return wrong_code();
   use->in.password = str_from_cstr(request->new_password);
-  return password_check_policy(use->in.password);
+  STATUS_TRY(password_check_policy(use->in.password));
+  return task_begin_attempt_at(task, "reset of", str_from_cstr(use->code->email)); /* one code, many hashes */
 }
 
 void identity_reset_password(struct rpc_call *call,
@@ -112,6 +114,22 @@ void identity_reset_password(struct rpc_call *call,
 
 /* ---- Verify, change or take back the address ---- */
 
+/* What came to the account since the change may be of whoever made it: a second factor of his would keep out
+ * whom the address is given back to, and a password or a provider would let himself in. */
+static void take_away_since(user_record *user, int64_t changed_us) {
+  size_t kept = 0;
+  if (user->password_updated_us >= changed_us) {
+    user->password = task_text("");
+    user->password_updated_us = 0;
+  }
+  if (user->totp != NULL && user->totp->enrolled_us >= changed_us)
+    user->totp = NULL;
+  for (size_t i = 0; i < user->n_providers; i++)
+    if (user->providers[i]->linked_us < changed_us)
+      user->providers[kept++] = user->providers[i];
+  user->n_providers = kept;
+}
+
 static status change_address(struct code_use *use, const struct user_view *view, const user_record *before,
                              user_record *user, struct kv_batch *batch) {
   const code_record *code = use->code;
@@ -122,6 +140,7 @@ static status change_address(struct code_use *use, const struct user_view *view,
   if (!recovers)
     return recovery_put(&use->recovery, &use->in.task, view, batch, before, user);
   user_store_delete_recoveries(batch, user, use->key);
+  take_away_since(user, code->expires_us - code_kind_lifetime_us(CODE_RECOVER_EMAIL));
   return status_ok();
 }
 
@@ -226,7 +245,9 @@ static status find_owner(struct code_use *use, const struct user_view *view, use
   struct task *task = &in->task;
   if (in->is_linking) {
     session_record *session;
-    return task_find_signed_in(task, view, &in->linked, ret_before, &session);
+    STATUS_TRY(task_find_signed_in(task, view, &in->linked, ret_before, &session));
+    in->session.record.second_factor_id = session->second_factor_id;
+    return status_ok();
   }
   STATUS_TRY(user_store_find_email(view, task->project, in->email, task->arena, ret_before));
   in->is_new = *ret_before == NULL;
@@ -250,6 +271,8 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
   STATUS_TRY(find_owner(use, view, &made, &before));
   if (before != NULL && before->disabled)
     return status_make(STATUS_PERMISSION_DENIED, "USER_DISABLED");
+  if (in->is_linking)
+    STATUS_TRY(user_change_check_email(in->email.ptr, true, before));
   user_record *user = user_record_copy(task->arena, before == NULL ? &made : before);
   if (user == NULL)
     return task_no_memory();
@@ -258,8 +281,6 @@ static status commit_link_sign_in(struct task *task, const struct user_view *vie
     sign_in_take_over(user, batch);
   user->email = task_text(in->email.ptr);
   user->email_verified = user->email_link = true;
-  if (in->is_linking)
-    STATUS_TRY(recovery_put(&use->recovery, task, view, batch, before, user));
   user->anonymous = false;
   user_store_delete_code(batch, use->key);
   if (in->is_linking) {
@@ -277,7 +298,6 @@ static void reply_link_sign_in(struct task *task) {
   const struct code_use *use = (const struct code_use *)task;
   if (use->in.ends_sessions)
     task_doubt(task, use->in.user);
-  recovery_committed(&use->recovery, task);
   sign_in_reply(task);
 }
 
@@ -294,10 +314,8 @@ static status begin_link_sign_in(struct code_use *use,
   STATUS_TRY(fields_canonical_email(str_from_cstr(request->email), in->task.arena, &in->email));
   STATUS_TRY(code_read(request->oob_code, use->key));
   in->is_linking = *request->id_token != '\0';
-  if (in->is_linking) {
+  if (in->is_linking)
     STATUS_TRY(task_read_linked(&in->task, request->id_token, &in->linked, &in->user));
-    STATUS_TRY(recovery_prepare(&in->task, in->user, in->email.ptr, &use->recovery));
-  }
   sign_in_session_init(&in->task, "password", "", &in->session);
   return status_ok();
 }

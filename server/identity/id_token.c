@@ -5,6 +5,7 @@
 #include "base/base64url.h"
 #include "server/identity/fields.h"
 #include "server/json/json_write.h"
+#include "server/tokens/claims.h"
 
 #define PROJECT_MARK "{project}"
 
@@ -155,8 +156,8 @@ static bool read_session(const struct jwt *jwt, uint8_t out[REFRESH_TOKEN_SESSIO
   return true;
 }
 
-static status check_state(const struct id_token_maker *maker, const struct id_token *token,
-                          struct arena *arena, user_record **ret_user) {
+static status check_state(const struct id_token_maker *maker, struct id_token *token, struct arena *arena,
+                          user_record **ret_user) {
   struct user_view view;
   user_record *user;
   session_record *session;
@@ -171,6 +172,7 @@ static status check_state(const struct id_token_maker *maker, const struct id_to
       !str_eq(str_from_cstr(session->uid), token->uid) ||
       !str_eq(str_from_cstr(session->project), token->project))
     return bad("TOKEN_EXPIRED");
+  token->record = session;
   *ret_user = user;
   return status_ok();
 }
@@ -181,7 +183,10 @@ status id_token_check(const struct id_token_maker *maker, const struct jwt *jwt,
   bool is_signed = jwt->algorithm != JWT_NONE;
   if (is_signed ? !signing_keys_verify(maker->keys, jwt, &good) || !good : !maker->is_unsigned)
     return bad("INVALID_ID_TOKEN");
-  struct id_token token = {.uid = jwt->subject, .auth_time_s = jwt->auth_time_s, .expires_s = jwt->expires_s};
+  struct id_token token = {.uid = jwt->subject,
+                           .auth_time_s = jwt->auth_time_s,
+                           .expires_s = jwt->expires_s,
+                           .issued_s = jwt->issued_s};
   if (!has_our_issuer(maker, jwt) || !read_session(jwt, token.session) || jwt->auth_time_s == JWT_NO_TIME)
     return bad("INVALID_ID_TOKEN");
   token.project = jwt->audiences[0];
@@ -194,4 +199,19 @@ status id_token_check(const struct id_token_maker *maker, const struct jwt *jwt,
   STATUS_TRY(check_state(maker, &token, arena, ret_user));
   *ret = token;
   return status_ok();
+}
+
+status id_token_claims(const struct id_token_maker *maker, const struct id_token *token,
+                       const user_record *user, struct arena *arena, struct doc_map *ret) {
+  struct buf text = {0};
+  status result = put_claims(maker, user, token->session, token->record, token->issued_s, &text);
+  json_t *json =
+      status_is_ok(&result) && !text.failed ? json_object_parse(buf_str(&text), JWT_DEPTH_MAX) : NULL;
+  buf_fini(&text);
+  if (json != NULL)
+    result = json_to_claims(json, arena, ret);
+  else if (status_is_ok(&result))
+    result = no_memory();
+  json_decref(json);
+  return result;
 }

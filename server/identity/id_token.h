@@ -29,7 +29,8 @@ STATUS_MUST_USE status id_token_make(const struct id_token_maker *maker, const u
 struct id_token {
   str project, uid;
   uint8_t session[REFRESH_TOKEN_SESSION_BYTES];
-  int64_t auth_time_s, expires_s;
+  int64_t auth_time_s, expires_s, issued_s;
+  const session_record *record; /* of the session; it lies in the arena */
 };
 
 /* Whether the token is one of these keys', whatever else is wrong with it; of unsigned ones, whether this
@@ -41,5 +42,9 @@ bool id_token_is_ours(const struct id_token_maker *maker, const struct jwt *jwt)
 STATUS_MUST_USE status id_token_check(const struct id_token_maker *maker, const struct jwt *jwt,
                                       int64_t now_us, struct arena *arena, struct id_token *ret,
                                       user_record **ret_user);
+/* What such a token would say if it were made now, with the times that it has: so that claims that were given
+ * or taken since count at once. In the arena. RESOURCE_EXHAUSTED. */
+STATUS_MUST_USE status id_token_claims(const struct id_token_maker *maker, const struct id_token *token,
+                                       const user_record *user, struct arena *arena, struct doc_map *ret);
 
 #endif

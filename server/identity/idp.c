@@ -95,6 +95,7 @@ static status add_provider(struct idp *idp, user_record *user) {
   if (same == NULL && !can_add_provider(user))
     return status_make(STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_PROVIDERS : An account has at most %d.",
                        USER_PROVIDERS_MAX);
+  idp->provider.linked_us = idp->in.task.now_us;
   if (same == NULL)
     user->providers[user->n_providers++] = &idp->provider;
   if (*user->display_name == '\0')
@@ -151,6 +152,7 @@ static status find_linked(struct idp *idp, const struct user_view *view, user_re
   user_record *before;
   session_record *session;
   STATUS_TRY(task_find_signed_in(task, view, &idp->in.linked, &before, &session));
+  idp->in.session.record.second_factor_id = session->second_factor_id;
   *ret_before = before;
   *ret = user_record_copy(task->arena, before);
   if (*ret == NULL)
@@ -267,6 +269,9 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   in->uid = str_make(uid, FIELDS_UID_MADE_BYTES);
   idp->may_create = request->_auto_create_case == 0 || request->auto_create;
   STATUS_TRY(read_post_body(task->arena, request->post_body, &body));
+  in->is_linking = *request->id_token != '\0';
+  if (in->is_linking) /* first: it says of which project the provider has to be */
+    STATUS_TRY(task_read_linked(task, request->id_token, &in->linked, &in->user));
   STATUS_TRY(tokens_verify_provider(task->service->tokens, body.id_token, body.provider_id, body.nonce,
                                     task->project, task->now_us, task->arena, &jwt));
   STATUS_TRY(read_person(idp, &jwt, body.provider_id));
@@ -277,9 +282,6 @@ static status begin(struct idp *idp, const Skerry__Identity__V1__SignInWithIdpRe
   str claims;
   STATUS_TRY(jwt_payload(token, task->arena, &claims));
   idp->claims = claims.ptr;
-  in->is_linking = *request->id_token != '\0';
-  if (in->is_linking)
-    STATUS_TRY(task_read_linked(task, request->id_token, &in->linked, &in->user));
   sign_in_session_init(task, idp->provider.provider_id, "", &in->session);
   return status_ok();
 }

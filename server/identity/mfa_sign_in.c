@@ -94,8 +94,7 @@ static status begin(struct second_half *half, const Skerry__Identity__V1__Finali
                            &step));
   half->step = step;
   sign_in_session_init(task, step->sign_in_provider, "", &half->session);
-  str name = arena_printf(task->arena, "second factor/%s", step->uid);
-  return name.ptr == NULL ? task_no_memory() : task_begin_attempt(task, name);
+  return task_begin_attempt_at(task, "second factor of", str_from_cstr(step->uid));
 }
 
 void identity_finalize_mfa_sign_in(struct rpc_call *call,

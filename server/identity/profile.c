@@ -1,5 +1,4 @@
 /* What users do with their own accounts. */
-#include "server/identity/recovery.h"
 #include "server/identity/user_change.h"
 
 /* ---- Lookup ---- */
@@ -36,7 +35,6 @@ struct update {
   struct sign_in in; /* first */
   struct user_change change;
   struct id_token token;
-  struct recovery recovery;
   bool renews; /* the other sessions end, and there is a new one */
 };
 
@@ -46,13 +44,12 @@ static status commit_update(struct task *task, const struct user_view *view, str
   user_record *before;
   session_record *session;
   STATUS_TRY(task_find_signed_in(task, view, &update->token, &before, &session));
-  STATUS_TRY(user_change_check_factor(&update->change, before));
+  STATUS_TRY(user_change_check_email(update->change.email, false, before));
   user_record *user = user_record_copy(task->arena, before);
   if (user == NULL)
     return task_no_memory();
   update->change.password = in->hash;
   STATUS_TRY(user_change_apply(&update->change, task->now_us, user));
-  STATUS_TRY(recovery_put(&update->recovery, task, view, batch, before, user));
   if (update->renews) {
     STATUS_TRY(sign_in_session_renew(task, &in->session, session, user, batch));
     if (before->anonymous && !user->anonymous) {
@@ -69,7 +66,7 @@ static void reply_update(struct task *task) {
   const user_record *user = update->in.user;
   Skerry__Identity__V1__UpdateResponse response = SKERRY__IDENTITY__V1__UPDATE_RESPONSE__INIT;
   status result = status_ok();
-  recovery_committed(&update->recovery, task);
+  task_end_attempt(task, update->change.email == NULL);
   if (update->renews) {
     task_doubt(task, user);
     result =
@@ -121,8 +118,8 @@ static status begin_update(struct update *update, const Skerry__Identity__V1__Up
   update->renews = update->change.email != NULL || request->_password_case != 0;
   if (update->renews || request->n_delete_provider > 0)
     STATUS_TRY(task_check_recent(task, &update->token, user));
-  return update->change.email == NULL ? status_ok()
-                                      : recovery_prepare(task, user, update->change.email, &update->recovery);
+  /* New addresses tell which are taken, and new passwords keep the thread busy that everybody waits for. */
+  return update->renews ? task_begin_attempt_at(task, "change of", update->token.uid) : status_ok();
 }
 
 void identity_update(struct rpc_call *call, const Skerry__Identity__V1__UpdateRequest *request) {

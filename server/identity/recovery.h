@@ -1,7 +1,7 @@
-/* What an address gets that its account gives up, whichever way: a mail with a code that takes it back for a
- * week. One that never was shown to be the user's gets none: its owner would take back what he never had, an
- * account with somebody else's password. Nor do those that administrators change: they may have their
- * reasons. Inside of the directory. */
+/* What a verified address gets that its account gives up, which only a mail to the new one can bring about: a
+ * mail with a code that takes it back for a week. One that never was shown to be the user's gets none: its
+ * owner would take back what he never had, an account with somebody else's password. Nor do those that
+ * administrators change: they may have their reasons. Inside of the directory. */
 #ifndef SKERRY_SERVER_IDENTITY_RECOVERY_H
 #define SKERRY_SERVER_IDENTITY_RECOVERY_H
 

@@ -220,11 +220,12 @@ static bool is_own(void *argument, const struct jwt *jwt) {
 }
 
 static status check(void *argument, const struct jwt *jwt, int64_t now_us, struct arena *arena, str *ret_uid,
-                    str *ret_project) {
+                    str *ret_project, struct doc_map *ret_claims) {
   const struct identity_service *service = argument;
   struct id_token token;
   user_record *user;
   STATUS_TRY(id_token_check(&service->maker, jwt, now_us, arena, &token, &user));
+  STATUS_TRY(id_token_claims(&service->maker, &token, user, arena, ret_claims));
   *ret_uid = token.uid;
   *ret_project = service->options.dev ? STR("") : token.project; /* in development apps have any project */
   return status_ok();

@@ -1,12 +1,10 @@
 /* New accounts, and anonymous ones that become permanent. */
 #include "server/identity/fields.h"
-#include "server/identity/recovery.h"
 #include "server/identity/user_change.h"
 
 struct sign_up {
   struct sign_in in; /* first */
   struct user_change change;
-  struct recovery recovery;
 };
 
 /* A new account, or the one that is linked, with its fields and a session. */
@@ -17,7 +15,8 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   if (in->is_linking) {
     session_record *session;
     STATUS_TRY(task_find_signed_in(task, view, &in->linked, &before, &session));
-    STATUS_TRY(user_change_check_factor(&up->change, before));
+    in->session.record.second_factor_id = session->second_factor_id;
+    STATUS_TRY(user_change_check_email(up->change.email, false, before));
     if (*before->password != '\0')
       return status_make(STATUS_INVALID_ARGUMENT, "PROVIDER_ALREADY_LINKED");
   } else {
@@ -30,7 +29,6 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
   up->change.password = in->hash;
   STATUS_TRY(user_change_apply(&up->change, task->now_us, user));
   if (in->is_linking) {
-    STATUS_TRY(recovery_put(&up->recovery, task, view, batch, before, user));
     user_store_end_sessions(batch, user, STR(""));
     user_store_delete_codes(batch, user);
   }
@@ -41,9 +39,7 @@ static status commit_sign_up(struct task *task, const struct user_view *view, st
 
 static void reply(struct task *task) {
   task_end_attempt(task, false);
-  const struct sign_up *up = (const struct sign_up *)task;
-  const struct sign_in *in = &up->in;
-  recovery_committed(&up->recovery, task);
+  const struct sign_in *in = (const struct sign_in *)task;
   if (in->is_linking) /* its sessions ended */
     task_doubt(task, in->user);
   sign_in_reply(task);
@@ -75,8 +71,7 @@ static status read_credentials(struct sign_up *up, const Skerry__Identity__V1__S
       user_store_find_email(&view, in->task.project, str_from_cstr(up->change.email), in->task.arena, &user));
   if (user != NULL && !(in->is_linking && str_eq(str_from_cstr(user->uid), in->uid)))
     return status_make(STATUS_ALREADY_EXISTS, "EMAIL_EXISTS");
-  return in->is_linking ? recovery_prepare(&in->task, in->user, up->change.email, &up->recovery)
-                        : status_ok();
+  return status_ok();
 }
 
 static status begin(struct sign_up *up, const Skerry__Identity__V1__SignUpRequest *request,

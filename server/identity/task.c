@@ -158,6 +158,12 @@ status task_begin_attempt(struct task *task, str account) {
   return status_ok();
 }
 
+/* No address has a space in it, so such a name is nobody's. */
+status task_begin_attempt_at(struct task *task, const char *what, str whom) {
+  str name = arena_printf(task->arena, "%s " STR_FMT, what, STR_ARG(whom));
+  return name.ptr == NULL ? task_no_memory() : task_begin_attempt(task, name);
+}
+
 status task_begin_sign_up(struct task *task) {
   const struct attempts_who who = {.address = str_from_cstr(rpc_call_peer(task->call)->address),
                                    .signs_up = true};

@@ -89,6 +89,8 @@ void task_count(struct task *task, enum identity_result result);
  * RESOURCE_EXHAUSTED: too many. What begins is ended by task_count, or by task_fail as failed (wrong secrets)
  * or not made. */
 STATUS_MUST_USE status task_begin_attempt(struct task *task, str account);
+/* Likewise at something else than a sign-in: "mail to", "change of". */
+STATUS_MUST_USE status task_begin_attempt_at(struct task *task, const char *what, str whom);
 /* Likewise of a sign-up, which counts against the address whatever becomes of it. */
 STATUS_MUST_USE status task_begin_sign_up(struct task *task);
 void task_end_attempt(struct task *task, bool succeeded);

@@ -26,8 +26,10 @@ status user_change_check(struct user_change *change, struct arena *arena) {
   return status_ok();
 }
 
-status user_change_check_factor(const struct user_change *change, const user_record *user) {
-  if (user->totp == NULL || change->email == NULL || strcmp(change->email, user->email) == 0)
+status user_change_check_email(const char *email, bool is_shown, const user_record *user) {
+  bool is_same = email == NULL || strcmp(email, user->email) == 0;
+  bool has_verified = *user->email != '\0' && user->email_verified;
+  if (is_same || (!has_verified && (is_shown || user->totp == NULL)))
     return status_ok();
   return status_make(STATUS_PERMISSION_DENIED,
                      "OPERATION_NOT_ALLOWED : Please verify the new email before changing email.");

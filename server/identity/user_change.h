@@ -23,9 +23,11 @@ struct user_change {
 /* Replaces texts by their canonical forms, in the arena. INVALID_ARGUMENT with the code; RESOURCE_EXHAUSTED.
  */
 STATUS_MUST_USE status user_change_check(struct user_change *change, struct arena *arena);
-/* Of a user's own change: an account with a second factor gets no address that was not verified, since who
- * has that address could take the account over. PERMISSION_DENIED, OPERATION_NOT_ALLOWED. */
-STATUS_MUST_USE status user_change_check_factor(const struct user_change *change, const user_record *user);
+/* Whether a user may give himself that address (NULL: none) by other means than a mail that changes it. Not
+ * in the place of a verified one, whose owner would not hear of it and could not take it back; and with a
+ * second factor only one that he has shown to be his, since who has the address could take the account over.
+ * PERMISSION_DENIED, OPERATION_NOT_ALLOWED. */
+STATUS_MUST_USE status user_change_check_email(const char *email, bool is_shown, const user_record *user);
 /* To a copy of the record. INVALID_ARGUMENT: MISSING_EMAIL, a password without an address. */
 STATUS_MUST_USE status user_change_apply(const struct user_change *change, int64_t now_us, user_record *user);
 /* Whether whoever knew the old secrets has to be signed out. */

@@ -89,22 +89,24 @@ static void remove_line(struct outbox *outbox, struct line *line) {
   outbox->count--;
 }
 
-/* The first that there is something to do for; else when there may be, in *ret_wait_us. */
+/* Of those that there is something to do for the one that has waited longest since its turn; else when there
+ * may be one, in *ret_wait_us. */
 static struct line *find_due(struct outbox *outbox, int64_t *ret_wait_us) {
   int64_t now_us = monotonic_us(outbox), wall = wall_us(outbox),
           next_us = now_us + LOOK_AGAIN_MS * INT64_C(1000);
+  struct line *first = NULL;
   for (unsigned i = 0; i < outbox->count; i++) {
     struct line *line = &outbox->lines[i];
     bool needs_way = !line->over && line->expires_us > wall;
     int64_t due_us = needs_way && outbox->away_until_us > line->due_us ? outbox->away_until_us : line->due_us;
     if (!needs_way && !line->over)
       due_us = now_us; /* it has expired */
-    if (due_us <= now_us)
-      return line;
+    if (due_us <= now_us && (first == NULL || line->due_us < first->due_us))
+      first = line;
     next_us = due_us < next_us ? due_us : next_us;
   }
   *ret_wait_us = next_us - now_us;
-  return NULL;
+  return first;
 }
 
 /* ---- The thread ---- */
@@ -156,6 +158,7 @@ static bool take_result(struct outbox *outbox, const uint8_t *key, enum mail_res
     outbox->away++;
     outbox->away_until_us =
         now_us + doubled(options->retry_first_ms, options->retry_max_ms, outbox->away) * 1000;
+    line->due_us = now_us; /* after the others: it may be this one that the other side hangs up at */
   } else {
     outbox->away = 0;
     outbox->away_until_us = 0;

@@ -1,14 +1,14 @@
 /* Mails that wait to be sent, in the store's system space ("mail/" and the time and the id), so that none is
  * lost once whoever asked was told that it is on its way: the mail is in the same commit as the code in it. A
- * thread sends them, oldest first, and deletes what was sent.
+ * thread sends them, the oldest first, and deletes what was sent.
  *
- *   at least once   a kill between sending and deleting sends it again, with the same Message-ID (or id of a
- * webhook) uplink down     nothing is tried more often than after 1 s, 2 s, ... 5 min; all wait together not
- * now         greylisting, a full mailbox: that one is tried again after 1 min, 2 min, ... 1 h, others go on
+ *   at least once   a kill between sending and deleting sends it again, with the same Message-ID or id
+ *   uplink down     nothing is tried more often than after 1 s, 2 s, ... 5 min; all wait together, and are
+ *                   tried in turn: one at which the other side hangs up does not hold up the others
+ *   not now         greylisting, a full mailbox: that one is tried again after 1 min, 2 min, ... 1 h
  *   refused         dropped, with a line in the log that does not say to whom
  *   too old         dropped when its code is worth nothing any more (expires_us)
- *   too many        mail_outbox_reserve says RESOURCE_EXHAUSTED: OUTBOX_COUNT_MAX mails or OUTBOX_BYTES_MAX
- * wait
+ *   too many        OUTBOX_COUNT_MAX mails or OUTBOX_BYTES_MAX wait: outbox_reserve says RESOURCE_EXHAUSTED
  *
  * How often one was tried is not stored: a restart begins anew. A wall clock that steps moves expiry with it.
  *

@@ -19,6 +19,7 @@ static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
 static enum mail_result answers[SENT_MAX]; /* in turn; then MAIL_SENT */
 static struct { char to[64], id[MAIL_ID_BYTES + 1]; } sent[SENT_MAX];
 static unsigned sent_count;
+static const char *hangs_up_at; /* NULL, or to whom no mail is ever taken or refused */
 
 static enum mail_result send_mail(void *argument, const struct mail_record *record, char *ret_reason,
                                   size_t reason_size) {
@@ -28,6 +29,8 @@ static enum mail_result send_mail(void *argument, const struct mail_record *reco
   snprintf(sent[sent_count].to, sizeof sent[0].to, STR_FMT, STR_ARG(record->to));
   snprintf(sent[sent_count].id, sizeof sent[0].id, STR_FMT, STR_ARG(record->id));
   enum mail_result answer = answers[sent_count++];
+  if (hangs_up_at != NULL && str_eq(record->to, str_from_cstr(hangs_up_at)))
+    answer = MAIL_AWAY;
   snprintf(ret_reason, reason_size, "%s", answer == MAIL_SENT ? "" : "because");
   pthread_cond_broadcast(&moved);
   pthread_mutex_unlock(&mutex);
@@ -75,6 +78,7 @@ static int set_up(void **state) {
   port.wall_us = wall_us;
   memset(answers, MAIL_SENT, sizeof answers);
   sent_count = 0;
+  hangs_up_at = NULL;
   open_store();
   open_outbox();
   return 0;
@@ -162,10 +166,19 @@ static void all_wait_while_there_is_no_way(void **state) {
   assert_string_equal(info_of().problem, "because");
   wait_sent(5);
   wait_waiting(0);
-  for (unsigned i = 0; i < 4; i++) /* the same again and again, and not two at a time */
-    assert_string_equal(sent[i].to, "a@x.example");
-  assert_string_equal(sent[0].id, sent[3].id);
-  assert_string_equal(sent[4].to, "b@x.example");
+  assert_string_equal(sent[0].to, "a@x.example");
+  assert_string_not_equal(sent[3].id, sent[4].id); /* each went out once */
+  assert_int_equal(info_of().tries, 5);
+}
+
+static void one_that_the_other_side_hangs_up_at_does_not_hold_up_others(void **state) {
+  (void)state;
+  hangs_up_at = "a@x.example";
+  put_to("a@x.example");
+  put_to("b@x.example");
+  put_to("c@x.example");
+  wait_waiting(1);
+  assert_int_equal(info_of().sent, 2);
 }
 
 static void one_that_is_put_off_does_not_hold_up_others(void **state) {
@@ -320,6 +333,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(mails_go_out_in_order_and_are_deleted),
       TEST(all_wait_while_there_is_no_way),
+      TEST(one_that_the_other_side_hangs_up_at_does_not_hold_up_others),
       TEST(one_that_is_put_off_does_not_hold_up_others),
       TEST(refused_ones_are_dropped),
       TEST(what_is_too_old_is_not_sent),

@@ -270,11 +270,14 @@ static status verify_user(struct attempt *attempt, size_t index, struct identity
 
 /* Of this server's own accounts. */
 static status verify_own(struct attempt *attempt, struct identity **ret) {
-  const struct jwt *jwt = &attempt->jwt;
+  struct jwt *jwt = &attempt->jwt;
   const struct tokens_own *own = &attempt->tokens->own;
+  struct doc_map claims;
   struct identity facts = {
       .kind = IDENTITY_USER, .issuer = jwt->issuer, .expires_us = expiry_us(jwt->expires_s)};
-  STATUS_TRY(own->check(own->argument, jwt, attempt->now_us, attempt->arena, &facts.uid, &facts.project));
+  STATUS_TRY(
+      own->check(own->argument, jwt, attempt->now_us, attempt->arena, &facts.uid, &facts.project, &claims));
+  jwt->claims = claims;
   return finish(attempt, &facts, ret);
 }
 

@@ -41,9 +41,9 @@ enum {
 struct tokens_own {
   bool (*is_own)(void *argument, const struct jwt *jwt); /* NULL: there are none */
   /* What is wrong with one, or whose it is: *ret_uid, and *ret_project as in struct identity, borrow from the
-   * token or lie in the arena. */
+   * token or lie in the arena; *ret_claims are those that count now. */
   status (*check)(void *argument, const struct jwt *jwt, int64_t now_us, struct arena *arena, str *ret_uid,
-                  str *ret_project);
+                  str *ret_project, struct doc_map *ret_claims);
   void *argument;
 };
 
