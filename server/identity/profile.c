@@ -1,4 +1,5 @@
 /* What users do with their own accounts. */
+#include "server/identity/handlers.h"
 #include "server/identity/user_change.h"
 
 /* ---- Lookup ---- */

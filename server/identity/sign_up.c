@@ -1,5 +1,6 @@
 /* New accounts, and anonymous ones that become permanent. */
 #include "server/identity/fields.h"
+#include "server/identity/handlers.h"
 #include "server/identity/user_change.h"
 
 struct sign_up {
