@@ -29,6 +29,7 @@ enum {
 struct arena_block {
   struct arena_block *next;
   size_t size_bytes; /* of data */
+  bool is_own;       /* of one large allocation */
   _Alignas(max_align_t) char data[];
 };
 
@@ -99,6 +100,7 @@ static struct arena_block *block_new(struct arena *a, size_t size) {
   }
   block->next = a->blocks;
   block->size_bytes = wanted;
+  block->is_own = size >= LARGE_BYTES;
   a->blocks = block;
   a->used_bytes += sizeof *block + wanted;
   ASAN_POISON_MEMORY_REGION(block->data, wanted);
@@ -117,6 +119,22 @@ static void *alloc_slow(struct arena *a, size_t size) {
   if (a->next_block_bytes < BLOCK_MAX_BYTES)
     a->next_block_bytes *= 2;
   return block->data;
+}
+
+void arena_return(struct arena *a, const void *memory) {
+  for (struct arena_block **at = &a->blocks; *at != NULL; at = &(*at)->next) {
+    struct arena_block *block = *at;
+    if (block->data != memory || !block->is_own)
+      continue;
+    size_t bytes = sizeof *block + block->size_bytes;
+    *at = block->next;
+    a->used_bytes -= bytes;
+    if (a->budget != NULL)
+      memory_budget_give(a->budget, bytes);
+    ASAN_UNPOISON_MEMORY_REGION(block->data, block->size_bytes);
+    free(block);
+    return;
+  }
 }
 
 void *arena_alloc(struct arena *a, size_t size) {

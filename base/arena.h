@@ -43,7 +43,11 @@ void arena_fini(struct arena *a);
  * pointer. */
 void *arena_alloc(struct arena *a, size_t size);
 
-/* The same, zeroed, for count * size with the overflow checked. */
+/* Gives an allocation back before the reset, if it is a large one (from some 32 KB on); what is not large,
+ * and what is not the arena's, stays as it is. Nobody uses it any more. */
+void arena_return(struct arena *a, const void *memory);
+
+/* The same as arena_alloc, zeroed, for count * size with the overflow checked. */
 void *arena_calloc(struct arena *a, size_t count, size_t size);
 
 /* A copy that ends in NUL (not counted in len). {NULL, 0} past the cap: tell by a->exhausted or ptr == NULL.

@@ -182,6 +182,35 @@ static void arenas_share_a_budget(void **state) {
   assert_int_equal(atomic_load(&budget.used_bytes), 0);
 }
 
+static void large_allocations_can_go_back(void **state) {
+  (void)state;
+  struct memory_budget budget;
+  memory_budget_init(&budget, 200000);
+  struct arena a;
+  char stranger;
+  arena_init(&a, NULL, 0, 200000);
+  a.budget = &budget;
+  char *small = arena_alloc(&a, 100); /* the first of its block, which others use too */
+  size_t before = arena_used_bytes(&a);
+  for (int i = 0; i < 10; i++) {
+    char *large = arena_alloc(&a, 150000), *behind = arena_alloc(&a, 100);
+    assert_non_null(large);
+    memset(large, 1, 150000);
+    memset(behind, 2, 100);
+    arena_return(&a, large);
+    assert_int_equal(arena_used_bytes(&a), before);
+    assert_int_equal(memory_budget_used(&budget), before);
+    assert_int_equal(behind[99], 2);
+  }
+  arena_return(&a, small);
+  arena_return(&a, &stranger);
+  arena_return(&a, NULL);
+  memset(small, 3, 100);
+  assert_int_equal(arena_used_bytes(&a), before);
+  arena_fini(&a);
+  assert_int_equal(memory_budget_used(&budget), 0);
+}
+
 /* Alone, a party may take all; a second one always finds something left. */
 static void shares_leave_something(void **state) {
   (void)state;
@@ -210,6 +239,7 @@ int main(void) {
       cmocka_unit_test(memory_is_aligned_apart_and_writable),
       cmocka_unit_test(first_block_is_used_before_malloc),
       cmocka_unit_test(cap_is_never_passed),
+      cmocka_unit_test(large_allocations_can_go_back),
       cmocka_unit_test(large_allocation_leaves_the_block_in_use),
       cmocka_unit_test(sizes_that_overflow_are_refused),
       cmocka_unit_test(calloc_zeroes_recycled_memory),

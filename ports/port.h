@@ -64,9 +64,14 @@ struct port *port_linux(void);
 void port_memory_configure(void);
 /* Gives free heap memory back to the system now. */
 void port_memory_trim(void);
-/* Called once when the start is over: pages of the program that only the start needed are given back. What is
- * needed again comes from the system's cache of files. */
+/* Pages of the program and its libraries that nobody has written are given back: after the start those that
+ * only the start needed, and whenever memory is tight. What is needed again comes from the system's cache of
+ * files. A millisecond or two. */
 void port_memory_settle(void);
+/* Called before the first thread: how large the stacks of all threads are, those that libraries start among
+ * them, above a guard page each. What was never touched of one takes no memory. A build with a sanitizer
+ * gives as much as its frames need. UNAVAILABLE: the system refuses. */
+STATUS_MUST_USE status port_stack_configure(size_t bytes);
 /* What is free in the heap, given back or not. Takes up to some milliseconds. */
 uint64_t port_memory_free_bytes(void);
 

@@ -197,7 +197,10 @@ status rpc_codec_decode(const grpc_byte_buffer *buffer, const struct rpc_type *t
     STATUS_TRY(flatten(in, arena, &bytes));
   else
     STATUS_TRY(inflate_message(encoding, in, message_bytes_max, arena, &bytes));
-  return unpack(type, bytes, arena, ret);
+  status result = unpack(type, bytes, arena, ret);
+  if (type->descriptor != NULL)
+    arena_return(arena, bytes.ptr); /* the message has copies */
+  return result;
 }
 
 /* ---- Compressing ---- */

@@ -17,10 +17,6 @@
  * going through gRPC's locked list of calls that nobody asked for. */
 enum { SLOTS_PER_METHOD = 8, SLOTS_GENERIC = 8 };
 
-/* gRPC core and a handler; protobuf-c at LIMIT_MESSAGE_DEPTH takes under 100 KiB. Only what is touched
- * counts. */
-enum { THREAD_STACK_BYTES = 1024 * 1024 };
-
 static void post(struct rpc_slot *slot) {
   struct rpc_queue *queue = slot->queue;
   grpc_server *server = queue->server->grpc;
@@ -76,8 +72,11 @@ void rpc_queue_post(struct rpc_queue *queue, struct rpc_tag *tag, bool ok) {
                                                 memory_order_relaxed));
   if (first != NULL)
     return; /* who found it empty has rung */
+  /* Once it has rung, the queue's thread may run the last tag there is, and the queue be freed: what is read
+   * of it is read before, for the thread sanitizer too. */
+  grpc_call *bell = queue->bell_call;
   RPC_TSAN_RELEASE(&queue->bell_tag);
-  grpc_call_error error = grpc_call_start_batch(queue->bell_call, NULL, 0, &queue->bell_tag, NULL);
+  grpc_call_error error = grpc_call_start_batch(bell, NULL, 0, &queue->bell_tag, NULL);
   assert(error == GRPC_CALL_OK);
   (void)error;
 }
@@ -224,12 +223,7 @@ bool rpc_queue_init(struct rpc_queue *queue, struct rpc_server *server, unsigned
 bool rpc_queue_start(struct rpc_queue *queue) {
   for (size_t i = 0; i < queue->slot_count; i++)
     post(&queue->slots[i]);
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0)
-    return false;
-  queue->is_running = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0 &&
-                      pthread_create(&queue->thread, &attributes, run, queue) == 0;
-  pthread_attr_destroy(&attributes);
+  queue->is_running = pthread_create(&queue->thread, NULL, run, queue) == 0;
   return queue->is_running;
 }
 

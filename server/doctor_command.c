@@ -41,9 +41,9 @@ int command_profile(int argc, char **argv) {
     return refuse("profile", &result, &settings);
   uint64_t memory_limit = (uint64_t)settings.memory_limit_bytes;
   printf("profile=%s\nmachine_profile=%s\nmemory_limit=%" PRIu64 "\nmemory_max=%" PRIu64
-         "\nconnections_max=%" PRId64 "\n",
+         "\nconnections_max=%" PRId64 "\nstack=%" PRIu64 "\n",
          profile->name, profile_for_machine(port)->name, memory_limit, profile_memory_max(memory_limit),
-         settings.connections_max);
+         settings.connections_max, profile->stack_bytes);
   settings_fini(&settings);
   return 0;
 }

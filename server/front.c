@@ -31,7 +31,7 @@ static void adopt(void *argument, int fd, const struct rpc_peer *peer) {
   rpc_server_adopt(front->rpc, fd, peer);
 }
 
-static bool open_http(void *argument, int fd, const struct rpc_peer *peer) {
+static void adopt_http(void *argument, int fd, const struct rpc_peer *peer) {
   struct front *front = argument;
   pthread_mutex_lock(&front->mutex);
   bool is_open = front->gateway != NULL;
@@ -40,11 +40,40 @@ static bool open_http(void *argument, int fd, const struct rpc_peer *peer) {
   pthread_mutex_unlock(&front->mutex);
   if (!is_open)
     close(fd);
-  return is_open;
 }
 
-static void adopt_http(void *argument, int fd, const struct rpc_peer *peer) {
-  open_http(argument, fd, peer);
+static void *open_http(void *argument, int fd, const struct rpc_peer *peer) {
+  struct front *front = argument;
+  struct gateway_link *link = NULL;
+  pthread_mutex_lock(&front->mutex);
+  bool is_open = front->gateway != NULL;
+  if (is_open)
+    link = gateway_take_linked(front->gateway, fd, peer);
+  pthread_mutex_unlock(&front->mutex);
+  if (!is_open)
+    close(fd);
+  return link;
+}
+
+static bool http_is_full(void *argument) {
+  struct front *front = argument;
+  pthread_mutex_lock(&front->mutex);
+  bool full = front->gateway != NULL && gateway_is_full(front->gateway);
+  pthread_mutex_unlock(&front->mutex);
+  return full;
+}
+
+static bool http_rests(void *argument, void *link, uint64_t requests) {
+  struct front *front = argument;
+  pthread_mutex_lock(&front->mutex);
+  bool rests = front->gateway != NULL && gateway_rests(front->gateway, link, requests);
+  pthread_mutex_unlock(&front->mutex);
+  return rests;
+}
+
+static void close_http(void *argument, void *link) {
+  (void)argument;
+  gateway_unlink(link);
 }
 
 static void take_stranger(void *argument, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket) {
@@ -108,6 +137,10 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
       .handshakes_max = (uint32_t)s->handshakes_max / wanted, /* 1 at least: the setting is 16 and more */
       .open_grpc = open_grpc,
       .open_http = front->gateway != NULL ? open_http : NULL,
+      .http_is_full = http_is_full,
+      .http_rests = http_rests,
+      .close_http = close_http,
+      .http_idle_timeout_ms = (uint32_t)s->http_idle_timeout_ms,
       .close_grpc = close_grpc,
       .ended = ended,
       .argument = front,

@@ -10,6 +10,9 @@ enum { PARTS = 32, STORE = 6, CALLS = 7, CONNECTIONS = 6, HTTP = 4, LISTEN = 2, 
 #define PASSWORDS_BYTES_LEAST (17 * MIB) /* one hash of 16 MiB, as Firebase has them too, and its buffers */
 #define PASSWORDS_BYTES_MOST (64 * MIB)
 #define STORE_BYTES_LEAST (4 * MIB)
+/* Three quarters (the last one is for those that hold less) are a commit of the largest document: as gRPC has
+ * it, as a message, in its canonical form, as a record. */
+#define CALLS_BYTES_LEAST (5 * MIB + 3 * MIB / 4)
 /* The largest document with its name and the transforms of a commit. */
 #define MESSAGE_BYTES_LEAST (MIB + MIB / 4)
 #define MESSAGE_BYTES_MOST (10 * MIB)
@@ -29,7 +32,7 @@ struct memory_plan memory_plan_for(uint64_t limit_bytes, bool with_accounts) {
   uint64_t part = (limit_bytes - PROGRAM_BYTES - passwords) / PARTS;
   struct memory_plan plan = {
       .store = within(part * STORE, STORE_BYTES_LEAST, UINT64_MAX),
-      .calls = part * CALLS,
+      .calls = within(part * CALLS, CALLS_BYTES_LEAST, UINT64_MAX),
       .connections = part * CONNECTIONS,
       .http = part * HTTP,
       .listen = part * LISTEN,

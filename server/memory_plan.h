@@ -5,10 +5,9 @@
  *   the program, and some connections          36 MiB (with the libraries linked in 10 less)
  *   checks of passwords (accounts = on)        an eighth of the limit, from 17 MiB to 64 MiB
  *   of the rest: the store                     6/32   caches, write buffers
- *                calls                         7/32   arenas, requests, answers
- *                connections                   6/32   what gRPC core holds: requests that are not complete
- *                HTTP/1.1                      4/32   bodies and answers; connections
- *                live queries                  2/32   targets, documents on their way
+ *                calls                         7/32   arenas, requests, answers; the largest document's at
+ * least connections                   6/32   what gRPC core holds: requests that are not complete HTTP/1.1
+ * 4/32   bodies and answers; connections live queries                  2/32   targets, documents on their way
  *                transactions                  1/32   read sets
  *                not counted by anybody        6/32   TLS, compaction, stacks, what malloc keeps
  *
@@ -20,7 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Less leaves no room for a document of 1 MiB beside the program. */
+/* Less leaves no room for a document of 1 MiB beside the program. Near it parts have their least sizes, which
+ * together are more than is left: the program's own pages give way then (port_memory_settle). */
 #define MEMORY_PLAN_LIMIT_MIN (INT64_C(48) * 1024 * 1024)
 #define MEMORY_PLAN_LIMIT_MIN_WITH_ACCOUNTS (INT64_C(64) * 1024 * 1024)
 

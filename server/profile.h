@@ -26,6 +26,7 @@ struct profile {
   uint64_t memory_limit_bytes;
   unsigned memory_floor_mib; /* of that quarter */
   unsigned cores_max;        /* threads are made for so many cores at most; 0: for all */
+  uint64_t stack_bytes;      /* of each thread, whoever starts it */
 
   /* Defaults of settings, in their units. */
   int64_t query_memory_max, send_queue_max;

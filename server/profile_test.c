@@ -44,6 +44,8 @@ static void budgets_fit_together(void **state) {
     const struct profile *p = profile_at(i);
     assert_true(p->store.write_buffer_sixteenths <= 12);
     assert_true((int64_t)p->memory_limit_bytes >= MEMORY_PLAN_LIMIT_MIN);
+    assert_true(p->stack_bytes >=
+                512 * 1024); /* tests/integration/stacks.test.mjs: twice what clients can make of one */
     if (i == 0)
       continue;
     const struct profile *smaller = profile_at(i - 1);
@@ -79,6 +81,8 @@ static void the_table_is_printed(void **state) {
     assert_non_null(strstr(text, profile_at(i)->name));
   assert_non_null(strstr(text, "memory_limit, at most                        64M      256M"));
   assert_non_null(strstr(text, "zstd"));
+  assert_non_null(
+      strstr(text, "stack of each, at most                    512K      512K        1M        1M"));
   free(text);
 }
 

@@ -19,7 +19,6 @@ enum {
   STEP_DOWN_US = 500 * 1000,
   STEP_UP_US = 30 * 1000 * 1000, /* of ease */
   LEVEL_WITHOUT_TOKENS = 2,
-  THREAD_STACK_BYTES = 128 * 1024,
 };
 
 int relief_judge(struct relief_state *state, const struct port_pressure *pressure, int64_t now_us) {
@@ -97,16 +96,10 @@ static void *run(void *argument) {
 
 status relief_start(const struct relief_options *options, struct relief **ret) {
   struct relief *relief = calloc(1, sizeof *relief);
-  pthread_attr_t attributes;
-  if (relief == NULL || pthread_attr_init(&attributes) != 0) {
-    free(relief);
+  if (relief == NULL)
     return status_default(STATUS_RESOURCE_EXHAUSTED);
-  }
   relief->options = *options;
-  bool started = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0 &&
-                 pthread_create(&relief->thread, &attributes, run, relief) == 0;
-  pthread_attr_destroy(&attributes);
-  if (!started) {
+  if (pthread_create(&relief->thread, NULL, run, relief) != 0) {
     free(relief);
     return status_make(STATUS_RESOURCE_EXHAUSTED, "The thread that watches memory cannot be started.");
   }

@@ -57,8 +57,9 @@ enum {
   TRIM_GROWTH_BYTES = 512 * 1024,    /* that are worth one */
   TRIM_FREE_BYTES = 2 * 1024 * 1024, /* likewise: what has become free in the heap since the last */
   TRIM_FREE_INTERVAL_S = 5,          /* between two looks for that */
-  ENTROPY_WAIT_MS = 60 * 1000,       /* seeds come with the first interrupts, or the disk's */
-  OWN_SERVICES_MAX = 64,             /* of the program */
+  SETTLE_PART = 4, /* less than such a part of memory_limit is left: pages of files are given back */
+  ENTROPY_WAIT_MS = 60 * 1000, /* seeds come with the first interrupts, or the disk's */
+  OWN_SERVICES_MAX = 64,       /* of the program */
 };
 
 /* What `start` of a program sees. */
@@ -182,7 +183,9 @@ static struct rpc_server_options rpc_options(const struct server *server) {
       .streams_per_connection_max = (uint32_t)s->streams_per_connection_max,
       .send_queue_bytes_max = (uint32_t)s->send_queue_bytes_max,
       .calls_memory_bytes_max = (size_t)server->memory.calls,
-      .connections_memory_bytes_max = (size_t)(server->memory.connections + server->memory.calls / 2),
+      /* Half of the calls' share counts too, before its least size: what is complete is a call's. */
+      .connections_memory_bytes_max =
+          (size_t)(server->memory.connections + server->memory.connections / 12 * 7),
       .calls_max = (uint32_t)s->calls_max,
       .keepalive_ms = (uint32_t)s->keepalive_ms,
       .keepalive_timeout_ms = (uint32_t)s->keepalive_timeout_ms,
@@ -498,6 +501,7 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
   server->memory = settings_memory_plan(&server->settings);
+  STATUS_TRY(port_stack_configure(server->profile->stack_bytes));
   say_machine(server);
   STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
   tell_status(server, "Opening the store", "");
@@ -637,6 +641,9 @@ struct given_back {
 
 static void give_memory_back(struct server *server, struct given_back *last) {
   uint64_t resident = server->port->memory(server->port).resident_bytes;
+  uint64_t limit = server->memory_limit_bytes;
+  if (resident > limit - limit / SETTLE_PART)
+    port_memory_settle(); /* what is needed of it is back within the second */
   if (resident > last->resident_bytes + TRIM_GROWTH_BYTES)
     last->times_left = TRIM_TIMES;
   if (resident < last->resident_bytes)

@@ -32,32 +32,42 @@ void port_memory_trim(void) {
   malloc_trim(TOP_PAD_BYTES);
 }
 
-/* A line of /proc/self/maps, `from-to rights offset device inode path`: whether it is code of a file. */
-static bool maps_code(const char *line, uintptr_t *ret_from, uintptr_t *ret_to) {
+/* The first line of a mapping in /proc/self/smaps, `from-to rights offset device inode path`: false for other
+ * lines. *ret_is_file: it is a file's, and nobody may write. */
+static bool parse_mapping(const char *line, uintptr_t *ret_from, uintptr_t *ret_to, bool *ret_is_file) {
   char *end;
-  *ret_from = (uintptr_t)strtoull(line, &end, 16);
-  if (*end != '-')
+  uintptr_t from = (uintptr_t)strtoull(line, &end, 16);
+  if (end == line || *end != '-')
     return false;
+  *ret_from = from;
   *ret_to = (uintptr_t)strtoull(end + 1, &end, 16);
   str rest = str_from_cstr(end);
   str_split(rest, ' ', &rest);
   str rights = str_split(rest, ' ', &rest);
   str_split(rest, ' ', &rest); /* offset */
   str_split(rest, ' ', &rest); /* device */
-  return str_eq(rights, STR("r-xp")) && !str_eq(str_split(rest, ' ', &rest), STR("0"));
+  bool has_inode = !str_eq(str_split(rest, ' ', &rest), STR("0"));
+  *ret_is_file = has_inode && (str_eq(rights, STR("r-xp")) || str_eq(rights, STR("r--p")));
+  return true;
 }
 
-/* Code is never written, so what is dropped is read again. Other parts that look read-only were changed by
- * the loader. */
+/* Only where no page is anonymous: the loader has changed some of what looks read-only, and that would be
+ * lost. */
 void port_memory_settle(void) {
+  static const char anonymous[] = "Anonymous:";
   char line[512];
-  uintptr_t from, to;
-  FILE *maps = fopen("/proc/self/maps", "re");
+  uintptr_t from = 0, to = 0;
+  bool is_file = false;
+  FILE *maps = fopen("/proc/self/smaps", "re");
   if (maps == NULL)
     return;
-  while (fgets(line, sizeof line, maps) != NULL)
-    if (maps_code(line, &from, &to))
+  while (fgets(line, sizeof line, maps) != NULL) {
+    if (parse_mapping(line, &from, &to, &is_file) || strncmp(line, anonymous, sizeof anonymous - 1) != 0)
+      continue;
+    if (is_file && strtoull(line + sizeof anonymous - 1, NULL, 10) == 0)
       (void)madvise((void *)from, to - from, MADV_DONTNEED); /* refused: it stays */
+    is_file = false;
+  }
   fclose(maps);
 }
 

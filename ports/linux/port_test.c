@@ -208,6 +208,37 @@ static void code_that_is_given_back_still_runs(void **state) {
   assert_true(port_linux()->wall_us(port_linux()) > 0);
 }
 
+/* What libraries do that ask for no size. */
+static void *tell_stack(void *size) {
+  pthread_attr_t attributes;
+  size_t guard = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
+      pthread_attr_getstacksize(&attributes, size) != 0 ||
+      pthread_attr_getguardsize(&attributes, &guard) != 0 || guard == 0)
+    *(size_t *)size = 0;
+  pthread_attr_destroy(&attributes);
+  return NULL;
+}
+
+static void threads_get_the_stack_that_is_set(void **state) {
+  (void)state;
+  enum { BYTES = 640 * 1024, SANITIZED = 8 };
+  for (int with_attributes = 0; with_attributes < 2; with_attributes++) {
+    status s = port_stack_configure(BYTES);
+    assert_true(status_is_ok(&s));
+    pthread_t thread;
+    pthread_attr_t attributes;
+    size_t size = 0;
+    assert_int_equal(pthread_attr_init(&attributes), 0);
+    assert_int_equal(pthread_create(&thread, with_attributes ? &attributes : NULL, tell_stack, &size), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    assert_true(size >= BYTES - 64 * 1024 && size <= SANITIZED * BYTES + 64 * 1024);
+  }
+  status s = port_stack_configure(1);
+  assert_int_equal(s.code, STATUS_UNAVAILABLE);
+}
+
 static void pressure_is_told(void **state) {
   (void)state;
   struct port *port = port_linux();
@@ -277,6 +308,7 @@ int main(void) {
       cmocka_unit_test(reloading_and_the_watchdog),
       cmocka_unit_test(no_sockets_unless_meant),
       cmocka_unit_test(pressure_is_told),
+      cmocka_unit_test(threads_get_the_stack_that_is_set),
       cmocka_unit_test(code_that_is_given_back_still_runs),
       cmocka_unit_test(memory_goes_back_after_a_burst),
   };

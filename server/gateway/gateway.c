@@ -54,9 +54,21 @@ static void list_remove(struct gateway *gateway, struct connection *c) {
   gateway->ended -= c->phase == CONNECTION_ENDED;
 }
 
+static bool is_full(const struct gateway *gateway) {
+  return gateway->open + gateway->pending - gateway->ended >= gateway->open_max;
+}
+
+static void free_connection(struct connection *c) {
+  if (c != NULL && c->link != NULL) {
+    c->link->connection = NULL;
+    gateway_unlink(c->link);
+  }
+  free(c);
+}
+
 /* Whether one more may come. Past the limit the one that has rested longest gives way. */
 static bool make_room(struct gateway *gateway) {
-  if (gateway->open + gateway->pending - gateway->ended < gateway->open_max)
+  if (!is_full(gateway))
     return true;
   struct connection *oldest = NULL;
   for (struct connection *c = gateway->connections; c != NULL; c = c->next)
@@ -83,7 +95,7 @@ static bool enter(struct gateway *gateway, struct connection *c) {
     gateway->by_fd_count = count;
   }
   if (gateway->by_fd[fd] != NULL) { /* one that libmicrohttpd had closed without a word */
-    free(gateway->by_fd[fd]);
+    free_connection(gateway->by_fd[fd]);
     gateway->pending--;
   }
   gateway->by_fd[fd] = c;
@@ -108,6 +120,7 @@ void gateway_set_phase(struct exchange *ex, enum connection_phase phase) {
     ex->connection->phase = phase;
   ex->connection->since_us = now_us;
   ex->connection->exchange = phase == CONNECTION_IDLE ? NULL : ex;
+  ex->connection->requests += phase == CONNECTION_IDLE;
   pthread_mutex_unlock(&gateway->mutex);
 }
 
@@ -133,8 +146,8 @@ static void notify_connection(void *argument, struct MHD_Connection *mhd, void *
   shutdown(c->fd, SHUT_RDWR);
   pthread_mutex_lock(&gateway->mutex);
   list_remove(gateway, c);
+  free_connection(c);
   pthread_mutex_unlock(&gateway->mutex);
-  free(c);
 }
 
 /* libmicrohttpd would take the query apart, 70 bytes a parameter, and when its memory for that is out it
@@ -255,34 +268,82 @@ status gateway_open(const struct gateway_options *options, struct gateway **ret)
   return result;
 }
 
-void gateway_take(struct gateway *gateway, int fd, const struct rpc_peer *peer) {
+/* False: refused, and `fd` is closed. `link`: NULL if nobody wants one. */
+static bool take(struct gateway *gateway, int fd, const struct rpc_peer *peer, struct gateway_link *link) {
   /* libmicrohttpd wants some address, and nothing here asks it for one. */
   const struct sockaddr address = {.sa_family = AF_UNIX};
   struct connection *c = calloc(1, sizeof *c);
   if (c == NULL) {
     close(fd);
-    return;
+    return false;
   }
-  *c = (struct connection){.fd = fd, .peer = *peer, .since_us = gateway_now_us(gateway)};
+  *c = (struct connection){.fd = fd, .peer = *peer, .since_us = gateway_now_us(gateway), .link = link};
   /* Apart from the runtime's own numbers. */
   c->peer.connection_id = 1ULL << 63 | ++gateway->connection_ids;
   pthread_mutex_lock(&gateway->mutex);
   bool entered = make_room(gateway) && enter(gateway, c);
+  if (entered && link != NULL) {
+    link->connection = c;
+    atomic_fetch_add_explicit(&link->holders, 1, memory_order_relaxed);
+  }
   pthread_mutex_unlock(&gateway->mutex);
   if (!entered) {
     free(c);
     close(fd);
-    return;
+    return false;
   }
   if (MHD_add_connection(gateway->daemon, fd, &address, sizeof address) == MHD_YES)
-    return;
+    return true;
   pthread_mutex_lock(&gateway->mutex); /* it has closed the descriptor, which may be another's by now */
   bool is_mine = (size_t)fd < gateway->by_fd_count && gateway->by_fd[fd] == c;
-  if (is_mine)
+  if (is_mine) {
     leave(gateway, fd);
+    free_connection(c);
+  }
   pthread_mutex_unlock(&gateway->mutex);
-  if (is_mine)
-    free(c);
+  return false;
+}
+
+void gateway_take(struct gateway *gateway, int fd, const struct rpc_peer *peer) {
+  take(gateway, fd, peer, NULL);
+}
+
+struct gateway_link *gateway_take_linked(struct gateway *gateway, int fd, const struct rpc_peer *peer) {
+  struct gateway_link *link = calloc(1, sizeof *link);
+  if (link == NULL) {
+    close(fd);
+    return NULL;
+  }
+  atomic_init(&link->holders, 1);
+  if (take(gateway, fd, peer, link))
+    return link;
+  gateway_unlink(link);
+  return NULL;
+}
+
+bool gateway_rests(struct gateway *gateway, const struct gateway_link *link, uint64_t requests) {
+  assert(requests > 0); /* or libmicrohttpd might not have begun with it */
+  pthread_mutex_lock(&gateway->mutex);
+  struct connection *c = link->connection;
+  bool rests = c != NULL && c->phase == CONNECTION_IDLE && c->requests == requests;
+  if (rests) {
+    c->phase = CONNECTION_ENDED;
+    gateway->ended++;
+  }
+  pthread_mutex_unlock(&gateway->mutex);
+  return rests;
+}
+
+void gateway_unlink(struct gateway_link *link) {
+  if (link != NULL && atomic_fetch_sub_explicit(&link->holders, 1, memory_order_acq_rel) == 1)
+    free(link);
+}
+
+bool gateway_is_full(struct gateway *gateway) {
+  pthread_mutex_lock(&gateway->mutex);
+  bool full = is_full(gateway);
+  pthread_mutex_unlock(&gateway->mutex);
+  return full;
 }
 
 /* ---- Time passes ---- */
@@ -373,7 +434,7 @@ void gateway_close(struct gateway *gateway) {
     MHD_stop_daemon(gateway->daemon);
   }
   for (size_t i = 0; i < gateway->by_fd_count; i++)
-    free(gateway->by_fd[i]);
+    free_connection(gateway->by_fd[i]);
   free(gateway->by_fd);
   assert(gateway->connections == NULL);
   schema_free(gateway->schema);

@@ -58,6 +58,21 @@ STATUS_MUST_USE status gateway_open(const struct gateway_options *options, struc
 /* Takes a connected, non-blocking stream socket whose client speaks HTTP/1.1. Any thread. */
 void gateway_take(struct gateway *gateway, int fd, const struct rpc_peer *peer);
 
+/* ---- Connections that somebody in front keeps while they rest ---- */
+
+/* A connection here has a buffer for a request's head, whether there is one or not. Who stands in front of
+ * it (the pump) may take it away while nothing is under way, and bring another for the client's next
+ * request. */
+struct gateway_link;
+/* As gateway_take. NULL: no memory, or no place; `fd` is closed. */
+struct gateway_link *gateway_take_linked(struct gateway *gateway, int fd, const struct rpc_peer *peer);
+/* Whether it has answered `requests` requests (one at least) and nothing of another has come. Then it counts
+ * as gone: the caller, who has sent nothing else, sends nothing more but the end of the input. */
+bool gateway_rests(struct gateway *gateway, const struct gateway_link *link, uint64_t requests);
+void gateway_unlink(struct gateway_link *link); /* also when the gateway is closed; NULL allowed */
+/* Whether one more would end another, or be refused. */
+bool gateway_is_full(struct gateway *gateway);
+
 /* ---- Routes of others ---- */
 
 /* "PUT", "/emulator/v1/projects/{project}:securityRules": a template as in url.h. The handler runs on the

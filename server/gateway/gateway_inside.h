@@ -25,7 +25,14 @@ struct connection {
   enum connection_phase phase;
   int64_t since_us; /* in this phase */
   struct exchange *exchange;
+  uint64_t requests;         /* that are over */
+  struct gateway_link *link; /* NULL: nobody has one */
   struct connection *previous, *next;
+};
+
+struct gateway_link {
+  _Atomic unsigned holders;      /* who took it, and the connection; the last one frees it */
+  struct connection *connection; /* with the gateway's mutex; NULL: closed */
 };
 
 /* A google.api.http binding of a method that can be called so. */

@@ -373,6 +373,44 @@ static void test_close(void **state) {
     close(fds[i]);
 }
 
+/* A connection can be taken away when its requests are answered, and only then. */
+static void test_rest(void **state) {
+  struct fixture *f = *state;
+  static const char whole[] = "PUT /things/a HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nb";
+  int ends[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+  struct gateway_link *link = gateway_take_linked(f->gateway, ends[1], &peer);
+  assert_non_null(link);
+  for (uint64_t requests = 1; requests < 4; requests++) {
+    send_all(ends[0], whole, sizeof whole - 2); /* all but the body */
+    eventually(f->routed == requests - 1);
+    assert_false(gateway_rests(f->gateway, link, requests));
+    send_all(ends[0], "b", 1);
+    eventually(f->routed == requests);
+    struct pollfd answer = {.fd = ends[0], .events = POLLIN};
+    assert_int_equal(poll(&answer, 1, WAIT_MS), 1);
+    char text[4096];
+    assert_true(recv(ends[0], text, sizeof text, 0) > 0);
+  }
+  assert_false(gateway_rests(f->gateway, link, 4)); /* one is still to come */
+  assert_false(gateway_rests(f->gateway, link, 2));
+  bool rests = false; /* the answer comes before libmicrohttpd is done with the request */
+  eventually(rests = rests || gateway_rests(f->gateway, link, 3));
+  assert_false(gateway_rests(f->gateway, link, 3)); /* it does already */
+  shutdown(ends[0], SHUT_WR);
+  size_t len;
+  free(receive_all(ends[0], &len));
+  assert_int_equal(len, 0);
+  struct gateway_stats stats;
+  eventually((gateway_stats(f->gateway, &stats), stats.open == 0));
+  assert_false(gateway_rests(f->gateway, link, 3));
+  gateway_unlink(link);
+  /* A link may outlive the connection, and the connection the link. */
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+  gateway_unlink(gateway_take_linked(f->gateway, ends[1], &peer));
+  close(ends[0]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_json, start, stop),
@@ -385,6 +423,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_many, start, stop),
       cmocka_unit_test_setup_teardown(test_leaving, start, stop),
       cmocka_unit_test_setup_teardown(test_gone, start, stop),
+      cmocka_unit_test_setup_teardown(test_rest, start, stop),
       cmocka_unit_test_setup_teardown(test_crowd, start, stop),
       cmocka_unit_test_setup(test_close, start),
   };

@@ -225,3 +225,7 @@ const char *http1_guard_take(struct http1_guard *g, const uint8_t *bytes, size_t
   }
   return NULL;
 }
+
+bool http1_guard_is_between(const struct http1_guard *guard) {
+  return guard->state == HTTP1_REQUEST_LINE && guard->head_bytes == 0;
+}

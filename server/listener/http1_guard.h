@@ -35,6 +35,8 @@ struct http1_guard {
   char tail[HTTP1_TAIL_KEPT]; /* its end: byte n at n % HTTP1_TAIL_KEPT */
 };
 
+/* Whether nothing of a request has come, or all of the last one. */
+bool http1_guard_is_between(const struct http1_guard *guard);
 /* NULL: all is well. Otherwise what is wrong, static; the connection must end. */
 const char *http1_guard_take(struct http1_guard *guard, const uint8_t *bytes, size_t len);
 

@@ -35,7 +35,6 @@ enum {
   ACCEPTS_A_TURN = 64, /* so that those who are connected get their turn */
   PAUSE_MS = 200,      /* without descriptors or memory */
   EVENTS_A_TURN = 128,
-  THREAD_STACK_BYTES = 256 * 1024,
   LOG_BURST = 5,
   ADDRESS_BYTES_MAX = 256,
 };
@@ -467,12 +466,7 @@ static status open_sockets(struct listener *listener) {
 }
 
 static bool start_thread(struct listener *listener) {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0)
-    return false;
-  listener->has_thread = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0 &&
-                         pthread_create(&listener->thread, &attributes, run, listener) == 0;
-  pthread_attr_destroy(&attributes);
+  listener->has_thread = pthread_create(&listener->thread, NULL, run, listener) == 0;
   return listener->has_thread;
 }
 

@@ -15,6 +15,7 @@ enum {
   LOG_BURST = 5,
   /* That a client may still send after it was told that nothing more comes: the largest message and some. */
   IGNORED_BYTES_MAX = 16 << 20,
+  HTTP_REST_US = 2000000, /* without a byte */
 };
 
 static const char SPEAKS_GRPC[] = "HTTP/1.1 426 Upgrade Required\r\n"
@@ -112,7 +113,7 @@ static bool side_add(struct pipe *pipe, struct pipe_side *side, uint32_t interes
 
 /* Reading waits while the other side has something to take. */
 static bool listens_to_client(const struct pipe *pipe) {
-  return !pipe->client_ended && (pipe->phase != PIPE_OPEN || pipe->to_grpc.len == 0);
+  return !pipe->client_ended && (pipe->phase != PIPE_OPEN || (pipe->to_grpc.len == 0 && !pipe->http_leaves));
 }
 
 static bool listens_to_grpc(const struct pipe *pipe) {
@@ -158,9 +159,16 @@ static void close_grpc(struct pipe *pipe) {
   side_close(pipe, &pipe->grpc);
   pending_drop(&pipe->to_grpc);
   const struct pump_options *options = pipe->thread->options;
-  if (!pipe->is_http)
+  if (pipe->is_http)
+    options->close_http(options->argument, pipe->http);
+  else
     options->close_grpc(options->argument, &pipe->key);
+  pipe->http = NULL;
   pipe->thread->stats.open--;
+}
+
+static bool rests(const struct pipe *pipe) {
+  return pipe->phase == PIPE_OPEN && pipe->is_http && pipe->grpc.fd < 0;
 }
 
 /* Nothing more comes from gRPC core, and nothing goes to it. */
@@ -309,8 +317,15 @@ static void http_offended(struct pipe *pipe, const char *why) {
   begin_flush(pipe);
 }
 
-static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len) {
+static void connect_server(struct pipe *pipe);
+
+static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   if (len == 0 || pipe->phase != PIPE_OPEN)
+    return;
+  pipe->http_moved_us = now_us;
+  if (rests(pipe))
+    connect_server(pipe);
+  if (pipe->phase != PIPE_OPEN)
     return;
   const char *wrong = http1_guard_take(&pipe->http1, bytes, len);
   if (wrong != NULL) {
@@ -327,7 +342,7 @@ static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t le
 static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   struct guard_output *output = &pipe->thread->output;
   if (pipe->is_http) {
-    http_client_bytes(pipe, bytes, len);
+    http_client_bytes(pipe, bytes, len, now_us);
     return;
   }
   while (len > 0 && pipe->phase == PIPE_OPEN) {
@@ -346,17 +361,22 @@ static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t l
 }
 
 /* The other end of a socketpair for who speaks what the client speaks. */
-static void open_server(struct pipe *pipe, int64_t now_us) {
+static void connect_server(struct pipe *pipe) {
   const struct pump_options *options = pipe->thread->options;
   int ends[2];
-  if (pipe->ssl != NULL)
-    tls_peer(pipe->ssl, &pipe->peer);
+  if (pipe->is_http && options->http_is_full(options->argument))
+    pipe->thread->give_place(pipe->thread);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
     pipe_close(pipe, "no descriptor is left");
     return;
   }
-  bool is_open = pipe->is_http ? options->open_http(options->argument, ends[1], &pipe->peer)
-                               : options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key);
+  bool is_open;
+  if (pipe->is_http) {
+    pipe->http = options->open_http(options->argument, ends[1], &pipe->peer);
+    is_open = pipe->http != NULL;
+  } else {
+    is_open = options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key);
+  }
   if (!is_open) {
     close(ends[0]);
     pipe_close(pipe, "the server is stopping, or out of memory");
@@ -364,11 +384,35 @@ static void open_server(struct pipe *pipe, int64_t now_us) {
   }
   pipe->grpc.fd = ends[0];
   pipe->thread->stats.open++;
-  move_to(pipe, PIPE_OPEN);
-  if (!pipe->is_http)
-    pipe->guard = guard_new(&options->guard, &pipe->key, now_us);
-  if ((!pipe->is_http && pipe->guard == NULL) || !side_add(pipe, &pipe->grpc, EPOLLIN))
+  if (!side_add(pipe, &pipe->grpc, EPOLLIN))
     pipe_close(pipe, "out of memory");
+}
+
+static void open_server(struct pipe *pipe, int64_t now_us) {
+  if (pipe->ssl != NULL)
+    tls_peer(pipe->ssl, &pipe->peer);
+  connect_server(pipe);
+  if (pipe->phase == PIPE_CLOSED)
+    return;
+  move_to(pipe, PIPE_OPEN);
+  if (pipe->is_http)
+    return;
+  pipe->guard = guard_new(&pipe->thread->options->guard, &pipe->key, now_us);
+  if (pipe->guard == NULL)
+    pipe_close(pipe, "out of memory");
+}
+
+bool pipe_rest(struct pipe *pipe) {
+  const struct pump_options *options = pipe->thread->options;
+  uint64_t requests = pipe->http1.requests - pipe->http_requests;
+  if (pipe->phase != PIPE_OPEN || pipe->http == NULL || pipe->http_leaves || pipe->client_ended ||
+      pipe->to_client.len > 0 || pipe->to_grpc.len > 0 || requests == 0 ||
+      !http1_guard_is_between(&pipe->http1) || !options->http_rests(options->argument, pipe->http, requests))
+    return false;
+  pipe->http_leaves = true;
+  shutdown(pipe->grpc.fd, SHUT_WR);
+  update_interest(pipe); /* what the client sends waits until the other end is closed */
+  return true;
 }
 
 /* ---- From the client ---- */
@@ -384,8 +428,8 @@ static void take_http(struct pipe *pipe, const uint8_t *rest, size_t len, int64_
   pipe->is_http = true;
   pipe->thread->stats.http++;
   open_server(pipe, now_us);
-  http_client_bytes(pipe, pipe->preface, pipe->preface_len);
-  http_client_bytes(pipe, rest, len);
+  http_client_bytes(pipe, pipe->preface, pipe->preface_len, now_us);
+  http_client_bytes(pipe, rest, len, now_us);
 }
 
 static void take_preface(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
@@ -426,7 +470,9 @@ static void end_grpc_input(struct pipe *pipe) {
 
 static void client_ended(struct pipe *pipe) {
   pipe->client_ended = true;
-  if (pipe->phase == PIPE_OPEN)
+  if (rests(pipe))
+    begin_flush(pipe);
+  else if (pipe->phase == PIPE_OPEN)
     end_grpc_input(pipe);
   else if (pipe->phase != PIPE_FLUSH)
     pipe_close(pipe, NULL); /* nothing was begun, or all is said */
@@ -496,12 +542,19 @@ static void read_grpc(struct pipe *pipe, int64_t now_us) {
   ssize_t got = recv(pipe->grpc.fd, received, PIPE_READ_BYTES, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR) && pipe->phase == PIPE_OPEN)
     return;
+  if (got <= 0 && pipe->http_leaves && pipe->phase == PIPE_OPEN) {
+    close_grpc(pipe);
+    pipe->http_leaves = false;
+    pipe->http_requests = pipe->http1.requests;
+    return;
+  }
   if (got <= 0) {
     begin_flush(pipe);
     return;
   }
   if (pipe->guard != NULL)
     guard_from_server(pipe->guard, now_us, received, (size_t)got);
+  pipe->http_moved_us = now_us;
   pipe->http_answered = pipe->http_answered || pipe->is_http;
   write_client(pipe, received, (size_t)got);
 }
@@ -532,6 +585,10 @@ static void run_client(struct pipe *pipe, uint32_t events, int64_t now_us) {
 
 static void run_grpc(struct pipe *pipe, uint32_t events, int64_t now_us) {
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    while (pipe->http_leaves && pipe->phase == PIPE_OPEN && listens_to_grpc(pipe))
+      read_grpc(pipe, now_us);
+    if (pipe->phase != PIPE_OPEN || rests(pipe))
+      return;
     grpc_hung_up(pipe);
     return;
   }
@@ -567,7 +624,22 @@ static bool is_stalled(struct pipe *pipe, int64_t now_us) {
   return now_us - pipe->stalled_since_us > pipe->thread->options->reader_timeout_ms * 1000LL;
 }
 
+static void check_http(struct pipe *pipe, int64_t now_us) {
+  int64_t still_us = now_us - pipe->http_moved_us;
+  if (rests(pipe)) {
+    if (!pipe->thread->is_ending && still_us < pipe->thread->options->http_idle_timeout_ms * 1000LL)
+      return;
+    begin_flush(pipe);
+    if (pipe->phase != PIPE_CLOSED)
+      pipe_run(pipe, &pipe->client, 0, now_us);
+  } else if (still_us >= HTTP_REST_US) {
+    pipe_rest(pipe);
+  }
+}
+
 void pipe_check(struct pipe *pipe, int64_t now_us) {
+  if (pipe->phase == PIPE_OPEN && pipe->is_http)
+    check_http(pipe, now_us);
   if (pipe->phase == PIPE_OPEN && is_stalled(pipe, now_us)) {
     pipe_close(pipe, "it took nothing of what was there for it");
     return;

@@ -11,6 +11,10 @@
  *   FLUSH      gRPC core closed its end, or we ended the connection; the client gets what is left for it
  *   LINGER     the client was told that nothing more comes
  *
+ * Of HTTP/1.1 a connection may be OPEN without the socketpair: when everything is answered and nothing more
+ * comes for a while, or others need the place, it ends (pipe_rest), and the client's next byte brings
+ * another.
+ *
  * In FLUSH and LINGER what the client still sends is read away: unread, it would make the kernel answer with
  * a reset when we close, and the client might not see what we said.
  *
@@ -42,6 +46,8 @@ enum pipe_phase { PIPE_HANDSHAKE, PIPE_PREFACE, PIPE_OPEN, PIPE_FLUSH, PIPE_LING
 struct pipe_thread {
   const struct pump_options *options;
   int epoll;
+  void (*give_place)(struct pipe_thread *thread); /* has one rest that can */
+  bool is_ending;                                 /* those that rest are ended */
   BIO_METHOD *bio_method;
   BIO *bio; /* of all of them: it reads and writes the buffers below */
   struct pump_stats stats;
@@ -81,6 +87,10 @@ struct pipe {
   struct guard *guard;         /* from OPEN on, as long; NULL if is_http */
   bool is_http, http_answered; /* the gateway has said something */
   struct http1_guard http1;
+  void *http;             /* what open_http gave; NULL: it rests, or is not of HTTP/1.1 */
+  uint64_t http_requests; /* that were complete when it rested last: they are not the gateway's any more */
+  bool http_leaves;       /* it is about to rest: the end of the socketpair is on its way */
+  int64_t http_moved_us;  /* when bytes went last */
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
   uint8_t preface[HTTP2_PREFACE_BYTES];
@@ -104,6 +114,8 @@ struct pipe *pipe_new(struct pipe_thread *thread, int fd, const struct rpc_peer 
 void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_t now_us);
 /* Ends it as the guard would have: for connections that wait too long. */
 void pipe_check(struct pipe *pipe, int64_t now_us);
+/* Ends the socketpair of one that speaks HTTP/1.1 and has nothing under way. False: it cannot. */
+bool pipe_rest(struct pipe *pipe);
 /* At once; into CLOSED. `why` NULL: nothing to log. */
 void pipe_close(struct pipe *pipe, const char *why);
 void pipe_free(struct pipe *pipe); /* closed */

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -21,6 +22,7 @@
 enum {
   HANDSHAKE_TIMEOUT_MS = 10000,
   READER_TIMEOUT_MS = 30000,
+  HTTP_IDLE_TIMEOUT_MS = 60000,
   HANDSHAKES_MAX = 1024,
   FLUSH_TIMEOUT_US = 20000000, /* for some hundred kilobytes at most, to somebody with a bad connection */
   LINGER_TIMEOUT_US = 5000000,
@@ -28,7 +30,6 @@ enum {
   GOODBYE_POLL_MS = 20,
   CHECK_INTERVAL_US = 2000000,
   EVENTS_A_TURN = 128,
-  THREAD_STACK_BYTES = 512 * 1024,
 };
 
 enum list_name { LIST_NONE, LIST_WAITING, LIST_OPEN, LIST_FLUSH, LIST_LINGER, LIST_ENDED, LIST_COUNT };
@@ -133,6 +134,14 @@ static void free_ended(struct pump *pump) {
   }
 }
 
+/* There is no place for one more of HTTP/1.1: the first that can gives its own away. */
+static void give_place(struct pipe_thread *pipes) {
+  struct pump *pump = (struct pump *)((char *)pipes - offsetof(struct pump, pipes));
+  for (struct pipe *pipe = pump->lists[LIST_OPEN].first; pipe != NULL; pipe = pipe->next)
+    if (pipe_rest(pipe))
+      return;
+}
+
 /* ---- The thread ---- */
 
 static void begin(struct pump *pump, const struct brought *brought, int64_t now) {
@@ -224,8 +233,10 @@ static void run_events(struct pump *pump, const struct epoll_event *events, int 
 /* gRPC core has closed its ends, or is about to; what it sent last is still passed on. */
 static bool has_said_goodbye(struct pump *pump, int64_t *deadline_us) {
   int64_t now = now_us(pump);
-  if (*deadline_us == INT64_MAX)
+  if (*deadline_us == INT64_MAX) {
     *deadline_us = now + GOODBYE_US;
+    check_open(pump, now); /* nobody says anything to those that rest */
+  }
   bool has_some = false;
   for (int i = LIST_OPEN; i < LIST_ENDED; i++)
     has_some = has_some || pump->lists[i].first != NULL;
@@ -239,6 +250,7 @@ static void *run(void *argument) {
   for (;;) {
     bool must_end;
     struct brought *brought = take_brought(pump, &must_end);
+    pump->pipes.is_ending = must_end;
     while (brought != NULL) {
       struct brought *next = brought->next;
       begin(pump, brought, now_us(pump));
@@ -287,12 +299,7 @@ void pump_stats(struct pump *pump, struct pump_stats *ret) {
 }
 
 static bool start_thread(struct pump *pump) {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0)
-    return false;
-  pump->has_thread = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0 &&
-                     pthread_create(&pump->thread, &attributes, run, pump) == 0;
-  pthread_attr_destroy(&attributes);
+  pump->has_thread = pthread_create(&pump->thread, NULL, run, pump) == 0;
   return pump->has_thread;
 }
 
@@ -307,6 +314,8 @@ status pump_open(const struct pump_options *options, struct pump **ret) {
     pump->options.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS;
   if (pump->options.reader_timeout_ms == 0)
     pump->options.reader_timeout_ms = READER_TIMEOUT_MS;
+  if (pump->options.http_idle_timeout_ms == 0)
+    pump->options.http_idle_timeout_ms = HTTP_IDLE_TIMEOUT_MS;
   if (pump->options.handshakes_max == 0)
     pump->options.handshakes_max = HANDSHAKES_MAX;
   pump->last_brought = &pump->first_brought;
@@ -315,6 +324,7 @@ status pump_open(const struct pump_options *options, struct pump **ret) {
   pump->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
   status result = pipe_thread_init(&pump->pipes, &pump->options, pump->epoll);
+  pump->pipes.give_place = give_place;
   if (status_is_ok(&result) &&
       (pump->epoll < 0 || pump->wake < 0 || epoll_ctl(pump->epoll, EPOLL_CTL_ADD, pump->wake, &event) != 0 ||
        !start_thread(pump)))

@@ -27,13 +27,20 @@ struct pump_options {
   uint32_t reader_timeout_ms;
   /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
   bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
-  /* The same for a client that speaks HTTP/1.1. NULL: it is told that this port speaks gRPC. */
-  bool (*open_http)(void *argument, int fd, const struct rpc_peer *peer);
+  /* The same for a client that speaks HTTP/1.1; gives what the next three know the connection by, NULL:
+   * refused. NULL for all four: such a client is told that this port speaks gRPC. */
+  void *(*open_http)(void *argument, int fd, const struct rpc_peer *peer);
+  /* Whether there is no place for one more. Then one that rests gives its place away. */
+  bool (*http_is_full)(void *argument);
+  /* Whether all these requests are answered, so that the connection can be taken away. */
+  bool (*http_rests)(void *argument, void *connection, uint64_t requests);
+  void (*close_http)(void *argument, void *connection);
+  uint32_t http_idle_timeout_ms; /* of a client whose connection was taken away. 60000 */
   /* That connection is over; open_grpc's only. */
   void (*close_grpc)(void *argument, const struct rpc_connection_key *key);
   /* The client's socket is closed. */
   void (*ended)(void *argument, void *ticket);
-  void *argument; /* the four are called on the pump's thread */
+  void *argument; /* all are called on the pump's thread */
 };
 
 STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump **ret);
@@ -42,8 +49,8 @@ STATUS_MUST_USE status pump_open(const struct pump_options *options, struct pump
 void pump_take(struct pump *pump, int fd, const struct rpc_peer *peer, bool always_h2, void *ticket);
 
 struct pump_stats {
-  uint64_t open;          /* connections that reached gRPC core or the gateway and are not closed */
-  uint64_t http;          /* that spoke HTTP/1.1, ever */
+  uint64_t open; /* connections that gRPC core or the gateway has; of HTTP/1.1 those that rest are not */
+  uint64_t http; /* that spoke HTTP/1.1, ever */
   uint64_t http_offences; /* of these, ended for what they sent */
   uint64_t waiting;       /* in their handshake or preface */
   uint64_t handshakes;    /* of TLS, finished */

@@ -210,6 +210,7 @@ static status finish_chain(struct doc_commit *commit, size_t index, struct kv_ba
     str bytes;
     STATUS_TRY(doc_record_encode(&record, commit->arena, &bytes));
     kv_batch_put(batch, KV_DOCUMENTS, write->key, bytes);
+    arena_return(commit->arena, bytes.ptr); /* the batch has a copy */
     STATUS_TRY(derive(commit, write, state, batch));
   }
   if (commit->keep_records) {
