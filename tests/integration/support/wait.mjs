@@ -3,8 +3,7 @@
 /** Whether skerry runs on an emulated processor (scripts/test-arm): its memory and processor time are then qemu's. */
 export const isUnderQemu = process.env.SKERRY_UNDER_QEMU === '1';
 
-/** A bound that only a server that hangs is to reach. Under emulation as much longer as ctest lets tests take
- * (SKERRY_TIMEOUT_FACTOR in cmake/). */
+/** A bound that only a server that hangs is to reach, longer under emulation (as ctest's is: SKERRY_TIMEOUT_FACTOR). */
 export const patient = (ms) => ms * (isUnderQemu ? 5 : 1);
 
 /** Asks again and again until `condition()` holds; returns what it gave. `ms` is for a processor that is not emulated. */
