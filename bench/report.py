@@ -14,6 +14,7 @@ import instructions
 import listening
 import queries
 import rules
+import starts
 
 
 class Results:
@@ -200,6 +201,6 @@ def machine():
 
 
 def write(results, where, how):
-    lines = [f"Measured on {where}, by `{how}`.", "", *measures_table(results), "", *goals_table(results), "",
+    lines = [f"Measured on {where}, by `{how}`.", "", *measures_table(results), "", *goals_table(results), *starts.table(results), "",
              *other_figures(results)]
     return "\n".join(lines) + "\n"

@@ -77,10 +77,11 @@ function(skerry_runnable name ret)
   set(${ret} "${PROJECT_BINARY_DIR}/emulated/${name}" PARENT_SCOPE)
 endfunction()
 
-# How much longer tests may take: an emulated processor is slow.
+# How much longer tests may take: an emulated processor is slow. Twice as much as what tests themselves wait for there
+# (tests/integration/support/wait.mjs), so that they say what did not come.
 set(SKERRY_TIMEOUT_FACTOR 1)
 if(CMAKE_CROSSCOMPILING)
-  set(SKERRY_TIMEOUT_FACTOR 5)
+  set(SKERRY_TIMEOUT_FACTOR 10)
 endif()
 function(skerry_test_timeout name seconds)
   math(EXPR allowed "${seconds} * ${SKERRY_TIMEOUT_FACTOR}")

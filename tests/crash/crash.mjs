@@ -17,6 +17,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Rpc, value as v } from '../integration/support/rpc.mjs';
 import { makeTempDir, removeDir, runSkerry, Server } from '../integration/support/server.mjs';
+import { patient } from '../integration/support/wait.mjs';
 
 const ROUNDS = Number(process.argv[2] ?? process.env.ROUNDS ?? 20);
 const SEED = Number(process.argv[3] ?? process.env.SEED ?? Date.now() % 1_000_000_000);
@@ -81,7 +82,7 @@ class Writer {
       const number = ++this.sent;
       const set = number % SETS;
       try {
-        await rpc.call('Commit', this.commit(number, set), { deadlineMs: 10_000 });
+        await rpc.call('Commit', this.commit(number, set), { deadlineMs: patient(10_000) });
       } catch (error) {
         assert.equal(error.code, 14, `writer ${this.id}, commit ${number}: ${error.message}`); // UNAVAILABLE
         return;

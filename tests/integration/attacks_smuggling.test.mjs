@@ -13,6 +13,7 @@ import { Hpack, literal, request, tableSize } from './support/hpack.mjs';
 import { generator } from './support/random.mjs';
 import { isEmulator } from './support/server.mjs';
 import { field, frame } from './support/wire.mjs';
+import { patient } from './support/wait.mjs';
 
 const ECHO = process.env.SKERRY_ECHO ?? '';
 const skip = isEmulator ? 'only skerry does this' : fs.existsSync(ECHO) ? false : 'SKERRY_ECHO names no program: build runtime_echo';
@@ -39,7 +40,7 @@ after(async () => {
   if (skip) return;
   assert.equal(child.exitCode, null, 'it still runs');
   child.kill('SIGTERM');
-  await Promise.race([new Promise((resolve) => child.once('exit', resolve)), sleep(5000).then(() => child.kill('SIGKILL'))]);
+  await Promise.race([new Promise((resolve) => child.once('exit', resolve)), sleep(patient(5000)).then(() => child.kill('SIGKILL'))]);
 });
 
 // ---- The echo's messages ----

@@ -13,6 +13,7 @@ import { startHonest } from './support/honest.mjs';
 import { request } from './support/hpack.mjs';
 import { measure, mib, settle } from './support/process.mjs';
 import { isEmulator, makeTempDir, removeDir, startServer } from './support/server.mjs';
+import { patient } from './support/wait.mjs';
 
 const MIB = 1 << 20;
 const skip = isEmulator ? 'only skerry does this' : spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false;
@@ -51,7 +52,7 @@ const connect = () =>
     socket.on('error', () => {});
     socket.once('connect', () => resolve(socket)).once('close', () => resolve(socket));
   });
-const closing = (socket, ms = 5000) => (socket.destroyed ? Promise.resolve(true) : Promise.race([new Promise((resolve) => socket.once('close', () => resolve(true))), sleep(ms).then(() => false)]));
+const closing = (socket, ms = 5000) => (socket.destroyed ? Promise.resolve(true) : Promise.race([new Promise((resolve) => socket.once('close', () => resolve(true))), sleep(patient(ms)).then(() => false)]));
 const cost = ({ cpu, grew, ms }) => `${cpu.toFixed(2)} s CPU, ${mib(grew)} more, ${ms} ms`;
 
 /** A real first flight, as a client of this kind says it: taken from one that connects to a listener of ours. */
@@ -140,7 +141,7 @@ test('first flights that are none', { skip }, async (t) => {
   assert.ok(sanitized || measured.grew < 8 * MIB);
   const slow = await connect();
   slow.write(byByte);
-  assert.ok(await Promise.race([new Promise((resolve) => slow.once('data', () => resolve(true))), sleep(3000)]), 'a hello in records of one byte is answered');
+  assert.ok(await Promise.race([new Promise((resolve) => slow.once('data', () => resolve(true))), sleep(patient(3000))]), 'a hello in records of one byte is answered');
   slow.destroy();
 });
 
@@ -196,7 +197,7 @@ test('keys that change all the time', { skip: skip || (fs.existsSync(KEY_CHANGES
     const measured = await measure(server.pid, async () => {
       const child = spawn(KEY_CHANGES, ['127.0.0.1', String(server.port), String(count), withData], { stdio: ['ignore', 'pipe', 'inherit'] });
       child.stdout.on('data', (chunk) => (outcome += chunk));
-      const timer = setTimeout(() => child.kill('SIGKILL'), 8000);
+      const timer = setTimeout(() => child.kill('SIGKILL'), patient(8000));
       await new Promise((resolve) => child.once('exit', resolve));
       clearTimeout(timer);
       await settle(server.pid);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Authority, opensslMissing, OPEN, tlsFlags } from './support/certificates.mjs';
 import { descriptorBytes } from './support/descriptors.mjs';
 import { makeTempDir, removeDir, startServer } from './support/server.mjs';
+import { patient } from './support/wait.mjs';
 
 const CHROMIUM = [process.env.SKERRY_CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path));
 const missing = CHROMIUM ? opensslMissing : 'chromium is not installed (Debian: chromium)';
@@ -75,7 +76,7 @@ describe('a page in Chromium', { skip: missing }, () => {
     page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
     page.on('response', (response) => response.status() === 404 && response.url().includes('.js') && problems.push(`404 ${response.url()}`));
     await page.goto(at);
-    await page.waitForFunction(() => document.title === 'ready', null, { timeout: 20_000 }).catch((error) => assert.fail(`${error}\n${problems.join('\n')}`));
+    await page.waitForFunction(() => document.title === 'ready', null, { timeout: patient(20_000) }).catch((error) => assert.fail(`${error}\n${problems.join('\n')}`));
     return page;
   };
   const lines = (page, id) => page.$$eval(`#${id} li`, (items) => items.map((item) => item.textContent));

@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { isUnderQemu, makeTempDir, removeDir, runSkerry, Server, skerryBinary, skerryOnly, startServer } from './support/server.mjs';
 import { Rpc, code, fails, freshDatabase, value as v } from './support/rpc.mjs';
 import { field, frame, openHttp2 } from './support/wire.mjs';
+import { patient } from './support/wait.mjs';
 
 const options = { skip: skerryOnly };
 let directory;
@@ -124,7 +125,7 @@ test('a data directory that cannot be used', options, async (t) => {
     const data = freshDir();
     fs.mkdirSync(data, { mode: 0o700 });
     fs.chmodSync(directory, 0o755);
-    const nobody = { uid: 65534, gid: 65534, encoding: 'utf8', timeout: 10_000 };
+    const nobody = { uid: 65534, gid: 65534, encoding: 'utf8', timeout: patient(10_000) };
     for (const words of [['serve', ...dev], ['verify']]) {
       const result = spawnSync(binary, [...words, '--data', data], nobody);
       assert.ok(result.status > 0, result.stdout);
@@ -283,9 +284,9 @@ async function running(args, run) {
 
 async function endsWithin(server, ms) {
   const started = Date.now();
-  const late = sleep(ms, 'late', { ref: false });
+  const late = sleep(patient(ms), 'late', { ref: false });
   const end = await Promise.race([server.ended, late]);
-  assert.notEqual(end, 'late', `it still runs after ${ms} ms:\n${server.log}`);
+  assert.notEqual(end, 'late', `it still runs after ${patient(ms)} ms:\n${server.log}`);
   return { ...end, after: Date.now() - started };
 }
 

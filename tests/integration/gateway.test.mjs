@@ -8,6 +8,7 @@ import { Authority, opensslMissing } from './support/certificates.mjs';
 import { json, request } from './support/http.mjs';
 import { connect, disconnectAll } from './support/sdk.mjs';
 import { makeTempDir, removeDir, runSkerry, startServer } from './support/server.mjs';
+import { patient } from './support/wait.mjs';
 
 const ROOT = 'projects/demo/databases/(default)/documents';
 let server;
@@ -147,7 +148,7 @@ test('many documents stream, and a reader that stops is let go', async () => {
     sent.end(body);
   });
   const failed = () => Number(runSkerry(['status', '--data', server.dataDir]).stdout.match(/Firestore\/RunQuery +\d+ +(\d+)/)[1]);
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + patient(15_000);
   while (failed() === failedBefore && Date.now() < deadline) await new Promise((next) => setTimeout(next, 200));
   assert.equal(failed(), failedBefore + 1);
 });

@@ -9,9 +9,9 @@ import { Authority, opensslMissing } from './support/certificates.mjs';
 import { Hook, MailServer, parseMail, Proxy, Sender } from './support/mail.mjs';
 import { residentBytes } from './support/process.mjs';
 import { makeTempDir, removeDir, runSkerry, skerryOnly, startServer } from './support/server.mjs';
-import { until } from './support/wait.mjs';
+import { patient, until } from './support/wait.mjs';
 
-const options = { skip: skerryOnly || opensslMissing, timeout: 90_000 };
+const options = { skip: skerryOnly || opensslMissing, timeout: patient(90_000) };
 const PASSWORD = 'hunter2-is-no-password';
 const KEY = '0123456789abcdef0123456789abcdef';
 let directory, authority, certificate, passwordFile, keyFile;

@@ -9,11 +9,11 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort, isUnderQemu, makeTempDir, removeDir, skerryBinary, skerryOnly } from './support/server.mjs';
 import { toolMissing } from './support/tool.mjs';
-import { until } from './support/wait.mjs';
+import { patient, until } from './support/wait.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGES = path.join(ROOT, 'docs/clients');
-const RUN_MS = 150_000; // Go compiles the SDK, the first time
+const RUN_MS = patient(150_000); // Go compiles the SDK, the first time
 const RUNNABLE = { js: '//', py: '#', go: '//', rules: '//', ini: ';' }; // and how a comment begins
 const EXPECTED = ['python', 'kotlin', 'kts', 'xml', 'swift'];
 const pageText = (page) => fs.readFileSync(path.join(PAGES, page), 'utf8');

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import './support/packages.mjs';
 import { startServer } from './support/server.mjs';
+import { patient } from './support/wait.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const example = path.join(root, 'examples/node/client.mjs');
@@ -33,7 +34,7 @@ test('the example runs', async () => {
   fs.symlinkSync(path.join(root, 'tests/integration/node_modules'), path.join(folder, 'node_modules'));
   const { stdout } = await promisify(execFile)(process.execPath, [path.join(folder, 'client.mjs')], {
     env: { ...process.env, FIRESTORE_EMULATOR_HOST: server.address, METADATA_SERVER_DETECTION: 'none' },
-    timeout: 30_000,
+    timeout: patient(30_000),
   });
   assert.match(stdout, /title: 'Lobby'/);
   assert.match(stdout, /visits: 1\b/);

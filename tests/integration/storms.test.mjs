@@ -5,9 +5,10 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Rpc, code, codeName, fails, freshDatabase, value } from './support/rpc.mjs';
 import { skerryOnly, startServer } from './support/server.mjs';
+import { patient } from './support/wait.mjs';
 
 const MIB = 1 << 20;
-const TURN_MS = 8_000; // what took a minute or more; far above what it takes now, under sanitizers too
+const TURN_MS = patient(8_000); // what took a minute or more; far above what it takes now, under sanitizers too
 
 let server, rpc;
 before(async () => {

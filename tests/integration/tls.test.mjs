@@ -9,13 +9,13 @@ import { after, before, describe, test } from 'node:test';
 import { firestore as sdk, grpc } from './support/packages.mjs';
 import { makeTempDir, removeDir, runSkerry, Server, skerryOnly, startServer } from './support/server.mjs';
 import { Rpc, code, fails, freshDatabase, loadProto, value as v } from './support/rpc.mjs';
-import { until } from './support/wait.mjs';
+import { patient, until } from './support/wait.mjs';
 import { ANY_PORT, Authority, OPEN, opensslMissing, tlsFlags } from './support/certificates.mjs';
 
 process.env.METADATA_SERVER_DETECTION = 'none';
 delete process.env.FIRESTORE_EMULATOR_HOST;
 
-const CALL_MS = 10_000;
+const CALL_MS = patient(10_000);
 const options = { skip: skerryOnly || opensslMissing };
 const db = freshDatabase('(default)', 'skerry');
 let directory, authority, stranger, box;
@@ -148,7 +148,7 @@ async function runPhone(server, env) {
   const child = spawn(process.execPath, [script, localhost(server)], { env: { ...ours, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => (output[name] += chunk));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 25_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), patient(25_000));
   const exit = await new Promise((resolve) => child.on('close', resolve));
   clearTimeout(timer);
   assert.equal(exit, 0, `${output.stderr}\n${server.log}`);

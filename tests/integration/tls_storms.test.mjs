@@ -10,7 +10,7 @@ import { isUnderQemu, makeTempDir, removeDir, runSkerry, skerryOnly, startServer
 import { Rpc, code, freshDatabase, value as v } from './support/rpc.mjs';
 import { GET, getBody, inParallel, openConnection, openRpc } from './support/tls.mjs';
 import { generator } from './support/random.mjs';
-import { until } from './support/wait.mjs';
+import { patient, until } from './support/wait.mjs';
 import { field, frame, rawCall } from './support/wire.mjs';
 import { ANY_PORT, Authority, OPEN, opensslMissing, tlsFlags } from './support/certificates.mjs';
 
@@ -161,7 +161,7 @@ const tears = {
     const closed = new Promise((resolve) => raw.once('close', () => resolve(true)));
     top.end();
     top.resume?.();
-    assert.ok(await Promise.race([closed, sleep(8000, false, { ref: false })]), 'the server closes its side too');
+    assert.ok(await Promise.race([closed, sleep(patient(8000), false, { ref: false })]), 'the server closes its side too');
   },
 };
 

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { makeTempDir, removeDir, runSkerry, skerryOnly, startServer } from './support/server.mjs';
 import { freshDatabase, value as v } from './support/rpc.mjs';
 import { GET, getBody, inParallel, openConnection, openRpc } from './support/tls.mjs';
-import { until } from './support/wait.mjs';
+import { patient, until } from './support/wait.mjs';
 import { rawCall } from './support/wire.mjs';
 import { ANY_PORT, Authority, OPEN, opensslMissing } from './support/certificates.mjs';
 
@@ -70,7 +70,7 @@ test('certificates are swapped a hundred times under load, and no call fails', o
 
   try {
     await put(steady[0], DOCUMENT, { n: v.int(0) });
-    const listen = steady[1].open('Listen', { deadlineMs: 120_000 });
+    const listen = steady[1].open('Listen', { deadlineMs: patient(120_000) });
     const changes = [];
     listen.on('data', (one) => one.document_change && changes.push(Number(one.document_change.document.fields.n.integer_value)));
     let listenError;

@@ -9,7 +9,7 @@ import { Issuer } from './issuer.mjs';
 import { app as appPackage, firestore, grpc, sdk } from './packages.mjs';
 import { Rpc, codeName, freshDatabase } from './rpc.mjs';
 import { Server, removeDir, runSkerry, skerryOnly } from './server.mjs';
-import { until } from './wait.mjs';
+import { patient, until } from './wait.mjs';
 
 export const skip = skerryOnly || opensslMissing;
 export const db = freshDatabase('(default)', 'shop');
@@ -177,7 +177,7 @@ class SignIn {
 
 /** A Write stream by hand: send(writes) gives a response, or {end: status}. */
 export async function openWrites(rpc, database = db) {
-  const stream = rpc.open('Write', { deadlineMs: 30_000 });
+  const stream = rpc.open('Write', { deadlineMs: patient(30_000) });
   const came = [], waiting = [];
   const put = (one) => (waiting.length ? waiting.shift()(one) : came.push(one));
   stream.on('data', put);

@@ -2,6 +2,7 @@
 // keeps what comes back.
 import net from 'node:net';
 import tls from 'node:tls';
+import { patient } from './wait.mjs';
 
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 export const type = {
@@ -103,7 +104,7 @@ export class Wire {
         if (condition(this)) done(true);
         else if (this.isClosed) done(false);
       };
-      const timer = setTimeout(() => done(false), ms);
+      const timer = setTimeout(() => done(false), patient(ms));
       this.waiting.add(look);
       look();
     });

@@ -4,10 +4,11 @@
 import { fork } from 'node:child_process';
 import http2 from 'node:http2';
 import { fileURLToPath } from 'node:url';
+import { patient } from './wait.mjs';
 
 const CALLS_A_CONNECTION = 40;
 const PAUSE_MS = 4;
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = patient(15_000);
 const here = fileURLToPath(import.meta.url);
 
 /** {stop(): Promise<{calls, failures: [text], p50, p99, most}>, end()} once the first call was answered. */

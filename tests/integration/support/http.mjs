@@ -3,6 +3,7 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
+import { patient } from './wait.mjs';
 
 /** One request: {status, headers, body (Buffer), text, json()}. `ca`: over TLS. */
 export function request(port, path, { method = 'GET', headers = {}, body, ca, cert, key, agent, signal } = {}) {
@@ -70,7 +71,7 @@ export function rawHttp(port, bytes, { ca, silenceMs = 700, pieces } = {}) {
     };
     const wait = () => {
       clearTimeout(timer);
-      timer = setTimeout(done, silenceMs);
+      timer = setTimeout(done, patient(silenceMs));
     };
     socket.on('data', (chunk) => ((text += chunk.toString('latin1')), wait()));
     socket.on('error', (error) => (how = error.code));

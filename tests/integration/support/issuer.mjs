@@ -5,6 +5,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import https from 'node:https';
 import readline from 'node:readline';
+import { patient } from './wait.mjs';
 
 const encode = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
@@ -105,7 +106,7 @@ export class Checker {
 
   async close() {
     this.child.stdin.end();
-    const timer = setTimeout(() => this.child.kill('SIGKILL'), 10_000);
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), patient(10_000));
     const code = await this.ended;
     clearTimeout(timer);
     if (code !== 0) throw new Error(`token_check ended with ${code}: ${this.log}`);

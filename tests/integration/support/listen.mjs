@@ -1,5 +1,6 @@
 // A Listen stream by hand, and what its client knows: a set of documents for each target.
 import { codeName, timeToMicros } from './rpc.mjs';
+import { patient } from './wait.mjs';
 
 export class Listener {
   /** @param onSnapshot called with (listener, read time in microseconds) at each global snapshot */
@@ -12,7 +13,7 @@ export class Listener {
     this.read = 0n;
     this.token = undefined;
     this.waiting = [];
-    this.stream = rpc.open('Listen', { deadlineMs });
+    this.stream = rpc.open('Listen', { deadlineMs: patient(deadlineMs) });
     this.stream.on('data', (response) => this.#take(response));
     this.stream.on('error', (error) => this.#end(codeName(error.code), error.details));
     this.stream.on('end', () => this.#end('OK', '')); // after all responses, which `status` is not
@@ -95,7 +96,7 @@ export class Listener {
 
   /** Waits until `condition(this)` holds. */
   async until(condition, what = 'condition', ms = 15_000) {
-    const deadline = Date.now() + ms;
+    const deadline = Date.now() + patient(ms);
     while (!condition(this)) {
       if (Date.now() > deadline) throw new Error(`waited in vain: ${what}; last: ${JSON.stringify(this.log.slice(-5))}`);
       if (this.ended) throw new Error(`the stream ended (${this.ended.code}: ${this.ended.details}) while waiting: ${what}`);

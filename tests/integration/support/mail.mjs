@@ -6,6 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import readline from 'node:readline';
 import tls from 'node:tls';
+import { patient } from './wait.mjs';
 
 const host = '127.0.0.1';
 const listen = (server, port) => new Promise((resolve, reject) => server.once('error', reject).listen(port, host, resolve));
@@ -250,7 +251,7 @@ export class Sender {
   async close() {
     const began = Date.now();
     this.child.stdin.end();
-    const timer = setTimeout(() => this.child.kill('SIGKILL'), 20_000);
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), patient(20_000));
     const code = await this.ended;
     clearTimeout(timer);
     return { code, ms: Date.now() - began };

@@ -1,8 +1,9 @@
 // An app in a process of its own, because what it trusts is decided when node starts: writes, reads and follows a
 // document over TLS at the address that it is given, and prints what it saw as JSON.
 import { fs, phone, until } from './app.mjs';
+import { patient } from './wait.mjs';
 
-const patience = Number(process.env.PHONE_PATIENCE_MS ?? 15_000);
+const patience = Number(process.env.PHONE_PATIENCE_MS ?? patient(15_000));
 const { db } = phone({ address: process.argv[2] }, { project: 'skerry', settings: { ssl: true } });
 const doc = fs.doc(db, `phones/${process.pid}`);
 const seen = [];

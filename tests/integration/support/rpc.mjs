@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { grpc, protoLoader } from './packages.mjs';
+import { patient } from './wait.mjs';
 
 export const { status: code } = grpc;
 export const protoDir = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../proto');
@@ -48,7 +49,7 @@ export class Rpc {
     return Object.values(this.service).find((one) => one.originalName === method || one.path.endsWith(`/${method}`));
   }
 
-  #context({ metadata = {}, deadlineMs = 20_000 }) {
+  #context({ metadata = {}, deadlineMs = patient(20_000) }) {
     const all = new grpc.Metadata();
     if (this.authorization) all.set('authorization', this.authorization);
     for (const [key, value] of Object.entries(metadata)) value === null ? all.remove(key) : all.set(key, value);
@@ -92,7 +93,7 @@ export class Rpc {
 export function callPath(rpc, path, bytes = Buffer.alloc(0)) {
   const same = (value) => value;
   return new Promise((resolve, reject) =>
-    rpc.client.makeUnaryRequest(path, same, same, bytes, new grpc.Metadata(), { deadline: Date.now() + 10_000 },
+    rpc.client.makeUnaryRequest(path, same, same, bytes, new grpc.Metadata(), { deadline: Date.now() + patient(10_000) },
       (error, response) => (error ? reject(error) : resolve(response))),
   );
 }

@@ -6,13 +6,12 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isUnderQemu, patient } from './wait.mjs';
 
 export const isEmulator = process.env.SKERRY_PEER === 'emulator';
 /** For the option `skip` of a test that only makes sense against skerry. */
 export const skerryOnly = isEmulator ? 'only skerry does this' : false;
-
-/** Whether skerry runs on an emulated processor (scripts/test-arm): its memory and processor time are then qemu's. */
-export const isUnderQemu = process.env.SKERRY_UNDER_QEMU === '1';
+export { isUnderQemu };
 
 const EMULATOR_JAR =
   process.env.SKERRY_EMULATOR_JAR ??
@@ -20,8 +19,8 @@ const EMULATOR_JAR =
 const EMULATOR_CLASS = 'com.google.cloud.datastore.emulator.firestore.CloudFirestore';
 /** So slow a processor would shed load that any other carries. */
 const PATIENT = { SKERRY_SHED_TARGET: '1s' };
-const START_MS = 30_000;
-const STOP_MS = 20_000;
+const START_MS = patient(30_000);
+const STOP_MS = patient(20_000);
 const LOG_BYTES_MAX = 1 << 20;
 
 const alive = new Set();
@@ -48,10 +47,10 @@ export function skerryBinary() {
 
 /** Runs a subcommand to its end: {code, stdout, stderr}. */
 export function runSkerry(args, options = {}) {
-  const { env = {}, ...rest } = options;
+  const { env = {}, timeout = 20_000, ...rest } = options;
   const result = spawnSync(skerryBinary(), args, {
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: patient(timeout),
     env: { ...process.env, ...env },
     ...rest,
   });

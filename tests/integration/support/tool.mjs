@@ -1,7 +1,8 @@
 // Programs of this machine that tests drive.
 import { spawn, spawnSync } from 'node:child_process';
+import { patient } from './wait.mjs';
 
-const TOOL_MS = 15_000;
+const TOOL_MS = patient(15_000);
 
 /** For the option `skip`: why a test that needs the program cannot run, or false. */
 export function toolMissing(name) {
@@ -20,7 +21,7 @@ export async function runTool(name, args, { input = '', until, untilMs = 5000, l
     clearInterval(asking);
     child.stdin.end(last);
   };
-  const asking = setInterval(() => (until(result.all) || Date.now() - started > untilMs) && finish(), 10);
+  const asking = setInterval(() => (until(result.all) || Date.now() - started > patient(untilMs)) && finish(), 10);
   const timer = setTimeout(() => child.kill('SIGKILL'), TOOL_MS);
   for (const stream of ['stdout', 'stderr'])
     child[stream].on('data', (chunk) => {

@@ -1,5 +1,6 @@
 // Protobuf and gRPC bytes made by hand, as wrong as a test wants them.
 import http2 from 'node:http2';
+import { patient } from './wait.mjs';
 
 export function varint(number) {
   let rest = BigInt.asUintN(64, BigInt(number));
@@ -77,7 +78,7 @@ export function rawCall(session, path, body, { headers = {}, end = true, timeout
     const timer = setTimeout(() => {
       done('no answer in time');
       stream.close();
-    }, timeoutMs);
+    }, patient(timeoutMs));
     stream.on('response', take);
     stream.on('trailers', take);
     stream.on('data', (chunk) => (answer.bytes += chunk.length));
