@@ -18,6 +18,13 @@
 
 /* ---- A server ---- */
 
+/* For what is answered: an emulated skerry-net takes seconds to start, on a busy machine many. */
+#ifdef TEST_UNDER_QEMU
+enum { ANSWER_MS = 60000 };
+#else
+enum { ANSWER_MS = 20000 };
+#endif
+
 static uint16_t port;
 static atomic_int requests;
 
@@ -201,18 +208,18 @@ static void answers_come_back_whole(void **state) {
   (void)state;
   struct net_client *client = open_client(true, 0);
   struct net_answer answer = {0};
-  assert_status_ok(get(client, "/ok", 5000, &answer));
+  assert_status_ok(get(client, "/ok", ANSWER_MS, &answer));
   assert_int_equal(answer.response.http_status, 200);
   assert_str_is(answer.response.body, "hello");
   assert_str_is(net_response_header(&answer.response, STR("cache-control")), "max-age=77");
   assert_str_is(net_response_header(&answer.response, STR("x-odd")), "a b");
   net_answer_fini(&answer);
-  assert_status_ok(get(client, "/none", 5000, &answer));
+  assert_status_ok(get(client, "/none", ANSWER_MS, &answer));
   assert_int_equal(answer.response.http_status, 404);
   net_answer_fini(&answer);
   char url[64];
   snprintf(url, sizeof url, "http://127.0.0.1:%u/echo", port);
-  struct net_request post = {.timeout_ms = 5000,
+  struct net_request post = {.timeout_ms = ANSWER_MS,
                              .body_bytes_max = 10,
                              .method = STR("POST"),
                              .url = str_from_cstr(url),
@@ -232,7 +239,7 @@ static void redirects_are_answers(void **state) {
   struct net_client *client = open_client(true, 0);
   struct net_answer answer = {0};
   int before = atomic_load(&requests);
-  assert_status_ok(get(client, "/away", 5000, &answer));
+  assert_status_ok(get(client, "/away", ANSWER_MS, &answer));
   assert_int_equal(answer.response.http_status, 302);
   assert_int_equal(atomic_load(&requests) - before, 1);
   net_answer_fini(&answer);
@@ -243,11 +250,11 @@ static void size_and_time_are_bounded(void **state) {
   (void)state;
   struct net_client *client = open_client(true, 0);
   struct net_answer answer = {0};
-  status result = get(client, "/large", 5000, &answer);
+  status result = get(client, "/large", ANSWER_MS, &answer);
   assert_status_code(result, STATUS_UNAVAILABLE);
   assert_non_null(strstr(result.message, "too large"));
   assert_status_code(get(client, "/slow", 300, &answer), STATUS_UNAVAILABLE);
-  assert_status_ok(get(client, "/ok", 5000, &answer)); /* others do not suffer */
+  assert_status_ok(get(client, "/ok", ANSWER_MS, &answer)); /* others do not suffer */
   net_answer_fini(&answer);
   net_client_close(client);
 }
@@ -264,10 +271,10 @@ static void only_allowed_origins_are_reached(void **state) {
                               "http://example.com/"};
   for (size_t i = 0; i < UNIT_COUNT(urls); i++) {
     struct net_request request = {
-        .timeout_ms = 2000, .body_bytes_max = 10, .method = STR("GET"), .url = str_from_cstr(urls[i])};
+        .timeout_ms = ANSWER_MS, .body_bytes_max = 10, .method = STR("GET"), .url = str_from_cstr(urls[i])};
     assert_status_code(net_client_fetch(client, &request, &answer), STATUS_UNAVAILABLE);
   }
-  assert_status_code(get(strict, "/ok", 2000, &answer), STATUS_UNAVAILABLE); /* http is for tests */
+  assert_status_code(get(strict, "/ok", ANSWER_MS, &answer), STATUS_UNAVAILABLE); /* http is for tests */
   assert_int_equal(atomic_load(&requests), before);
   net_client_close(client);
   net_client_close(strict);
@@ -279,7 +286,7 @@ static void it_is_started_again_and_backs_off(void **state) {
   struct net_client *client = open_client(true, 0);
   struct net_answer answer = {0};
   for (unsigned i = 1; i <= 2; i++) {
-    assert_status_ok(get(client, "/ok", 5000, &answer));
+    assert_status_ok(get(client, "/ok", ANSWER_MS, &answer));
     net_answer_fini(&answer);
     assert_int_equal(net_client_starts(client), i);
     pid_t child = find_child();
@@ -289,11 +296,11 @@ static void it_is_started_again_and_backs_off(void **state) {
       sleep_ms(5);
     sleep_ms(100);
   }
-  status result = get(client, "/ok", 5000, &answer);
+  status result = get(client, "/ok", ANSWER_MS, &answer);
   assert_status_code(result, STATUS_UNAVAILABLE);
   assert_non_null(strstr(result.message, "started again"));
   sleep_ms(1200);
-  assert_status_ok(get(client, "/ok", 5000, &answer));
+  assert_status_ok(get(client, "/ok", ANSWER_MS, &answer));
   net_answer_fini(&answer);
   net_client_close(client);
   log_configure(LOG_LEVEL_WARN, LOG_FORMAT_LOGFMT, STDERR_FILENO);
@@ -305,7 +312,7 @@ static void it_goes_when_it_has_nothing_to_do(void **state) {
   struct net_answer answer = {0};
   assert_int_equal(find_child(), 0);
   for (unsigned i = 1; i <= 2; i++) {
-    assert_status_ok(get(client, "/ok", 5000, &answer));
+    assert_status_ok(get(client, "/ok", ANSWER_MS, &answer));
     net_answer_fini(&answer);
     assert_int_equal(net_client_starts(client), i);
     for (unsigned wait = 0; find_child() != 0 && wait < 300; wait++)
@@ -320,7 +327,7 @@ static void it_has_given_up_privileges(void **state) {
   (void)state;
   struct net_client *client = open_client(true, 0);
   struct net_answer answer = {0};
-  assert_status_ok(get(client, "/ok", 5000, &answer));
+  assert_status_ok(get(client, "/ok", ANSWER_MS, &answer));
   net_answer_fini(&answer);
   char path[64], line[256];
   snprintf(path, sizeof path, "/proc/%d/status", (int)find_child());
@@ -343,7 +350,7 @@ static void it_has_given_up_privileges(void **state) {
 
 static status send_mail(struct net_client *client, const char *url, enum net_tls tls,
                         struct net_answer *ret) {
-  struct net_mail mail = {.timeout_ms = 5000,
+  struct net_mail mail = {.timeout_ms = ANSWER_MS,
                           .tls = tls,
                           .url = str_from_cstr(url),
                           .hello = STR("box.example"),
@@ -380,7 +387,7 @@ static void mails_need_tls_unless_they_say_so(void **state) {
   assert_int_equal(result.code, STATUS_UNAVAILABLE);
   assert_non_null(strstr(result.message, "without TLS"));
   struct net_request request = {
-      .timeout_ms = 2000, .body_bytes_max = 10, .method = STR("GET"), .url = str_from_cstr(url)};
+      .timeout_ms = ANSWER_MS, .body_bytes_max = 10, .method = STR("GET"), .url = str_from_cstr(url)};
   assert_status_code(net_client_fetch(client, &request, &answer), STATUS_UNAVAILABLE);
   assert_int_equal(atomic_load(&mail_connections), before);
   net_client_close(client);
@@ -389,7 +396,7 @@ static void mails_need_tls_unless_they_say_so(void **state) {
 static void *fetch_many(void *argument) {
   for (unsigned i = 0; i < 20; i++) {
     struct net_answer answer = {0};
-    status result = get(argument, "/ok", 20000, &answer);
+    status result = get(argument, "/ok", ANSWER_MS, &answer);
     if (!status_is_ok(&result) || !str_eq(answer.response.body, STR("hello")))
       abort();
     net_answer_fini(&answer);
