@@ -491,7 +491,8 @@ static status start(struct server *server, int argc, char **argv) {
                 STDERR_FILENO);
   STATUS_TRY(take_sockets(server));
   STATUS_TRY(settings_check_safe(&server->settings));
-  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
+  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port,
+                                   (uint64_t)server->settings.memory_limit_bytes);
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
   server->memory = settings_memory_plan(&server->settings);
