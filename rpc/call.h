@@ -18,6 +18,11 @@
 #ifndef SKERRY_RPC_CALL_H
 #define SKERRY_RPC_CALL_H
 
+#ifdef __cplusplus
+#error                                                                                                       \
+    "Skerry's headers are C11. Write handlers in C files, and call C++ from them by functions that are extern \"C\"."
+#endif
+
 #include "base/arena.h"
 #include "base/status.h"
 #include "rpc/message.h"

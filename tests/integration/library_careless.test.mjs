@@ -1,7 +1,7 @@
 // Programs on the installed library whose handlers do what they should not: what can be noticed ends the program with a
 // word about whose mistake it was, the rest does no harm. Built with CMake's Makefiles, warnings as errors, and with C++.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -51,6 +51,14 @@ test('what is right goes on being right', async (t) => {
   const { rpc } = await begin(t);
   assert.deepEqual(await rpc.call('Act', { what: 'once' }), { number: 4, refused: 0, text: 'once' });
   assert.equal((await rpc.call('Act', { what: 'transaction' })).text, 'after the commit');
+});
+
+test('a C++ compiler is told that the headers are C', () => {
+  for (const header of ['skerry/server.h', 'skerry/documents.h', 'rpc/call.h']) {
+    const { status: exit, stderr } = spawnSync('c++', ['-fsyntax-only', `-I${prefix}/include`, `-I${prefix}/include/skerry`, '-x', 'c++', '-'], { input: `#include "${header}"\n`, encoding: 'utf8' });
+    assert.equal(exit, 1);
+    assert.match(stderr, /error: .*Skerry's headers are C11/);
+  }
 });
 
 for (const [what, ask, mistake] of [
