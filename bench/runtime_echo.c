@@ -18,7 +18,8 @@ static struct echo_service echo;
 static status start(int argc, char **argv, struct settings *settings, struct rpc_server **ret_server,
                     struct front **ret_front) {
   STATUS_TRY(settings_load(settings, argc - 1, argv + 1, environ));
-  const struct profile *profile = profile_choose((enum profile_choice)settings->profile, port_linux());
+  const struct profile *profile = profile_choose((enum profile_choice)settings->profile, port_linux(),
+                                                 (uint64_t)settings->memory_limit_bytes);
   STATUS_TRY(settings_apply_profile(settings, profile, port_linux()));
   struct rpc_server_options options = {
       .threads = (unsigned)settings->threads, .reflection = true, .sheds_never = true};

@@ -17,6 +17,7 @@ struct port_disk {
 
 struct port_memory {
   uint64_t limit_bytes; /* the smallest of physical memory and every cgroup (v1 or v2) above this process */
+  uint64_t physical_bytes; /* of the machine; 0: as much as the limit */
   uint64_t resident_bytes; /* of this process */
 };
 

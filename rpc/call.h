@@ -3,7 +3,9 @@
  * Owner. The runtime hands a call to the handler, which owns it until it finishes it, exactly once, by
  * rpc_call_reply or rpc_call_finish, at once or later, on this thread or another. After that the handler does
  * not touch it. Whatever happens to the client meanwhile (cancelled, deadline, connection gone), the call
- * stays valid until it is finished; finishing a cancelled call is needed and harmless.
+ * stays valid until it is finished; finishing a cancelled call is needed and harmless. A call that is
+ * finished twice, or sent to after that, ends the program with a line in the log, where it is noticed; one
+ * that is never finished keeps the server from stopping (serve.c waits, then names its method).
  *
  * Threads. Handlers and events run on a completion-queue thread and do not block. The events of one call come
  * one at a time. The functions here may be called from any thread, by the one that owns the call at that
@@ -15,6 +17,11 @@
  * through a bounded queue: a refused one is sent again after the `drained` event. */
 #ifndef SKERRY_RPC_CALL_H
 #define SKERRY_RPC_CALL_H
+
+#ifdef __cplusplus
+#error                                                                                                       \
+    "Skerry's headers are C11. Write handlers in C files, and call C++ from them by functions that are extern \"C\"."
+#endif
 
 #include "base/arena.h"
 #include "base/status.h"

@@ -234,7 +234,8 @@ static void finish(struct rpc_call *call) {
     return;
   }
   uint32_t before = atomic_fetch_or_explicit(&call->flags, RPC_CALL_FINISHED, memory_order_acq_rel);
-  assert((before & RPC_CALL_FINISHED) == 0); /* a handler finished twice */
+  if ((before & RPC_CALL_FINISHED) != 0)
+    rpc_call_misused(call, "it was finished already");
   if ((before & RPC_CALL_RETURNED) != 0)
     start_final(call, false);
 }
@@ -252,8 +253,8 @@ void rpc_call_reply(struct rpc_call *call, rpc_message *message) {
 void rpc_call_finish(struct rpc_call *call, status result) {
   bool has_stream = call->entry->method != NULL &&
                     (call->entry->method->kind == RPC_SERVER_STREAM || call->entry->method->kind == RPC_BIDI);
-  assert(result.code != STATUS_OK || has_stream); /* one response is owed: rpc_call_reply */
-  (void)has_stream;
+  if (result.code == STATUS_OK && !has_stream)
+    rpc_call_misused(call, "finished with OK, and without the one response that is owed: reply");
   rpc_call_set_result(call, &result);
   finish(call);
 }

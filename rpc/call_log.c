@@ -2,6 +2,7 @@
  * is over, on its queue's thread, and only if there is something to say. No contents of messages, and of the
  * request's headers the trace alone. */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "rpc/runtime.h"
@@ -42,6 +43,13 @@ static bool is_slow(const struct rpc_call *call, int64_t duration_us) {
 bool rpc_call_is_slow(const struct rpc_call *call) {
   struct port *port = call->server->options.port;
   return call->server->options.slow_call_ms > 0 && is_slow(call, port->monotonic_us(port) - call->started_us);
+}
+
+void rpc_call_misused(const struct rpc_call *call, const char *how) {
+  log_event(LOG_LEVEL_ERROR, "a handler misuses its call: the program ends",
+            LOG_CSTR("method", call->entry->method != NULL ? call->entry->method->path : "unknown"),
+            LOG_CSTR("mistake", how));
+  abort();
 }
 
 void rpc_call_note(struct rpc_call *call, str note) {

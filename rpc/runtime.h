@@ -254,6 +254,9 @@ void rpc_call_refuse(struct rpc_call *call, enum status_code code, const char *t
 void rpc_call_unref(struct rpc_call *call);     /* an event was dealt with */
 void rpc_call_ask_close(struct rpc_call *call); /* be told when the client goes */
 void rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
+/* A handler did with its call what must not be done. Going on could give another call its answer, so the
+ * program ends, and says whose mistake it was. */
+_Noreturn void rpc_call_misused(const struct rpc_call *call, const char *how);
 /* What the call received last, decoded into `arena`. */
 STATUS_MUST_USE status rpc_call_decode(struct rpc_call *call, struct arena *arena, const void **ret);
 void rpc_call_charge(struct rpc_call *call, size_t bytes); /* memory that the call holds until it ends */

@@ -221,7 +221,8 @@ void rpc_call_wake(struct rpc_call *call) {
 enum rpc_send rpc_call_send(struct rpc_call *call, rpc_message *message) {
   assert(message->data != NULL && rpc_call_is_stream(call));
   pthread_mutex_lock(&call->mutex);
-  assert(!call->finished);
+  if (call->finished)
+    rpc_call_misused(call, "sent to after it was finished");
   enum rpc_send result = RPC_SEND_OK;
   /* Without memory each stream goes on with one message at a time. */
   bool spent = memory_budget_is_spent(call->memory);
@@ -261,7 +262,8 @@ size_t rpc_call_send_queue_bytes(const struct rpc_call *call) {
 
 void rpc_stream_finish(struct rpc_call *call, rpc_message *message) {
   pthread_mutex_lock(&call->mutex);
-  assert(!call->finished); /* a handler finished twice */
+  if (call->finished)
+    rpc_call_misused(call, "it was finished already");
   call->finished = true;
   if ((call->code != STATUS_OK && !call->keeps_queue) || call->broken)
     drop_all(call);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/print.h"
+
 bool client_take_flag(const char *name, int argc, char **argv, int *at, const char **ret) {
   const char *flag = argv[*at];
   size_t len = strlen(name);
@@ -25,8 +27,17 @@ const char *client_default_data(void) {
   return data != NULL ? data : "./data";
 }
 
+void client_say(const char *head, const char *message) {
+  struct buf text = {0};
+  print_message(&text, str_from_cstr(message));
+  fprintf(stderr, "%s: " STR_FMT "\n", head, STR_ARG(buf_str(&text)));
+  buf_fini(&text);
+}
+
 int client_failed(const char *command, const status *result) {
-  fprintf(stderr, "skerry %s: %s: %s\n", command, status_code_name((int)result->code), result->message);
+  char head[128];
+  snprintf(head, sizeof head, "skerry %s: %s", command, status_code_name((int)result->code));
+  client_say(head, result->message);
   return 1;
 }
 

@@ -20,6 +20,9 @@ const char *client_default_data(void);
  * gives false. */
 bool client_open_admin(const char *command, const char *data, struct rpc_client **ret);
 
+/* Prints a message on standard error, after `head`, with a line break. What strangers wrote in it does not
+ * steer the terminal. */
+void client_say(const char *head, const char *message);
 /* Says what failed; the exit code. */
 int client_failed(const char *command, const status *result);
 

@@ -330,7 +330,7 @@ static void examine_descriptors(struct doctor *d) {
 }
 
 static void examine_profile(struct doctor *d) {
-  const struct profile *fits = profile_for_machine(d->port);
+  const struct profile *fits = profile_for_machine(d->port, (uint64_t)d->settings->memory_limit_bytes);
   uint64_t machine = d->port->memory(d->port).limit_bytes;
   uint64_t memory_limit = d->settings->memory_limit_bytes > 0 ? (uint64_t)d->settings->memory_limit_bytes
                                                               : profile_memory_limit(d->profile, d->port);
@@ -351,7 +351,8 @@ static void examine_profile(struct doctor *d) {
 
 unsigned doctor_examine(const struct settings *settings, struct port *port, FILE *out) {
   struct doctor d = {.settings = settings, .port = port, .out = out};
-  d.profile = profile_choose((enum profile_choice)settings->profile, port);
+  d.profile =
+      profile_choose((enum profile_choice)settings->profile, port, (uint64_t)settings->memory_limit_bytes);
   examine_medium(&d);
   examine_memory(&d);
   examine_clock(&d);

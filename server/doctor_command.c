@@ -35,14 +35,16 @@ int command_profile(int argc, char **argv) {
   status result = settings_load(&settings, argc, argv, environ);
   if (!status_is_ok(&result))
     return refuse("profile", &result, &settings);
-  const struct profile *profile = profile_choose((enum profile_choice)settings.profile, port);
+  uint64_t given = (uint64_t)settings.memory_limit_bytes;
+  const struct profile *machine = profile_for_machine(port, given);
+  const struct profile *profile = profile_choose((enum profile_choice)settings.profile, port, given);
   result = settings_apply_profile(&settings, profile, port);
   if (!status_is_ok(&result))
     return refuse("profile", &result, &settings);
   uint64_t memory_limit = (uint64_t)settings.memory_limit_bytes;
   printf("profile=%s\nmachine_profile=%s\nmemory_limit=%" PRIu64 "\nmemory_max=%" PRIu64
          "\nconnections_max=%" PRId64 "\nstack=%" PRIu64 "\n",
-         profile->name, profile_for_machine(port)->name, memory_limit, profile_memory_max(memory_limit),
+         profile->name, machine->name, memory_limit, profile_memory_max(memory_limit),
          settings.connections_max, profile->stack_bytes);
   settings_fini(&settings);
   return 0;

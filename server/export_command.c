@@ -1,6 +1,7 @@
 /* `skerry export`: documents of a running server as lines of JSON, all as of one moment. A client of the
  * documents' API on the administration's socket, so no rules decide. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,22 +232,57 @@ static status export_all(struct exporting *e) {
   return s;
 }
 
-/* Into a file that gets its name when it is whole. */
+static status not_written(const char *path) {
+  return status_make(STATUS_FAILED_PRECONDITION, "%s cannot be written: %s", path, strerror(errno));
+}
+
+/* To what is there and is no file: a device, a pipe. */
+static status export_into(struct exporting *e, const char *path) {
+  e->out = fopen(path, "we");
+  if (e->out == NULL)
+    return not_written(path);
+  status s = export_all(e);
+  if (fclose(e->out) != 0 && status_is_ok(&s))
+    s = not_written(path);
+  return s;
+}
+
+/* Into a file of its own, new and nobody else's, that gets its name when it is whole. */
 static status export_file(struct exporting *e, const char *path) {
   char part[4096];
-  int len = snprintf(part, sizeof part, "%s.part", path);
+  int len = snprintf(part, sizeof part, "%s.part-XXXXXX", path);
   if (len < 0 || (size_t)len >= sizeof part)
     return status_make(STATUS_INVALID_ARGUMENT, "The file's path is too long.");
-  e->out = fopen(part, "we");
-  if (e->out == NULL)
-    return status_make(STATUS_FAILED_PRECONDITION, "%s cannot be written: %s", part, strerror(errno));
+  int fd = mkostemp(part, O_CLOEXEC); /* mode 0600 */
+  if (fd < 0)
+    return not_written(path);
+  e->out = fdopen(fd, "w");
+  if (e->out == NULL) {
+    close(fd);
+    unlink(part);
+    return not_written(path);
+  }
   status s = export_all(e);
   bool written = fflush(e->out) == 0 && fsync(fileno(e->out)) == 0;
   written = fclose(e->out) == 0 && written;
   if (status_is_ok(&s) && (!written || rename(part, path) != 0))
-    s = status_make(STATUS_FAILED_PRECONDITION, "%s cannot be written: %s", path, strerror(errno));
+    s = not_written(path);
   if (!status_is_ok(&s))
     unlink(part);
+  return s;
+}
+
+static status export_to(struct exporting *e, const char *path) {
+  struct stat there;
+  if (stat(path, &there) != 0)
+    return export_file(e, path);
+  if (S_ISDIR(there.st_mode))
+    return status_make(STATUS_FAILED_PRECONDITION, "%s cannot be written: it is a directory", path);
+  if (!S_ISREG(there.st_mode))
+    return export_into(e, path);
+  char *target = realpath(path, NULL); /* so that a link stays one */
+  status s = export_file(e, target != NULL ? target : path);
+  free(target);
   return s;
 }
 
@@ -278,7 +314,7 @@ int command_export(int argc, char **argv) {
     return 1;
   status s = export_format_new(&e.format);
   if (status_is_ok(&s))
-    s = strcmp(words.file, "-") == 0 ? export_stdout(&e) : export_file(&e, words.file);
+    s = strcmp(words.file, "-") == 0 ? export_stdout(&e) : export_to(&e, words.file);
   export_format_free(e.format);
   rpc_client_close(e.client);
   buf_fini(&e.line);

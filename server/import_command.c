@@ -15,7 +15,7 @@
 enum {
   BATCH_DOCUMENTS_MAX = 500,
   BATCH_BYTES_MAX = 2 * 1024 * 1024, /* a document that is larger goes alone */
-  BATCH_ARENA_BYTES_MAX = 512 * 1024 * 1024,
+  BATCH_ARENA_BYTES_MAX = 128 * 1024 * 1024, /* as trees, the smallest values take some ten times that */
   TRIES_MAX = 6, /* with waits of 1, 2, ... seconds */
   ERRORS_MAX = 100,
   CHUNK_BYTES = 64 * 1024,
@@ -81,7 +81,9 @@ static bool read_words(int argc, char **argv, struct import_words *ret) {
 
 /* Of a line. Stops the import when there are too many. */
 static status refuse(struct importing *im, uint64_t line, const char *why) {
-  fprintf(stderr, "line %" PRIu64 ": %s\n", line, why);
+  char head[32];
+  snprintf(head, sizeof head, "line %" PRIu64, line);
+  client_say(head, why);
   if (++im->errors < ERRORS_MAX)
     return status_ok();
   return status_make(STATUS_INVALID_ARGUMENT, "There are %d lines that are wrong.", ERRORS_MAX);
@@ -253,8 +255,11 @@ static status add_line(struct importing *im, str line) {
   struct export_document document;
   if (is_blank(line))
     return status_ok();
+  if (im->count == 0)
+    arena_reset(&im->arena); /* of what lines that were refused took */
   status s = export_line_read(im->format, line, &im->arena, &document);
-  if (status_is_ok(&s) && !goes_along(im, &document)) {
+  bool is_full = s.code == STATUS_RESOURCE_EXHAUSTED && im->count > 0; /* with them, before the batch is */
+  if (is_full || (status_is_ok(&s) && !goes_along(im, &document))) {
     im->line--; /* what is sent ends before this line */
     s = flush(im);
     im->line++;

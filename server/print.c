@@ -19,6 +19,19 @@ void print_text(struct buf *out, str text) {
   buf_append_byte(out, '"');
 }
 
+void print_message(struct buf *out, str text) {
+  for (size_t i = 0; i < text.len; i++) {
+    unsigned char c = (unsigned char)text.ptr[i],
+                  next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;
+    if (c == 0xC2 && next >= 0x80 && next <= 0x9F) /* U+0080 to U+009F, in UTF-8 */
+      buf_printf(out, "\\u%04x", (unsigned char)text.ptr[++i]);
+    else if ((c < 0x20 && c != '\n') || c == 0x7F)
+      buf_printf(out, "\\u%04x", c);
+    else
+      buf_append_byte(out, c);
+  }
+}
+
 void print_time(struct buf *out, int64_t time_us) {
   int64_t seconds = time_us / 1000000, rest = time_us % 1000000;
   if (rest < 0) {

@@ -13,5 +13,8 @@ void print_fields(struct buf *out, struct doc_map fields, unsigned indent);
 void print_time(struct buf *out, int64_t time_us);
 /* A JSON string. */
 void print_text(struct buf *out, str text);
+/* A message for a terminal, as it is but for control characters, which strangers may have put into names:
+ * "\u001b". */
+void print_message(struct buf *out, str text);
 
 #endif

@@ -101,19 +101,47 @@ enum {
   OF_MACHINE = 4,        /* memory_limit takes a quarter at most */
   BESIDE_LIMIT_MIB = 64, /* skerry-net, and what a control group counts beside: files, sockets */
   BESIDE_LIMIT_PART = 4,
+  PAGE_BYTES_MOST = 64 * 1024,
 };
 
-const struct profile *profile_for_machine(struct port *port) {
-  uint64_t memory = port->memory(port).limit_bytes;
-  unsigned cores = port->cores(port), best = 0;
+static uint64_t physical_bytes(const struct port_memory *memory) {
+  return memory->physical_bytes > memory->limit_bytes ? memory->physical_bytes : memory->limit_bytes;
+}
+
+/* Whether the wall leaves room for this memory_limit. The kernel cuts the wall to whole pages. */
+static bool has_room(const struct port_memory *memory, uint64_t memory_limit_bytes) {
+  return memory->limit_bytes + PAGE_BYTES_MOST > profile_memory_max(memory_limit_bytes);
+}
+
+static const struct profile *fitting(uint64_t memory_bytes, unsigned cores) {
+  unsigned best = 0;
   for (unsigned i = 0; i < PROFILE_COUNT; i++)
-    if (memory >= table[i].memory_from_bytes && cores >= table[i].cores_from)
+    if (memory_bytes >= table[i].memory_from_bytes && cores >= table[i].cores_from)
       best = i;
   return &table[best];
 }
 
-const struct profile *profile_choose(enum profile_choice choice, struct port *port) {
-  return choice == PROFILE_AUTO ? profile_for_machine(port) : &table[choice - PROFILE_TINY];
+/* Of so much memory. */
+static uint64_t limit_of(const struct profile *profile, uint64_t memory_bytes) {
+  uint64_t part = memory_bytes / OF_MACHINE;
+  uint64_t floor = (uint64_t)profile->memory_floor_mib * (uint64_t)MIB;
+  if (part < floor)
+    part = floor;
+  return part < profile->memory_limit_bytes ? part : profile->memory_limit_bytes;
+}
+
+const struct profile *profile_for_machine(struct port *port, uint64_t memory_limit_bytes) {
+  struct port_memory memory = port->memory(port);
+  unsigned cores = port->cores(port);
+  const struct profile *machine = fitting(physical_bytes(&memory), cores);
+  uint64_t limit = memory_limit_bytes > 0 ? memory_limit_bytes : limit_of(machine, physical_bytes(&memory));
+  return has_room(&memory, limit) ? machine : fitting(memory.limit_bytes, cores);
+}
+
+const struct profile *profile_choose(enum profile_choice choice, struct port *port,
+                                     uint64_t memory_limit_bytes) {
+  return choice == PROFILE_AUTO ? profile_for_machine(port, memory_limit_bytes)
+                                : &table[choice - PROFILE_TINY];
 }
 
 const struct profile *profile_at(unsigned index) {
@@ -121,11 +149,9 @@ const struct profile *profile_at(unsigned index) {
 }
 
 uint64_t profile_memory_limit(const struct profile *profile, struct port *port) {
-  uint64_t part = port->memory(port).limit_bytes / OF_MACHINE;
-  uint64_t floor = (uint64_t)profile->memory_floor_mib * (uint64_t)MIB;
-  if (part < floor)
-    part = floor;
-  return part < profile->memory_limit_bytes ? part : profile->memory_limit_bytes;
+  struct port_memory memory = port->memory(port);
+  uint64_t limit = limit_of(profile, physical_bytes(&memory));
+  return has_room(&memory, limit) ? limit : limit_of(profile, memory.limit_bytes);
 }
 
 uint64_t profile_memory_max(uint64_t memory_limit_bytes) {
@@ -248,8 +274,8 @@ void profile_print_help(FILE *out) {
   put_rows(out, "Memory and threads", memory, sizeof memory / sizeof *memory);
   put_rows(out, "Defaults of settings", settings, sizeof settings / sizeof *settings);
   put_rows(out, "The store, and how it spares the medium", medium, sizeof medium / sizeof *medium);
-  fputs("\nmemory_limit is a quarter of the machine's memory, or of the control group's limit, up to the "
-        "figure above. "
+  fputs("\nmemory_limit is a quarter of the machine's memory, up to the figure above; where a control group "
+        "has no room for\nthat, its limit counts as the machine's memory. "
         "Settings that\nare given win over the profile. `skerry profile` says which one fits this machine.\n",
         out);
 }

@@ -37,14 +37,17 @@ struct profile {
   struct kv_rocksdb_tuning store;
 };
 
-/* The profile that the machine's memory and processors call for. */
-const struct profile *profile_for_machine(struct port *port);
+/* The profile that the machine's memory and processors call for. A control group with a limit stands for the
+ * machine, unless there is room for the machine's own profile in it: MemoryMax of the package's is set by the
+ * profile, so it must not lead to a smaller one. `memory_limit_bytes` is the setting, 0: not given. */
+const struct profile *profile_for_machine(struct port *port, uint64_t memory_limit_bytes);
 /* The one chosen; for PROFILE_AUTO that of the machine. */
-const struct profile *profile_choose(enum profile_choice choice, struct port *port);
+const struct profile *profile_choose(enum profile_choice choice, struct port *port,
+                                     uint64_t memory_limit_bytes);
 /* Number 0 .. PROFILE_COUNT - 1, from the smallest. */
 const struct profile *profile_at(unsigned index);
 
-/* memory_limit on this machine where the setting is not given. */
+/* memory_limit on this machine, or in its control group, where the setting is not given. */
 uint64_t profile_memory_limit(const struct profile *profile, struct port *port);
 /* Where the wall of the service manager (MemoryMax) should be for a limit: with room for what is not counted.
  */

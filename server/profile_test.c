@@ -11,7 +11,7 @@ static const char *choice_for(uint64_t memory_bytes, unsigned cores) {
   assert_non_null(simulated);
   port_simulated_set_memory(simulated, (struct port_memory){.limit_bytes = memory_bytes});
   port_simulated_set_cores(simulated, cores);
-  const struct profile *profile = profile_choose(PROFILE_AUTO, port_simulated_port(simulated));
+  const struct profile *profile = profile_choose(PROFILE_AUTO, port_simulated_port(simulated), 0);
   port_simulated_free(simulated);
   return profile->name;
 }
@@ -33,7 +33,7 @@ static void the_chosen_one_is_taken(void **state) {
   const char *names[PROFILE_COUNT] = {"tiny", "small", "medium", "large"};
   for (unsigned i = 0; i < PROFILE_COUNT; i++) {
     assert_string_equal(profile_at(i)->name, names[i]);
-    assert_ptr_equal(profile_choose((enum profile_choice)(PROFILE_TINY + i), NULL), profile_at(i));
+    assert_ptr_equal(profile_choose((enum profile_choice)(PROFILE_TINY + i), NULL, 0), profile_at(i));
   }
 }
 
@@ -69,6 +69,50 @@ static void the_limit_is_a_part_of_the_machine(void **state) {
   port_simulated_free(simulated);
 }
 
+/* The package sets MemoryMax by the profile that the whole machine calls for; inside of that wall the server
+ * must come to the same one. */
+static void the_wall_of_the_package_changes_nothing(void **state) {
+  (void)state;
+  static const uint64_t machines[] = {240, 430, 906, 1900, 3790, 8000, 23000};
+  struct port_simulated *simulated = port_simulated_new();
+  struct port *port = port_simulated_port(simulated);
+  port_simulated_set_cores(simulated, 4);
+  for (size_t i = 0; i < 7; i++)
+    for (uint64_t given = 0; given <= 160 * MIB; given += 80 * MIB) {
+      uint64_t physical = machines[i] * MIB + 4096 * 5;
+      port_simulated_set_memory(simulated, (struct port_memory){.limit_bytes = physical});
+      const struct profile *profile = profile_for_machine(port, given);
+      uint64_t limit = profile_memory_limit(profile, port),
+               wall = profile_memory_max(given > 0 ? given : limit);
+      if (wall > physical)
+        continue;
+      port_simulated_set_memory(
+          simulated, (struct port_memory){.limit_bytes = wall / 65536 * 65536, .physical_bytes = physical});
+      assert_string_equal(profile_for_machine(port, given)->name, profile->name);
+      if (given == 0)
+        assert_int_equal(profile_memory_limit(profile, port), limit);
+    }
+  port_simulated_free(simulated);
+}
+
+/* A lower wall, of the operator's or of a container, is what there is. */
+static void a_lower_wall_is_the_machine(void **state) {
+  (void)state;
+  struct port_simulated *simulated = port_simulated_new();
+  struct port *port = port_simulated_port(simulated);
+  port_simulated_set_cores(simulated, 4);
+  port_simulated_set_memory(simulated,
+                            (struct port_memory){.limit_bytes = 240 * MIB, .physical_bytes = 4000 * MIB});
+  assert_string_equal(profile_for_machine(port, 0)->name, "tiny");
+  assert_string_equal(profile_for_machine(port, 160 * MIB)->name, "tiny");
+  assert_string_equal(profile_for_machine(port, 128 * MIB)->name, "medium"); /* there is room for that */
+  assert_int_equal(profile_memory_limit(profile_at(0), port), 64 * MIB);
+  port_simulated_set_memory(simulated,
+                            (struct port_memory){.limit_bytes = 100 * MIB, .physical_bytes = 4000 * MIB});
+  assert_int_equal(profile_memory_limit(profile_at(0), port), 48 * MIB);
+  port_simulated_free(simulated);
+}
+
 static void the_table_is_printed(void **state) {
   (void)state;
   char *text = NULL;
@@ -88,8 +132,12 @@ static void the_table_is_printed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(machines_get_their_profile), cmocka_unit_test(the_chosen_one_is_taken),
-      cmocka_unit_test(budgets_fit_together),       cmocka_unit_test(the_limit_is_a_part_of_the_machine),
+      cmocka_unit_test(machines_get_their_profile),
+      cmocka_unit_test(the_chosen_one_is_taken),
+      cmocka_unit_test(budgets_fit_together),
+      cmocka_unit_test(the_limit_is_a_part_of_the_machine),
+      cmocka_unit_test(the_wall_of_the_package_changes_nothing),
+      cmocka_unit_test(a_lower_wall_is_the_machine),
       cmocka_unit_test(the_table_is_printed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,9 @@
  *
  * SIGTERM or SIGINT: health says NOT_SERVING, connections are asked to go away, calls under way finish or are
  * cancelled at the deadline (drain_timeout), the store closes, exit 0. A second one ends the process at once:
- * what was acknowledged is on the medium anyway. SIGHUP: certificates and rules are read again; in
- * development, where it comes from a terminal that closes, it ends like the others.
+ * what was acknowledged is on the medium anyway. So do handlers that have not finished their calls some time
+ * after those were cancelled: they may use the store, so it cannot be closed. SIGHUP: certificates and rules
+ * are read again; in development, where it comes from a terminal that closes, it ends like the others.
  *
  * A service manager that speaks systemd's protocols may hand over sockets (instead of `listen`), hears
  * READY, RELOADING, STOPPING and STATUS, and while the server is alive (life.h) WATCHDOG. */
@@ -60,6 +61,9 @@ enum {
   SETTLE_PART = 4, /* less than such a part of memory_limit is left: pages of files are given back */
   ENTROPY_WAIT_MS = 60 * 1000, /* seeds come with the first interrupts, or the disk's */
   OWN_SERVICES_MAX = 64,       /* of the program */
+  /* For handlers to finish calls that were cancelled; with drain_timeout's 10 s less than the 30 s after
+   * which a service manager kills. */
+  HANDLERS_GRACE_US = 15 * 1000000,
 };
 
 /* What `start` of a program sees. */
@@ -497,7 +501,8 @@ static status start(struct server *server, int argc, char **argv) {
                 STDERR_FILENO);
   STATUS_TRY(take_sockets(server));
   STATUS_TRY(settings_check_safe(&server->settings));
-  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port);
+  server->profile = profile_choose((enum profile_choice)server->settings.profile, server->port,
+                                   (uint64_t)server->settings.memory_limit_bytes);
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
   server->memory = settings_memory_plan(&server->settings);
@@ -564,6 +569,7 @@ static void announce(const struct server *server) {
 struct drain {
   struct server *server;
   int64_t deadline_us;
+  _Atomic int64_t calls_from_us; /* from when on calls were waited for; 0: not yet */
   atomic_bool done;
 };
 
@@ -574,6 +580,7 @@ static void *drain_thread(void *argument) {
   backups_stop(drain->server->backups);
   if (drain->server->identity != NULL)
     identity_service_stop(drain->server->identity);
+  atomic_store(&drain->calls_from_us, drain->server->port->monotonic_us(drain->server->port));
   rpc_server_drain(drain->server->rpc, drain->deadline_us);
   listener_stop_accepting(drain->server->admin_listener);
   rpc_server_drain(drain->server->admin_rpc, drain->deadline_us);
@@ -607,6 +614,27 @@ static bool wait_signal(struct server *server, const sigset_t *signals, int64_t 
   return number > 0;
 }
 
+static void name_unfinished(void *argument, const struct rpc_method_stats *stats) {
+  uint64_t calls = stats->started - stats->ok - stats->failed;
+  if (calls == 0)
+    return;
+  *(bool *)argument = true;
+  log_event(LOG_LEVEL_ERROR, "handlers do not finish calls that were cancelled",
+            LOG_CSTR("method", stats->method->path), LOG_INT("calls", (int64_t)calls));
+}
+
+/* Whether calls are left long after they were cancelled, and waiting for them is over. */
+static bool gives_up(struct server *server, const struct drain *drain) {
+  int64_t from_us = atomic_load(&drain->calls_from_us);
+  if (from_us < drain->deadline_us)
+    from_us = from_us == 0 ? INT64_MAX - HANDLERS_GRACE_US : drain->deadline_us;
+  if (server->port->monotonic_us(server->port) < from_us + HANDLERS_GRACE_US)
+    return false;
+  bool is_left = false;
+  rpc_server_visit_methods(server->rpc, name_unfinished, &is_left);
+  return is_left;
+}
+
 /* Drains while it watches for the signal that ends everything at once. */
 static void drain(struct server *server, const sigset_t *signals) {
   log_event(LOG_LEVEL_INFO, "stopping: calls under way may finish",
@@ -616,6 +644,7 @@ static void drain(struct server *server, const sigset_t *signals) {
   struct drain state = {.server = server,
                         .deadline_us = server->port->monotonic_us(server->port) +
                                        server->settings.drain_timeout_ms * 1000};
+  atomic_init(&state.calls_from_us, 0);
   atomic_init(&state.done, false);
   pthread_t thread;
   if (pthread_create(&thread, NULL, drain_thread, &state) != 0) {
@@ -623,10 +652,12 @@ static void drain(struct server *server, const sigset_t *signals) {
     return;
   }
   while (!atomic_load(&state.done)) {
-    if (!wait_signal(server, signals, 20))
-      continue;
-    log_event(LOG_LEVEL_WARN, "ended at once by a second signal", LOG_INT("pid", getpid()));
-    _exit(1);
+    if (wait_signal(server, signals, 20)) {
+      log_event(LOG_LEVEL_WARN, "ended at once by a second signal", LOG_INT("pid", getpid()));
+      _exit(1);
+    }
+    if (gives_up(server, &state))
+      _exit(1);
   }
   pthread_join(thread, NULL);
 }

@@ -244,7 +244,7 @@ static void test_profiles(void **state) {
   status result = load(&s, ARGS("--config", path, "--message-max", "3M"), ARGS("SKERRY_CALLS_MAX=55"));
   assert_true(status_is_ok(&result));
   assert_int_equal(s.profile, PROFILE_TINY);
-  const struct profile *tiny = profile_choose((enum profile_choice)s.profile, port);
+  const struct profile *tiny = profile_choose((enum profile_choice)s.profile, port, 0);
   result = settings_apply_profile(&s, tiny, port);
   assert_true(status_is_ok(&result));
   struct memory_plan plan = memory_plan_for(64 << 20, false);

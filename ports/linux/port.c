@@ -89,6 +89,7 @@ static struct port_memory linux_memory(struct port *port) {
   assert(failed == 0);
   uint64_t physical = (uint64_t)info.totalram * info.mem_unit, group = cgroup_memory_limit("");
   return (struct port_memory){.limit_bytes = group < physical ? group : physical,
+                              .physical_bytes = physical,
                               .resident_bytes = resident_bytes()};
 }
 

@@ -22,6 +22,11 @@
 #ifndef SKERRY_SERVER_EMBED_DOCUMENTS_H
 #define SKERRY_SERVER_EMBED_DOCUMENTS_H
 
+#ifdef __cplusplus
+#error                                                                                                       \
+    "Skerry's headers are C11. Write handlers in C files, and call C++ from them by functions that are extern \"C\"."
+#endif
+
 #include "base/arena.h"
 #include "base/status.h"
 #include "rpc/call.h"

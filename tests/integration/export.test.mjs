@@ -1,12 +1,15 @@
 // skerry export and import: a round trip of random documents, consistency under writes, modes, hostile lines, going on.
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { ok, refused, start } from './support/backups.mjs';
 import { generator } from './support/random.mjs';
 import { freshDatabase, Rpc, value as v } from './support/rpc.mjs';
-import { makeTempDir, removeDir, runSkerry, Server } from './support/server.mjs';
+import { makeTempDir, removeDir, runSkerry, Server, skerryBinary } from './support/server.mjs';
+import { until } from './support/wait.mjs';
 
 const SEED = Number(process.env.SEED ?? 20261127);
 let root, server, rpc;
@@ -60,7 +63,7 @@ test('random documents come back as they were', async () => {
   exportTo('all.jsonl');
   assert.equal(lines('all.jsonl').length, 1500);
   assert.equal(fs.statSync(at('all.jsonl')).mode & 0o777, 0o600);
-  assert.ok(!fs.existsSync(at('all.jsonl.part')));
+  assert.deepEqual(fs.readdirSync(root), ['all.jsonl']); // and no part of it
   for (let i = 0; i < writes.length; i += 300) await put(...writes.slice(i, i + 300).map(({ update }) => ({ delete: update.name })));
   assert.equal((await everything()).length, 0);
   const { code, stderr } = load(fs.readFileSync(at('all.jsonl')));
@@ -107,6 +110,53 @@ test('an export is of one moment, whatever is written meanwhile', async () => {
   await writing;
 });
 
+test('an export replaces files, and nothing else', async () => {
+  await put(set('target/a', {}));
+  const text = () => ok('export', '-', '--data', server.dataDir, '--collection', 'target', '--project', 'shop');
+  const into = (name) => exportTo(name, '--collection', 'target', '--project', 'shop');
+  // Somebody else's file is not written into, whatever its mode; a link is followed and stays.
+  fs.writeFileSync(at('open.jsonl'), 'old');
+  fs.chmodSync(at('open.jsonl'), 0o666);
+  const other = fs.openSync(at('open.jsonl'), 'r');
+  fs.symlinkSync(at('open.jsonl'), at('link.jsonl'));
+  into('link.jsonl');
+  assert.equal(fs.readFileSync(other, 'utf8'), 'old');
+  fs.closeSync(other);
+  assert.ok(fs.lstatSync(at('link.jsonl')).isSymbolicLink());
+  assert.equal(fs.statSync(at('open.jsonl')).mode & 0o777, 0o600);
+  assert.equal(fs.readFileSync(at('open.jsonl'), 'utf8'), text());
+  // A pipe is one afterwards, as a device is.
+  spawnSync('mkfifo', [at('pipe')]);
+  const reading = spawn('cat', [at('pipe')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let read = '';
+  reading.stdout.on('data', (chunk) => (read += chunk));
+  const { code, text: said } = await start('export', at('pipe'), '--data', server.dataDir, '--collection', 'target', '--project', 'shop').ended;
+  assert.equal(code, 0, said);
+  if (reading.exitCode === null) await once(reading, 'close');
+  assert.equal(read, text());
+  assert.ok(fs.lstatSync(at('pipe')).isFIFO());
+  refused(/it is a directory/, 'export', root, '--data', server.dataDir);
+  assert.deepEqual(fs.readdirSync(root).filter((one) => /part/.test(one)), []);
+});
+
+const noMounts = process.getuid() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0 ? false : 'a small disk needs root and mounts';
+test('a disk that gets full in an export', { skip: noMounts }, async () => {
+  await put(...Array.from({ length: 20 }, (_, i) => set(`wide/${i}`, { a: v.string('x'.repeat(200_000)) })));
+  const disk = at('disk');
+  fs.mkdirSync(disk);
+  const script = 'mount -t tmpfs -o size=1m tmpfs "$0"; echo old > "$0/wide.jsonl"; "$@"; code=$?; ls "$0"; cat "$0/wide.jsonl"; exit $code';
+  const { status, stdout, stderr } = spawnSync('unshare', ['--mount', 'sh', '-c', script, disk, skerryBinary(), 'export', path.join(disk, 'wide.jsonl'), '--data', server.dataDir,
+    '--collection', 'wide', '--project', 'shop'], { encoding: 'utf8', timeout: 60_000 });
+  assert.equal(status, 1, stderr);
+  assert.match(stderr, /No space left on device/);
+  assert.equal(stdout, 'wide.jsonl\nold\n'); // what was there is there, and no part of the new one
+  const out = fs.openSync('/dev/full', 'w');
+  const full = spawnSync(skerryBinary(), ['export', '-', '--data', server.dataDir, '--collection', 'wide', '--project', 'shop'], { stdio: ['ignore', out, 'pipe'], encoding: 'utf8' });
+  fs.closeSync(out);
+  assert.equal(full.status, 1);
+  assert.match(full.stderr, /No space left on device/);
+});
+
 const line = (relative, fields) => `${JSON.stringify({ name: database.doc(relative), fields })}\n`;
 const get = async (relative) => (await rpc.call('GetDocument', { name: database.doc(relative) })).fields;
 
@@ -145,6 +195,62 @@ test('lines that are wrong are named, the others come in', async () => {
   const many = load('x\n'.repeat(1000));
   assert.equal(many.code, 1);
   assert.match(many.stderr, /There are 100 lines that are wrong/);
+});
+
+test('hostile lines', async () => {
+  const nested = (depth, open, close) => `{"name":"${database.doc('evil/deep')}","fields":{"a":${open.repeat(depth)}{"nullValue":null}${close.repeat(depth)}}}`;
+  const named = (name) => JSON.stringify({ name });
+  const field = (value) => `{"name":"${database.doc('evil/field')}","fields":{"a":${value}}}`;
+  const cases = [
+    [nested(21, '{"mapValue":{"fields":{"a":', '}}}'), /more than 20 maps/],
+    [nested(20_000, '{"mapValue":{"fields":{"a":', '}}}'), /too many objects/],
+    [nested(20_000, '{"arrayValue":{"values":[', ']}}'), /too many objects/],
+    [field('{"arrayValue":{"values":[{"arrayValue":{}}]}}'), /./],
+    [named(database.doc('../evil')), /"\.\."/], [named(database.doc('evil/..')), /"\.\."/], [named(database.doc('evil//x')), /resource id/], [named(database.doc('__evil__/x')), /reserved/],
+    [named('projects/../databases/(default)/documents/evil/x'), /Project id/], [named('/etc/passwd'), /./],
+    [named(database.doc('evil/a\0b')), /U\+0000/], [`{"name":"${database.doc('evil/x')}\0"}`, /control character/],
+    [`{"name":"${database.doc('evil/x')}","name":"${database.doc('evil/y')}"}`, /more than one field "name"/], [field('{"integerValue":"1","stringValue":"x"}'), /more than one/],
+    [field('{"integerValue":1.5}'), /whole number/], [field('{"integerValue":"9223372036854775808"}'), /whole number/], [field('{"timestampValue":"yesterday"}'), /timestamp/],
+    [field('{"bytesValue":"!"}'), /base64/], [field('{"geoPointValue":{"latitude":91}}'), /latitude/], [field('{"referenceValue":"x"}'), /./], [field('5'), /./],
+    [`{"name":5}`, /string/], [`{"name":"${database.doc('evil/x')}","fields":[]}`, /object/], [`{"name":"${database.doc('evil/x')}"} {}`, /./], [`{"name":"${database.doc('evil/\\ud800')}"}`, /surrogate/],
+    ['\ufeff{}', /./], [`{"\u001b]0;evil\u0007":1}`, /./], [`{"\\u001b[31m\\u009b5n":1}`, /unknown field "\\u001b\[31m\\u009b5n"/],
+  ];
+  for (const mode of [[], ['--merge']]) {
+    const { code, stderr } = load(cases.map(([text]) => `${text}\n`).join('') + line('evil/good', {}), '--from-line', '1', ...mode);
+    assert.equal(code, 1);
+    assert.match(stderr, new RegExp(`Imported 1 documents, skipped 0, refused ${cases.length} lines`), stderr);
+    assert.doesNotMatch(stderr, /[^\x0a\x20-\x7e\u00a0-\uffff]/); // nothing that steers a terminal
+    for (const [i, [, pattern]] of cases.entries()) assert.match(stderr.match(new RegExp(`^line ${i + 1}: (.*)$`, 'm'))?.[1] ?? '', pattern, `line ${i + 1}`);
+    await rpc.call('Commit', { database: database.name, writes: [{ delete: database.doc('evil/good') }] });
+  }
+});
+
+test('large lines that are refused take nothing from those that are good', async () => {
+  const large = `{"name":"${database.doc('large/x')}","fields":{"a":{"stringValue":"${'x'.repeat(24 * 1024 * 1024)}"}}}\n`;
+  const file = at('large.jsonl');
+  fs.writeFileSync(file, line('large/first', {}));
+  for (let i = 0; i < 6; i++) fs.appendFileSync(file, large); // more than an import may hold at once
+  fs.appendFileSync(file, line('large/last', {}));
+  const { code, stderr } = runSkerry(['import', file, '--data', server.dataDir], { timeout: 170_000 });
+  fs.rmSync(file);
+  assert.equal(code, 1);
+  assert.match(stderr, /Imported 2 documents, skipped 0, refused 6 lines/);
+  assert.equal(stderr.match(/is longer than 1048487 bytes/g).length, 6, stderr);
+});
+
+test('an import that is cut off and made again', async () => {
+  const count = 4000, text = Array.from({ length: count }, (_, i) => line(`cut/${i}`, { n: { integerValue: String(i) } })).join('');
+  fs.writeFileSync(at('cut.jsonl'), text);
+  const { child, ended } = start('import', at('cut.jsonl'), '--data', server.dataDir);
+  const stored = async () => (await rpc.collect('RunQuery', { parent: database.root, structured_query: { from: [{ collection_id: 'cut' }], select: { fields: [{ field_path: '__name__' }] } } })).filter((one) => one.document).length;
+  await until(async () => (await stored()) > 0, 'the first documents');
+  child.kill('SIGKILL');
+  await ended;
+  const before = await stored();
+  const { code, stderr } = load(text, '--skip');
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, new RegExp(`Imported ${count - before} documents, skipped ${before}, refused 0`));
+  assert.equal(await stored(), count);
 });
 
 test('an import goes on where it ended', async () => {
