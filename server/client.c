@@ -29,7 +29,7 @@ const char *client_default_data(void) {
 
 void client_say(const char *head, const char *message) {
   struct buf text = {0};
-  print_message(&text, str_from_cstr(message));
+  print_for_terminal(&text, str_from_cstr(message));
   fprintf(stderr, "%s: " STR_FMT "\n", head, STR_ARG(buf_str(&text)));
   buf_fini(&text);
 }

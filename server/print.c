@@ -19,7 +19,7 @@ void print_text(struct buf *out, str text) {
   buf_append_byte(out, '"');
 }
 
-void print_message(struct buf *out, str text) {
+void print_for_terminal(struct buf *out, str text) {
   for (size_t i = 0; i < text.len; i++) {
     unsigned char c = (unsigned char)text.ptr[i],
                   next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;

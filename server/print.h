@@ -15,6 +15,6 @@ void print_time(struct buf *out, int64_t time_us);
 void print_text(struct buf *out, str text);
 /* A message for a terminal, as it is but for control characters, which strangers may have put into names:
  * "\u001b". */
-void print_message(struct buf *out, str text);
+void print_for_terminal(struct buf *out, str text);
 
 #endif
