@@ -181,7 +181,7 @@ test('profiles and doctor', { skip: isEmulator }, async (t) => {
     assert.match(stderr, text);
   }
   const { stdout } = runSkerry(['profile', '--profile', 'small']);
-  assert.match(stdout, /^profile=small\nmachine_profile=\w+\nmemory_limit=\d+\nmemory_max=\d+\nconnections_max=4000\n$/);
+  assert.match(stdout, /^profile=small\nmachine_profile=\w+\nmemory_limit=\d+\nmemory_max=\d+\nconnections_max=4000\nstack=524288\n$/);
   assert.match(runSkerry(['profile', '--profile', 'small', '--connections-max', '7']).stdout, /connections_max=7\n/);
   assert.match(runSkerry(['help', 'profiles']).stdout, /tiny +small +medium +large/);
 
