@@ -24,6 +24,9 @@
 #define MEMORY_PLAN_LIMIT_MIN (INT64_C(48) * 1024 * 1024)
 #define MEMORY_PLAN_LIMIT_MIN_WITH_ACCOUNTS (INT64_C(64) * 1024 * 1024)
 
+/* Below it new hashes of passwords take half of the memory. */
+#define MEMORY_PLAN_TIGHT (INT64_C(128) * 1024 * 1024)
+
 struct memory_plan {
   uint64_t store, calls, connections, http, listen, transactions, passwords; /* bytes */
   /* Defaults of settings. */

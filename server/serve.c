@@ -212,6 +212,12 @@ static status start_mail(struct server *server) {
   return mail_open(&options, &server->mail);
 }
 
+static struct crypto_scrypt_cost password_cost(const struct server *server) {
+  if (server->settings.memory_limit_bytes < MEMORY_PLAN_TIGHT)
+    return PASSWORD_COST_TIGHT;
+  return server->profile->costly_passwords ? PASSWORD_COST_LARGE : PASSWORD_COST_SMALL;
+}
+
 static status start_accounts(struct server *server) {
   const struct settings *s = &server->settings;
   if (!has_accounts(s))
@@ -236,7 +242,7 @@ static status start_accounts(struct server *server) {
       .link_origins = (const char *const *)s->link_origins.items,
       .link_origin_count = s->link_origins.count,
       .hash_memory_bytes = (size_t)server->memory.passwords,
-      .cost = server->profile->costly_passwords ? PASSWORD_COST_LARGE : PASSWORD_COST_SMALL,
+      .cost = password_cost(server),
       .hash_threads = 1 + (server->port->cores(server->port) - 1) / CORES_A_HASH_THREAD,
   };
   return identity_service_new(&options, &server->identity);

@@ -120,10 +120,15 @@ status password_check(struct crypto_scrypt_cost cost, str stored, str password, 
   return is_cheap && !*ret_matches ? verify_nobody(cost, password) : status_ok();
 }
 
+static uint64_t work_of(struct crypto_scrypt_cost cost) {
+  return (UINT64_C(1) << cost.log_n) * cost.r * cost.p;
+}
+
 bool password_needs_upgrade(str stored, struct crypto_scrypt_cost cost) {
   struct password_form form;
   return !password_form_parse(stored, &form) || form.kind != PASSWORD_SCRYPT ||
-         form.cost.log_n < cost.log_n || form.cost.r < cost.r || form.cost.p < cost.p ||
+         work_of(form.cost) < work_of(cost) ||
+         crypto_scrypt_memory_bytes(form.cost) < crypto_scrypt_memory_bytes(cost) ||
          form.salt.len < PASSWORD_SALT_BYTES || form.hash.len < PASSWORD_HASH_BYTES;
 }
 

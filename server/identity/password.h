@@ -36,7 +36,9 @@ enum {
   PASSWORD_BCRYPT_COST_MAX = 14,        /* a second or more */
 };
 
-/* What new forms cost. Larger machines have larger ones (profiles). */
+/* What new forms cost. Larger machines have larger ones (profiles); where memory is scarce the same work
+ * takes half of it. */
+#define PASSWORD_COST_TIGHT ((struct crypto_scrypt_cost){.log_n = 13, .r = 8, .p = 2}) /* 8 MiB */
 #define PASSWORD_COST_SMALL                                                                                  \
   ((struct crypto_scrypt_cost){.log_n = 14, .r = 8, .p = 1}) /* 16 MiB, 30 to 150 ms */
 #define PASSWORD_COST_LARGE ((struct crypto_scrypt_cost){.log_n = 15, .r = 8, .p = 1}) /* 32 MiB */
@@ -45,7 +47,7 @@ enum {
 STATUS_MUST_USE status password_check_policy(str password);
 
 /* Appends the stored form. Takes crypto_scrypt_memory_bytes(cost). RESOURCE_EXHAUSTED; INVALID_ARGUMENT:
- * costs out of bounds (never for the two above). */
+ * costs out of bounds (never for those above). */
 STATUS_MUST_USE status password_hash(struct crypto_scrypt_cost cost, str password, struct buf *ret_stored);
 
 /* Whether the password is the one that was stored, compared in constant time. Any length of password is
@@ -59,7 +61,8 @@ STATUS_MUST_USE status password_verify(str stored, str password, bool *ret_match
 STATUS_MUST_USE status password_check(struct crypto_scrypt_cost cost, str stored, str password,
                                       bool *ret_matches);
 
-/* Whether the form is weaker than what is written today, or not of this server's kind. */
+/* Whether the form takes less work or less memory than what is written today, or is not of this server's
+ * kind. */
 bool password_needs_upgrade(str stored, struct crypto_scrypt_cost cost);
 
 /* What password_verify takes of memory, for the pool; of a broken form some KiB. */

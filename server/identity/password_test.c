@@ -135,6 +135,18 @@ static void weaker_forms_are_upgraded(void **state) {
   assert_true(password_needs_upgrade(STR("rubbish"), cheap));
 }
 
+/* The box may get more memory, or less. */
+static void the_same_work_in_less_memory_is_upgraded_only_where_there_is_more(void **state) {
+  (void)state;
+  assert_status_ok(password_hash(PASSWORD_COST_TIGHT, STR("correct horse"), &stored));
+  assert_true(password_memory_bytes(buf_str(&stored)) < 9 * 1024 * 1024);
+  assert_false(password_needs_upgrade(buf_str(&stored), PASSWORD_COST_TIGHT));
+  assert_true(password_needs_upgrade(buf_str(&stored), PASSWORD_COST_SMALL));
+  buf_clear(&stored);
+  assert_status_ok(password_hash(PASSWORD_COST_SMALL, STR("correct horse"), &stored));
+  assert_false(password_needs_upgrade(buf_str(&stored), PASSWORD_COST_TIGHT));
+}
+
 static void memory_is_told_before(void **state) {
   (void)state;
   assert_status_ok(password_hash(PASSWORD_COST_SMALL, STR("correct horse"), &stored));
@@ -328,6 +340,7 @@ int main(void) {
       cmocka_unit_test_teardown(who_has_an_account_is_not_told_by_work, forget),
       cmocka_unit_test_teardown(a_hash_is_of_its_password_alone, forget),
       cmocka_unit_test_teardown(weaker_forms_are_upgraded, forget),
+      cmocka_unit_test_teardown(the_same_work_in_less_memory_is_upgraded_only_where_there_is_more, forget),
       cmocka_unit_test_teardown(memory_is_told_before, forget),
       cmocka_unit_test_teardown(broken_forms_are_data_loss, forget),
       cmocka_unit_test_teardown(firebases_own_hash_is_checked, forget),

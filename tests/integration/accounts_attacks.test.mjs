@@ -4,6 +4,7 @@ import { Box, cleanUp, skip } from './support/access.mjs'; // first
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import { accountCalls, ADMIN, NEXT, outcome, PASSWORD, STOLEN, TOOLKIT } from './support/account_calls.mjs';
 import { accountServices, claimsOf, closeVerified, totp } from './support/accounts.mjs';
 import { json } from './support/http.mjs';
 import { cpuSeconds } from './support/process.mjs';
@@ -12,9 +13,6 @@ import { startServer } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const options = { skip };
-const TOOLKIT = '/identitytoolkit.googleapis.com/v1/accounts';
-const ADMIN = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts';
-const PASSWORD = 'correct horse 7', NEXT = 'another horse 8', STOLEN = 'stolen horse 9';
 
 let server, users, people = 0;
 before(async () => {
@@ -28,27 +26,8 @@ after(async () => {
   cleanUp();
 });
 
-const newEmail = (who = 'person') => `${who}${++people}@example.com`;
-const post = async (path, value, headers) => (await json(server.port, 'POST', path, value, { headers })).value;
-const owner = (rest, value) => post(`${ADMIN}${rest}`, value, { authorization: 'Bearer owner' });
-const outcome = (answer) => answer?.error?.message.split(' : ')[0] ?? 'OK';
-const signUp = (email, password = PASSWORD) => post(`${TOOLKIT}:signUp`, { email, password });
-const signIn = (email, password = PASSWORD) => post(`${TOOLKIT}:signInWithPassword`, { email, password });
-const apply = (oobCode) => post(`${TOOLKIT}:update`, { oobCode });
-const codesFor = async (address, type) =>
-  (await json(server.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value.oobCodes.filter((one) => one.requestType === type && (one.newEmail === address || one.email === address));
-async function mail(type, address, more) {
-  assert.equal(outcome(await post(`${TOOLKIT}:sendOobCode`, { requestType: type, email: address, continueUrl: 'https://app.example/', ...more })), 'OK');
-  return (await codesFor(more?.newEmail ?? address, type)).at(-1).oobCode;
-}
+const { newEmail, post, owner, signUp, signIn, apply, codesFor, mail, verify, verified } = accountCalls(() => server);
 const changeCode = (idToken, newEmail) => mail('VERIFY_AND_CHANGE_EMAIL', undefined, { idToken, newEmail });
-const verify = async (idToken, email) => assert.equal(outcome(await apply(await mail('VERIFY_EMAIL', email, { idToken }))), 'OK');
-/** An account whose address is verified. */
-async function verified(email) {
-  const { idToken, localId } = await signUp(email);
-  await verify(idToken, email);
-  return { localId, idToken };
-}
 
 describe('codes do not outlive what they were asked with', options, () => {
   test('a change of address, when the password was changed', async () => {

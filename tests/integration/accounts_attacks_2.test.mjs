@@ -3,6 +3,7 @@
 import { Box, cleanUp, skip } from './support/access.mjs'; // first
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { accountCalls, ADMIN, NEXT, outcome, PASSWORD, STOLEN, TOOLKIT } from './support/account_calls.mjs';
 import { accountServices, claimsOf, totp } from './support/accounts.mjs';
 import { Authority, tlsFlags } from './support/certificates.mjs';
 import { json } from './support/http.mjs';
@@ -13,10 +14,7 @@ import { startServer } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const options = { skip };
-const TOOLKIT = '/identitytoolkit.googleapis.com/v1/accounts';
 const MFA = '/identitytoolkit.googleapis.com/v2/accounts/mfaEnrollment';
-const ADMIN = '/identitytoolkit.googleapis.com/v1/projects/skerry/accounts';
-const PASSWORD = 'correct horse 7', NEXT = 'another horse 8', STOLEN = 'stolen horse 9';
 
 let server, users, provider, people = 0;
 before(async () => {
@@ -33,27 +31,10 @@ after(async () => {
   cleanUp();
 });
 
-const newEmail = (who = 'person') => `${who}${++people}@example.com`;
-const post = async (where, value, headers) => (await json(server.port, 'POST', where, value, { headers })).value;
-const owner = (rest, value) => post(`${ADMIN}${rest}`, value, { authorization: 'Bearer owner' });
-const outcome = (answer) => answer?.error?.message.split(' : ')[0] ?? 'OK';
-const signUp = (email, password = PASSWORD) => post(`${TOOLKIT}:signUp`, { email, password });
-const signIn = (email, password = PASSWORD) => post(`${TOOLKIT}:signInWithPassword`, { email, password });
+const { newEmail, post, owner, signUp, signIn, apply, codesFor, mail, verified } = accountCalls(() => server);
 const update = (idToken, change) => post(`${TOOLKIT}:update`, { idToken, ...change });
-const apply = (oobCode) => post(`${TOOLKIT}:update`, { oobCode });
-const codesFor = async (address, type) =>
-  (await json(server.port, 'GET', '/emulator/v1/projects/skerry/oobCodes')).value.oobCodes.filter((one) => one.requestType === type && (one.newEmail === address || one.email === address));
-async function mail(type, address, more) {
-  assert.equal(outcome(await post(`${TOOLKIT}:sendOobCode`, { requestType: type, email: address, continueUrl: 'https://app.example/', ...more })), 'OK');
-  return (await codesFor(more?.newEmail ?? address, type)).at(-1).oobCode;
-}
 const link = async (email, more) => post(`${TOOLKIT}:signInWithEmailLink`, { email, oobCode: await mail('EMAIL_SIGNIN', email, { canHandleCodeInApp: true }), ...more });
 const changeAddress = async (idToken, address) => assert.equal(outcome(await apply(await mail('VERIFY_AND_CHANGE_EMAIL', undefined, { idToken, newEmail: address }))), 'OK');
-async function verified(email) {
-  const made = await signUp(email);
-  assert.equal(outcome(await apply(await mail('VERIFY_EMAIL', email, { idToken: made.idToken }))), 'OK');
-  return made;
-}
 async function enrol(idToken) {
   const { totpSessionInfo: info } = await post(`${MFA}:start`, { idToken, totpEnrollmentInfo: {} });
   const done = await post(`${MFA}:finalize`, { idToken, totpVerificationInfo: { sessionInfo: info.sessionInfo, verificationCode: totp(info.sharedSecretKey) } });
