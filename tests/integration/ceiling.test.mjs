@@ -181,9 +181,9 @@ class Load {
     this.until = Date.now() + ms;
     const any = () => db.doc(`items/i${this.random.below(DOCUMENTS)}`);
     const large = Buffer.alloc(LARGE_BYTES, 7);
-    const listeners = this.#listen(60);
     const crowd = await startCrowd(this.server.address, 'TLS and open', 200);
     await Promise.all([
+      ...this.#listen(60),
       ...this.#repeat('reads', 8, () => this.rpc('reads').call('GetDocument', { name: any() })),
       ...this.#repeat('writes', 8, (lane) => this.#write(lane)),
       ...this.#repeat('queries', 6, () => this.rpc('queries').collect('RunQuery', { parent: db.root, structured_query: { from: [{ collection_id: 'items' }], order_by: [{ field: { field_path: 'group' }, direction: 'DESCENDING' }], limit: { value: 1500 } } })),
@@ -197,16 +197,24 @@ class Load {
       ...this.#repeat('slow bodies', 8, (lane) => this.#slowBody(lane), 20),
       ...this.#repeat('headers', 2, () => this.#headers(), 20),
     ]);
-    for (const one of listeners) one.stream.cancel();
     await crowd.leave();
     for (const rpc of this.rpcs.values()) rpc.close();
   }
 
+  /** Listeners that open again when they are ended, after a while, as apps do. */
   #listen(count) {
-    return Array.from({ length: count }, (_, i) => {
-      const listener = new Listener(this.rpc(`listener ${i % 4}`), db, { onSnapshot: () => this.snapshots++, deadlineMs: 600_000 });
-      listener.add(1, i % 3 ? queryTarget(db.root, 'items', { limit: { value: 100 } }) : queryTarget(db.root, 'written'));
-      return listener;
+    this.count.listeners = { ok: 0, refused: 0 };
+    return Array.from({ length: count }, async (_, i) => {
+      while (Date.now() < this.until && this.server.running) {
+        let heard = false;
+        const onSnapshot = () => (heard = true, this.snapshots++);
+        const listener = new Listener(this.rpc(`listener ${i % 4}`), db, { onSnapshot, deadlineMs: 600_000 });
+        listener.add(1, i % 3 ? queryTarget(db.root, 'items', { limit: { value: 100 } }) : queryTarget(db.root, 'written'));
+        while (!listener.ended && Date.now() < this.until) await sleep(100);
+        this.count.listeners[heard ? 'ok' : 'refused']++;
+        listener.stream.cancel();
+        if (Date.now() < this.until) await sleep(1000);
+      }
     });
   }
 
