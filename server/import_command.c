@@ -14,9 +14,9 @@
 
 enum {
   BATCH_DOCUMENTS_MAX = 500,
-  BATCH_BYTES_MAX = 2 * 1024 * 1024, /* a document that is larger goes alone */
+  BATCH_BYTES_MAX = 2 * 1024 * 1024,         /* a document that is larger goes alone */
   BATCH_ARENA_BYTES_MAX = 128 * 1024 * 1024, /* as trees, the smallest values take some ten times that */
-  TRIES_MAX = 6, /* with waits of 1, 2, ... seconds */
+  TRIES_MAX = 6,                             /* with waits of 1, 2, ... seconds */
   ERRORS_MAX = 100,
   CHUNK_BYTES = 64 * 1024,
 };
