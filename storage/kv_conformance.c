@@ -483,6 +483,7 @@ struct booking {
   size_t noise;
   pthread_mutex_t lock;
   unsigned next_seat, conflicts;
+  pthread_barrier_t seen; /* all have seen the seats once before anybody takes one, so they meet */
 };
 
 static status noise_resolve(void *argument, struct kv_reader *reader, kv_version version,
@@ -528,6 +529,8 @@ static void *booking_main(void *argument) {
     kv_snapshot seen = at(b->store, KV_LATEST);
     if (seats_taken(seen) >= SEATS)
       return NULL;
+    if (attempt == 0)
+      pthread_barrier_wait(&b->seen);
     if (b->noise > 0 && attempt % (b->noise > 10000 ? 16 : 4) == 0) {
       struct kv_txn noise = {.resolve = noise_resolve, .argument = b};
       assert_ok(kv_commit_wait(b->store, &noise, NULL));
@@ -550,6 +553,7 @@ static void test_phantoms(void **state) {
   for (size_t i = 0; i < sizeof noises / sizeof noises[0]; i++) {
     struct booking b = {.store = open_store(++test_number), .noise = noises[i]};
     pthread_mutex_init(&b.lock, NULL);
+    pthread_barrier_init(&b.seen, NULL, BOOKING_THREADS);
     pthread_t threads[BOOKING_THREADS];
     for (size_t t = 0; t < BOOKING_THREADS; t++)
       assert_int_equal(pthread_create(&threads[t], NULL, booking_main, &b), 0);
@@ -557,6 +561,7 @@ static void test_phantoms(void **state) {
       pthread_join(threads[t], NULL);
     assert_int_equal(seats_taken(at(b.store, KV_LATEST)), SEATS);
     assert_true(b.conflicts > 0); /* they did meet */
+    pthread_barrier_destroy(&b.seen);
     pthread_mutex_destroy(&b.lock);
     kv_close(b.store);
   }
