@@ -64,7 +64,7 @@ class UnderRules(Accounts):
     name = "skerry with accounts and rules"
 
     def start(self):
-        rules = os.path.join(self.data, "..", "bench.rules")
+        rules = os.path.join(os.path.dirname(self.data), "bench.rules")
         with open(rules, "w") as f:
             f.write(RULES)
         self.access = ["--rules", rules]

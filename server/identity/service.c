@@ -9,7 +9,7 @@
 enum {
   HASHES_WAIT_MAX = 256,  /* sign-ins that wait: some ten seconds of a small box, as long as people wait */
   HASH_NICE = 10,         /* a tenth of the weight of those that serve */
-  HASH_REST = 11,         /* on a busy machine a twelfth of a core for each thread */
+  HASH_REST = 15,         /* on a busy machine a sixteenth of a core for each thread */
   CHORES_INTERVAL_S = 60, /* keys that are due, codes that are old */
 };
 
