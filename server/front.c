@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "server/listener/tls.h"
 
-enum { PUMPS_MAX = 16, CORES_A_PUMP = 4 };
+enum { PUMPS_MAX = 16, CORES_A_PUMP = 4, HTTP_LINE_PART = 16 };
 enum {
   DESCRIPTORS_A_CONNECTION =
       3,                      /* the client's socket and both ends of gRPC core's; or the socket and a copy */
@@ -141,6 +141,7 @@ static status open_pumps(struct front *front, const struct settings *s, struct p
       .http_rests = http_rests,
       .close_http = close_http,
       .http_idle_timeout_ms = (uint32_t)s->http_idle_timeout_ms,
+      .http_line_bytes_max = (size_t)(settings_memory_plan(s).http / HTTP_LINE_PART / wanted),
       .close_grpc = close_grpc,
       .ended = ended,
       .argument = front,
@@ -246,6 +247,8 @@ static void add_up(struct pump_stats *sum, const struct pump_stats *one) {
   sum->open += one->open;
   sum->http += one->http;
   sum->http_offences += one->http_offences;
+  sum->http_line += one->http_line;
+  sum->http_busy += one->http_busy;
   sum->waiting += one->waiting;
   sum->handshakes += one->handshakes;
   sum->resumed += one->resumed;

@@ -84,6 +84,10 @@ static void put_connections(struct front *front, struct buf *out) {
                 stats.gateway.bodies_waiting);
   metrics_counter(out, "skerry_http_offences_total", "Connections of HTTP/1.1 ended for what they sent.",
                   stats.pumps.http_offences);
+  metrics_gauge(out, "skerry_http_line", "Connections of HTTP/1.1 in line for a place.",
+                stats.pumps.http_line);
+  metrics_counter(out, "skerry_http_busy_total", "Connections of HTTP/1.1 told that there was no place.",
+                  stats.pumps.http_busy);
   metrics_counter(out, "skerry_tls_handshakes_total", "TLS handshakes that succeeded.",
                   stats.pumps.handshakes);
   metrics_counter(out, "skerry_tls_resumed_total", "Of these, by a ticket.", stats.pumps.resumed);

@@ -25,6 +25,7 @@ enum {
   IDLE_TIMEOUT_MS = 60000,
   SILENCE_S = 90, /* libmicrohttpd's own, in whatever it waits for */
   BODY_GRACE_US = 10000000,
+  BEGINNING_US = 5000000, /* from the first byte to the request line, when there is no place for others */
   GONE_CHECK_US = 500000, /* shorter work is not looked after */
   MEMORY_BYTES_MAX = 64 << 20,
   ARENA_BYTES_MAX = 4 << 20,
@@ -66,15 +67,16 @@ static void free_connection(struct connection *c) {
   free(c);
 }
 
-/* Whether one more may come. Past the limit the one that has rested longest gives way. */
-static bool make_room(struct gateway *gateway) {
+/* Whether one more may come. Past the limit the one that has rested longest gives way. One with a link has
+ * begun a request, or who stands in front would have taken it away: it has a while for that. */
+static bool make_room(struct gateway *gateway, int64_t now_us) {
   if (!is_full(gateway))
     return true;
   struct connection *oldest = NULL;
   for (struct connection *c = gateway->connections; c != NULL; c = c->next)
     if (c->phase == CONNECTION_IDLE && (oldest == NULL || c->since_us < oldest->since_us))
       oldest = c;
-  if (oldest == NULL)
+  if (oldest == NULL || (oldest->link != NULL && now_us - oldest->since_us < BEGINNING_US))
     return false;
   oldest->phase = CONNECTION_ENDED;
   gateway->ended++;
@@ -281,7 +283,7 @@ static bool take(struct gateway *gateway, int fd, const struct rpc_peer *peer, s
   /* Apart from the runtime's own numbers. */
   c->peer.connection_id = 1ULL << 63 | ++gateway->connection_ids;
   pthread_mutex_lock(&gateway->mutex);
-  bool entered = make_room(gateway) && enter(gateway, c);
+  bool entered = make_room(gateway, c->since_us) && enter(gateway, c);
   if (entered && link != NULL) {
     link->connection = c;
     atomic_fetch_add_explicit(&link->holders, 1, memory_order_relaxed);

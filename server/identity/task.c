@@ -4,7 +4,10 @@
 
 #include "server/tokens/jwt.h"
 
-enum { PROJECT_BYTES_MAX = 64 };
+enum {
+  PROJECT_BYTES_MAX = 64,
+  HASH_WAIT_US = 30000000, /* whoever waits longer for a hash has given up, or should try again later */
+};
 
 /* ---- Beginning ---- */
 
@@ -66,16 +69,21 @@ static void begin_step(struct task *task, void (*next)(struct task *task)) {
 static void run_work(struct slow_job *job, const status *go) {
   struct task *task = (struct task *)(void *)((char *)job - offsetof(struct task, job));
   task->result = status_is_ok(go) ? task->work(task) : *go;
+  if (go->code == STATUS_DEADLINE_EXCEEDED && job->deadline_us < rpc_call_deadline_us(task->call))
+    task->result = status_make(STATUS_RESOURCE_EXHAUSTED,
+                               "The server has more passwords to check than it can. Please try again later.");
   rpc_call_wake(task->call);
 }
 
 void task_hash(struct task *task, size_t memory_bytes, status (*work)(struct task *task),
                void (*next)(struct task *task)) {
   begin_step(task, next);
+  struct port *port = task->service->options.port;
+  int64_t wait_end_us = port->monotonic_us(port) + HASH_WAIT_US;
   int64_t deadline_us = rpc_call_deadline_us(task->call);
   task->work = work;
   task->job = (struct slow_job){.run = run_work,
-                                .deadline_us = deadline_us == INT64_MAX ? 0 : deadline_us,
+                                .deadline_us = deadline_us < wait_end_us ? deadline_us : wait_end_us,
                                 .memory_bytes = memory_bytes};
   status submitted = slow_pool_submit(task->service->pool, &task->job);
   if (!status_is_ok(&submitted))

@@ -26,6 +26,13 @@ static const char BAD_HTTP[] = "HTTP/1.1 400 Bad Request\r\n"
                                "Connection: close\r\nContent-Type: text/plain\r\n"
                                "Content-Length: 54\r\n\r\n"
                                "The request is not well formed (RFC 9112, strictly).\r\n";
+#define BUSY_BODY                                                                                            \
+  "{\"error\":{\"code\":503,\"message\":\"This server is overloaded. Try again after the time given.\","     \
+  "\"status\":\"UNAVAILABLE\"}}\n"
+_Static_assert(sizeof BUSY_BODY - 1 == 117, "its Content-Length");
+static const char BUSY[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                           "Retry-After: 2\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                           "Content-Length: 117\r\n\r\n" BUSY_BODY;
 static const char SPEAKS_TLS[] = "HTTP/1.1 400 Bad Request\r\n"
                                  "Connection: close\r\nContent-Type: text/plain\r\n"
                                  "Content-Length: 33\r\n\r\n"
@@ -122,7 +129,7 @@ static bool listens_to_grpc(const struct pipe *pipe) {
 
 static void update_interest(struct pipe *pipe) {
   side_watch(pipe, &pipe->client,
-             (listens_to_client(pipe) ? (uint32_t)EPOLLIN : 0) |
+             (listens_to_client(pipe) ? (uint32_t)EPOLLIN : 0) | (pipe->in_line ? (uint32_t)EPOLLRDHUP : 0) |
                  (pipe->to_client.len > 0 ? (uint32_t)EPOLLOUT : 0));
   side_watch(pipe, &pipe->grpc,
              (listens_to_grpc(pipe) ? (uint32_t)EPOLLIN : 0) |
@@ -137,15 +144,14 @@ static void move_to(struct pipe *pipe, enum pipe_phase phase) {
 /* ---- The end ---- */
 
 /* Each kind with a limit of its own: many of one kind must not hide another. */
-enum end { END_CLOSED, END_OFFENCE, END_FOREIGN, END_TLS, END_COUNT };
+enum end { END_CLOSED, END_OFFENCE, END_FOREIGN, END_TLS, END_BUSY, END_COUNT };
 
 static void log_end(struct pipe *pipe, enum end end, const char *why) {
   static struct log_limiter limiters[END_COUNT];
   static const char *const messages[END_COUNT] = {
-      [END_CLOSED] = "connection closed",
-      [END_OFFENCE] = "connection ended: HTTP or header rules broken",
-      [END_FOREIGN] = "connection refused",
-      [END_TLS] = "TLS failed",
+      [END_CLOSED] = "connection closed",    [END_OFFENCE] = "connection ended: HTTP or header rules broken",
+      [END_FOREIGN] = "connection refused",  [END_TLS] = "TLS failed",
+      [END_BUSY] = "connection turned away",
   };
   uint32_t suppressed = 0;
   if (log_limiter_pass(&limiters[end], LOG_BURST, &suppressed))
@@ -171,8 +177,18 @@ static bool rests(const struct pipe *pipe) {
   return pipe->phase == PIPE_OPEN && pipe->is_http && pipe->grpc.fd < 0;
 }
 
+static void leave_line(struct pipe *pipe) {
+  pipe->in_line = false;
+  pipe->thread->stats.http_line--;
+  pipe->thread->line_bytes -= pipe->to_grpc.len;
+}
+
 /* Nothing more comes from gRPC core, and nothing goes to it. */
 static void end_output(struct pipe *pipe) {
+  if (pipe->in_line) {
+    leave_line(pipe);
+    pending_drop(&pipe->to_grpc);
+  }
   close_grpc(pipe);
   guard_free(pipe->guard);
   pipe->guard = NULL;
@@ -317,26 +333,83 @@ static void http_offended(struct pipe *pipe, const char *why) {
   begin_flush(pipe);
 }
 
-static void connect_server(struct pipe *pipe);
+/* ---- A place at the gateway ---- */
+
+static void turn_away(struct pipe *pipe, const char *why) {
+  pipe->thread->stats.http_busy++;
+  log_end(pipe, END_BUSY, why);
+  write_client(pipe, (const uint8_t *)BUSY, sizeof BUSY - 1); /* nothing that it asked before is unanswered */
+  begin_flush(pipe);
+}
+
+/* False: there is none now. */
+static bool connect_http(struct pipe *pipe, bool at_any_cost) {
+  const struct pump_options *options = pipe->thread->options;
+  int ends[2];
+  if ((!at_any_cost && options->http_is_full(options->argument)) ||
+      socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
+    return false;
+  pipe->http = options->open_http(options->argument, ends[1], &pipe->peer);
+  if (pipe->http == NULL) {
+    close(ends[0]);
+    return false;
+  }
+  pipe->grpc.fd = ends[0];
+  pipe->thread->stats.open++;
+  if (!side_add(pipe, &pipe->grpc, EPOLLIN))
+    pipe_close(pipe, "out of memory");
+  return true;
+}
+
+static void stand_in_line(struct pipe *pipe) {
+  pipe->in_line = true;
+  pipe->thread->stats.http_line++;
+}
+
+static void hold_in_line(struct pipe *pipe, const struct guard_output *output) {
+  struct pipe_thread *thread = pipe->thread;
+  if (output->bytes > thread->options->http_line_bytes_max - thread->line_bytes)
+    turn_away(pipe, "the line for a place is full");
+  else if (!keep_rest(pipe, output, 0))
+    pipe_close(pipe, "out of memory");
+  else
+    thread->line_bytes += output->bytes;
+}
+
+bool pipe_admit(struct pipe *pipe, bool at_any_cost) {
+  assert(pipe->in_line);
+  if (!connect_http(pipe, at_any_cost))
+    return false;
+  if (pipe->phase == PIPE_CLOSED)
+    return true;
+  leave_line(pipe);
+  if (!pending_write(&pipe->to_grpc, pipe->grpc.fd))
+    pending_drop(&pipe->to_grpc); /* its hang-up tells the rest */
+  update_interest(pipe);
+  return true;
+}
 
 static void http_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
   if (len == 0 || pipe->phase != PIPE_OPEN)
     return;
   pipe->http_moved_us = now_us;
-  if (rests(pipe))
-    connect_server(pipe);
-  if (pipe->phase != PIPE_OPEN)
-    return;
   const char *wrong = http1_guard_take(&pipe->http1, bytes, len);
   if (wrong != NULL) {
     http_offended(pipe, wrong);
     return;
   }
+  if (rests(pipe) && !pipe->in_line && (pipe->thread->stats.http_line > 0 || !connect_http(pipe, false)))
+    stand_in_line(pipe);
+  if (pipe->phase != PIPE_OPEN)
+    return;
   struct guard_output *output = &pipe->thread->output;
   output->ranges[0] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
   output->count = 1;
   output->bytes = len;
-  write_grpc(pipe, output);
+  if (pipe->in_line)
+    hold_in_line(pipe, output);
+  else
+    write_grpc(pipe, output);
 }
 
 static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t len, int64_t now_us) {
@@ -360,43 +433,27 @@ static void guard_client_bytes(struct pipe *pipe, const uint8_t *bytes, size_t l
   }
 }
 
-/* The other end of a socketpair for who speaks what the client speaks. */
-static void connect_server(struct pipe *pipe) {
+static void open_server(struct pipe *pipe, int64_t now_us) {
   const struct pump_options *options = pipe->thread->options;
   int ends[2];
-  if (pipe->is_http && options->http_is_full(options->argument))
-    pipe->thread->give_place(pipe->thread);
+  if (pipe->ssl != NULL)
+    tls_peer(pipe->ssl, &pipe->peer);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
     pipe_close(pipe, "no descriptor is left");
     return;
   }
-  bool is_open;
-  if (pipe->is_http) {
-    pipe->http = options->open_http(options->argument, ends[1], &pipe->peer);
-    is_open = pipe->http != NULL;
-  } else {
-    is_open = options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key);
-  }
-  if (!is_open) {
+  if (!options->open_grpc(options->argument, ends[1], &pipe->peer, &pipe->key)) {
     close(ends[0]);
     pipe_close(pipe, "the server is stopping, or out of memory");
     return;
   }
   pipe->grpc.fd = ends[0];
   pipe->thread->stats.open++;
-  if (!side_add(pipe, &pipe->grpc, EPOLLIN))
+  if (!side_add(pipe, &pipe->grpc, EPOLLIN)) {
     pipe_close(pipe, "out of memory");
-}
-
-static void open_server(struct pipe *pipe, int64_t now_us) {
-  if (pipe->ssl != NULL)
-    tls_peer(pipe->ssl, &pipe->peer);
-  connect_server(pipe);
-  if (pipe->phase == PIPE_CLOSED)
     return;
+  }
   move_to(pipe, PIPE_OPEN);
-  if (pipe->is_http)
-    return;
   pipe->guard = guard_new(&pipe->thread->options->guard, &pipe->key, now_us);
   if (pipe->guard == NULL)
     pipe_close(pipe, "out of memory");
@@ -427,7 +484,9 @@ static void answer(struct pipe *pipe, const char *text) {
 static void take_http(struct pipe *pipe, const uint8_t *rest, size_t len, int64_t now_us) {
   pipe->is_http = true;
   pipe->thread->stats.http++;
-  open_server(pipe, now_us);
+  if (pipe->ssl != NULL)
+    tls_peer(pipe->ssl, &pipe->peer);
+  move_to(pipe, PIPE_OPEN);
   http_client_bytes(pipe, pipe->preface, pipe->preface_len, now_us);
   http_client_bytes(pipe, rest, len, now_us);
 }
@@ -570,6 +629,10 @@ static void grpc_hung_up(struct pipe *pipe) {
 /* ---- Events ---- */
 
 static void run_client(struct pipe *pipe, uint32_t events, int64_t now_us) {
+  if (pipe->in_line && (events & EPOLLRDHUP) != 0) { /* nobody waits for the answer */
+    pipe_close(pipe, NULL);
+    return;
+  }
   /* Gone in both directions; but what it sent is read before. */
   if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && (events & EPOLLIN) == 0)) {
     pipe_close(pipe, NULL);
@@ -622,6 +685,13 @@ static bool is_stalled(struct pipe *pipe, int64_t now_us) {
     pipe->stalled_since_us = now_us;
   pipe->stalled_at = first;
   return now_us - pipe->stalled_since_us > pipe->thread->options->reader_timeout_ms * 1000LL;
+}
+
+void pipe_turn_away(struct pipe *pipe, int64_t now_us) {
+  assert(pipe->in_line);
+  turn_away(pipe, "no place became free for its request");
+  if (pipe->phase != PIPE_CLOSED)
+    pipe_run(pipe, &pipe->client, 0, now_us);
 }
 
 static void check_http(struct pipe *pipe, int64_t now_us) {

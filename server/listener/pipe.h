@@ -13,7 +13,7 @@
  *
  * Of HTTP/1.1 a connection may be OPEN without the socketpair: when everything is answered and nothing more
  * comes for a while, or others need the place, it ends (pipe_rest), and the client's next byte brings
- * another.
+ * another. If there is no place for that, what the client sent waits in line (in_line, pipe_admit).
  *
  * In FLUSH and LINGER what the client still sends is read away: unread, it would make the kernel answer with
  * a reset when we close, and the client might not see what we said.
@@ -46,8 +46,8 @@ enum pipe_phase { PIPE_HANDSHAKE, PIPE_PREFACE, PIPE_OPEN, PIPE_FLUSH, PIPE_LING
 struct pipe_thread {
   const struct pump_options *options;
   int epoll;
-  void (*give_place)(struct pipe_thread *thread); /* has one rest that can */
-  bool is_ending;                                 /* those that rest are ended */
+  size_t line_bytes; /* what those in line hold; how many they are: stats.http_line */
+  bool is_ending;    /* those that rest are ended */
   BIO_METHOD *bio_method;
   BIO *bio; /* of all of them: it reads and writes the buffers below */
   struct pump_stats stats;
@@ -90,6 +90,7 @@ struct pipe {
   void *http;             /* what open_http gave; NULL: it rests, or is not of HTTP/1.1 */
   uint64_t http_requests; /* that were complete when it rested last: they are not the gateway's any more */
   bool http_leaves;       /* it is about to rest: the end of the socketpair is on its way */
+  bool in_line;           /* OPEN, without a socketpair, and to_grpc waits for one */
   int64_t http_moved_us;  /* when bytes went last */
   struct rpc_connection_key key;
   bool client_ended; /* it sends no more */
@@ -116,6 +117,11 @@ void pipe_run(struct pipe *pipe, struct pipe_side *side, uint32_t events, int64_
 void pipe_check(struct pipe *pipe, int64_t now_us);
 /* Ends the socketpair of one that speaks HTTP/1.1 and has nothing under way. False: it cannot. */
 bool pipe_rest(struct pipe *pipe);
+/* One in line: a place that is free or, `at_any_cost`, that of one who is slow to say what he wants. False:
+ * there is none, it stays in line. */
+bool pipe_admit(struct pipe *pipe, bool at_any_cost);
+/* One in line: is told to try again later, and ends. */
+void pipe_turn_away(struct pipe *pipe, int64_t now_us);
 /* At once; into CLOSED. `why` NULL: nothing to log. */
 void pipe_close(struct pipe *pipe, const char *why);
 void pipe_free(struct pipe *pipe); /* closed */

@@ -6,12 +6,11 @@
  *
  * Connections stand in lists by what they wait for. In all but `open` everyone has the same time, so the
  * first is the one that is due first; `open` is looked through from time to time for what the guard has a
- * deadline for. */
+ * deadline for. Those in line for a place at the gateway get one in their order, after each turn. */
 #include "server/listener/pump.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,16 +22,28 @@ enum {
   HANDSHAKE_TIMEOUT_MS = 10000,
   READER_TIMEOUT_MS = 30000,
   HTTP_IDLE_TIMEOUT_MS = 60000,
+  HTTP_LINE_TIMEOUT_MS = 10000,
+  HTTP_LINE_BYTES_MAX = 1 << 20,
   HANDSHAKES_MAX = 1024,
   FLUSH_TIMEOUT_US = 20000000, /* for some hundred kilobytes at most, to somebody with a bad connection */
   LINGER_TIMEOUT_US = 5000000,
   GOODBYE_US = 500000, /* at the end, for what is on its way to clients */
   GOODBYE_POLL_MS = 20,
   CHECK_INTERVAL_US = 2000000,
+  PLACES_INTERVAL_US = 20000, /* between two looks for one that rests, when there was none */
   EVENTS_A_TURN = 128,
 };
 
-enum list_name { LIST_NONE, LIST_WAITING, LIST_OPEN, LIST_FLUSH, LIST_LINGER, LIST_ENDED, LIST_COUNT };
+enum list_name {
+  LIST_NONE,
+  LIST_WAITING,
+  LIST_LINE,
+  LIST_OPEN,
+  LIST_FLUSH,
+  LIST_LINGER,
+  LIST_ENDED,
+  LIST_COUNT
+};
 
 struct list {
   struct pipe *first, *last;
@@ -53,7 +64,7 @@ struct pump {
   struct pipe_thread pipes;
   struct list lists[LIST_COUNT];
   int epoll, wake;
-  int64_t check_at_us;
+  int64_t check_at_us, places_at_us;
   pthread_t thread;
   bool has_thread;
   pthread_mutex_t mutex;
@@ -82,13 +93,13 @@ static void list_remove(struct list *list, struct pipe *pipe) {
   list->count--;
 }
 
-static enum list_name list_for(enum pipe_phase phase) {
-  switch (phase) {
+static enum list_name list_for(const struct pipe *pipe) {
+  switch (pipe->phase) {
   case PIPE_HANDSHAKE:
   case PIPE_PREFACE:
     return LIST_WAITING;
   case PIPE_OPEN:
-    return LIST_OPEN;
+    return pipe->in_line ? LIST_LINE : LIST_OPEN;
   case PIPE_FLUSH:
     return LIST_FLUSH;
   case PIPE_LINGER:
@@ -102,12 +113,14 @@ static enum list_name list_for(enum pipe_phase phase) {
 static int64_t time_in(const struct pump *pump, enum list_name name) {
   if (name == LIST_WAITING)
     return pump->options.handshake_timeout_ms * 1000LL;
+  if (name == LIST_LINE)
+    return pump->options.http_line_timeout_ms * 1000LL;
   return name == LIST_FLUSH ? FLUSH_TIMEOUT_US : LINGER_TIMEOUT_US;
 }
 
 /* To where its phase belongs, with the time that it has there. */
 static void place(struct pump *pump, struct pipe *pipe, int64_t now) {
-  enum list_name wanted = list_for(pipe->phase);
+  enum list_name wanted = list_for(pipe);
   if (pipe->list == (int)wanted)
     return;
   if (pipe->list != LIST_NONE)
@@ -134,12 +147,40 @@ static void free_ended(struct pump *pump) {
   }
 }
 
-/* There is no place for one more of HTTP/1.1: the first that can gives its own away. */
-static void give_place(struct pipe_thread *pipes) {
-  struct pump *pump = (struct pump *)((char *)pipes - offsetof(struct pump, pipes));
-  for (struct pipe *pipe = pump->lists[LIST_OPEN].first; pipe != NULL; pipe = pipe->next)
+/* The first of the line. False: there is no place. */
+static bool admit_first(struct pump *pump, bool at_any_cost, int64_t now) {
+  struct pipe *first = pump->lists[LIST_LINE].first;
+  bool admitted = pipe_admit(first, at_any_cost);
+  place(pump, first, now);
+  return admitted;
+}
+
+/* Places for those in line: such as are free, those of connections that can rest, those that others must
+ * leave. */
+static void give_places(struct pump *pump, int64_t now) {
+  const struct list *line = &pump->lists[LIST_LINE];
+  while (line->first != NULL && admit_first(pump, false, now))
+    continue;
+  if (line->first == NULL || now < pump->places_at_us)
+    return;
+  for (struct pipe *pipe = pump->lists[LIST_OPEN].first; pipe != NULL && line->first != NULL;
+       pipe = pipe->next)
     if (pipe_rest(pipe))
-      return;
+      admit_first(pump, false, now);
+  while (line->first != NULL && admit_first(pump, true, now))
+    continue;
+  if (line->first != NULL)
+    pump->places_at_us = now + PLACES_INTERVAL_US;
+}
+
+/* Those that waited too long, or all. */
+static void shorten_line(struct pump *pump, bool all, int64_t now) {
+  const struct list *line = &pump->lists[LIST_LINE];
+  while (line->first != NULL && (all || line->first->deadline_us <= now)) {
+    struct pipe *pipe = line->first;
+    pipe_turn_away(pipe, now);
+    place(pump, pipe, now);
+  }
 }
 
 /* ---- The thread ---- */
@@ -203,6 +244,9 @@ static int run_timers(struct pump *pump) {
   if (now >= pump->check_at_us)
     check_open(pump, now);
   int64_t next = pump->check_at_us;
+  shorten_line(pump, false, now);
+  if (pump->lists[LIST_LINE].first != NULL && now + PLACES_INTERVAL_US < next)
+    next = now + PLACES_INTERVAL_US;
   end_overdue(pump, LIST_WAITING, "it took too long to say what it wants", now, &next);
   end_overdue(pump, LIST_FLUSH, "it does not take what is left for it", now, &next);
   end_overdue(pump, LIST_LINGER, NULL, now, &next);
@@ -235,6 +279,7 @@ static bool has_said_goodbye(struct pump *pump, int64_t *deadline_us) {
   int64_t now = now_us(pump);
   if (*deadline_us == INT64_MAX) {
     *deadline_us = now + GOODBYE_US;
+    shorten_line(pump, true, now);
     check_open(pump, now); /* nobody says anything to those that rest */
   }
   bool has_some = false;
@@ -265,6 +310,8 @@ static void *run(void *argument) {
     int got = epoll_wait(pump->epoll, events, EVENTS_A_TURN, must_end ? GOODBYE_POLL_MS : wait_ms);
     if (got > 0)
       run_events(pump, events, got);
+    if (pump->lists[LIST_LINE].first != NULL)
+      give_places(pump, now_us(pump));
     free_ended(pump);
   }
 }
@@ -316,6 +363,10 @@ status pump_open(const struct pump_options *options, struct pump **ret) {
     pump->options.reader_timeout_ms = READER_TIMEOUT_MS;
   if (pump->options.http_idle_timeout_ms == 0)
     pump->options.http_idle_timeout_ms = HTTP_IDLE_TIMEOUT_MS;
+  if (pump->options.http_line_timeout_ms == 0)
+    pump->options.http_line_timeout_ms = HTTP_LINE_TIMEOUT_MS;
+  if (pump->options.http_line_bytes_max == 0)
+    pump->options.http_line_bytes_max = HTTP_LINE_BYTES_MAX;
   if (pump->options.handshakes_max == 0)
     pump->options.handshakes_max = HANDSHAKES_MAX;
   pump->last_brought = &pump->first_brought;
@@ -324,7 +375,6 @@ status pump_open(const struct pump_options *options, struct pump **ret) {
   pump->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
   status result = pipe_thread_init(&pump->pipes, &pump->options, pump->epoll);
-  pump->pipes.give_place = give_place;
   if (status_is_ok(&result) &&
       (pump->epoll < 0 || pump->wake < 0 || epoll_ctl(pump->epoll, EPOLL_CTL_ADD, pump->wake, &event) != 0 ||
        !start_thread(pump)))

@@ -4,7 +4,9 @@
  *
  * A connection that has not finished its TLS handshake and HTTP/2 preface in time is closed, and of those
  * only a bounded number is kept (the oldest gives way); gRPC core hears of a connection only after its
- * preface. HTTP/1.1 goes to server/gateway, or is told that this port speaks gRPC. */
+ * preface. HTTP/1.1 goes to server/gateway, or is told that this port speaks gRPC. When the gateway has no
+ * place, one that rests there gives its own away, or the request waits in line; who waited too long, or came
+ * when those in line already held as many bytes as they may, is told so with 503. */
 #ifndef SKERRY_SERVER_LISTENER_PUMP_H
 #define SKERRY_SERVER_LISTENER_PUMP_H
 
@@ -27,15 +29,17 @@ struct pump_options {
   uint32_t reader_timeout_ms;
   /* Gives gRPC core its end of a socketpair; false: refused, and `fd` is closed. */
   bool (*open_grpc)(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret);
-  /* The same for a client that speaks HTTP/1.1; gives what the next three know the connection by, NULL:
-   * refused. NULL for all four: such a client is told that this port speaks gRPC. */
+  /* The same for a client that speaks HTTP/1.1; gives what the next three know the connection by, NULL: there
+   * is no place now. NULL for all four: such a client is told that this port speaks gRPC. */
   void *(*open_http)(void *argument, int fd, const struct rpc_peer *peer);
-  /* Whether there is no place for one more. Then one that rests gives its place away. */
+  /* Whether one more would have no place, or only that of another who has to leave. */
   bool (*http_is_full)(void *argument);
   /* Whether all these requests are answered, so that the connection can be taken away. */
   bool (*http_rests)(void *argument, void *connection, uint64_t requests);
   void (*close_http)(void *argument, void *connection);
   uint32_t http_idle_timeout_ms; /* of a client whose connection was taken away. 60000 */
+  uint32_t http_line_timeout_ms; /* for a place. 10000 */
+  size_t http_line_bytes_max;    /* of requests in line, together; 64 KiB of each at most. 1 MiB */
   /* That connection is over; open_grpc's only. */
   void (*close_grpc)(void *argument, const struct rpc_connection_key *key);
   /* The client's socket is closed. */
@@ -52,6 +56,8 @@ struct pump_stats {
   uint64_t open; /* connections that gRPC core or the gateway has; of HTTP/1.1 those that rest are not */
   uint64_t http; /* that spoke HTTP/1.1, ever */
   uint64_t http_offences; /* of these, ended for what they sent */
+  uint64_t http_line;     /* in line for a place, now */
+  uint64_t http_busy;     /* told that there was none, ever */
   uint64_t waiting;       /* in their handshake or preface */
   uint64_t handshakes;    /* of TLS, finished */
   uint64_t resumed;       /* of these, by a ticket */
