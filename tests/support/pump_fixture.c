@@ -41,21 +41,25 @@ static int count_descriptors(void) {
 
 /* ---- What the pump calls ---- */
 
+/* With the mutex held. */
+static struct pump_fixture_end *add_end(struct pump_fixture *f, int fd, const struct rpc_peer *peer) {
+  assert_true(f->end_count < PUMP_FIXTURE_MAX);
+  struct pump_fixture_end *end = &f->ends[f->end_count];
+  *end = (struct pump_fixture_end){.fd = fd, .peer = *peer};
+  char text[RPC_CONNECTION_KEY_CHARS + 1];
+  snprintf(text, sizeof text, "connection-number-%06u", f->end_count++);
+  memcpy(end->key.text, text, sizeof end->key.text);
+  return end;
+}
+
 static bool open_grpc(void *argument, int fd, const struct rpc_peer *peer, struct rpc_connection_key *ret) {
   struct pump_fixture *f = argument;
   pthread_mutex_lock(&f->mutex);
   bool refused = f->refuses;
-  if (refused) {
+  if (refused)
     close(fd);
-  } else {
-    assert_true(f->end_count < PUMP_FIXTURE_MAX);
-    struct pump_fixture_end *end = &f->ends[f->end_count];
-    *end = (struct pump_fixture_end){.fd = fd, .peer = *peer};
-    char text[RPC_CONNECTION_KEY_CHARS + 1];
-    snprintf(text, sizeof text, "connection-number-%06u", f->end_count++);
-    memcpy(end->key.text, text, sizeof end->key.text);
-    *ret = end->key;
-  }
+  else
+    *ret = add_end(f, fd, peer)->key;
   pthread_mutex_unlock(&f->mutex);
   return !refused;
 }
@@ -70,6 +74,59 @@ static void close_grpc(void *argument, const struct rpc_connection_key *key) {
       found++;
     }
   assert_int_equal(found, 1);
+  pthread_mutex_unlock(&f->mutex);
+}
+
+/* With the mutex held. */
+static bool is_full(const struct pump_fixture *f) {
+  unsigned open = 0;
+  for (unsigned i = 0; i < f->end_count; i++)
+    open += f->ends[i].closed == 0;
+  return open >= f->places;
+}
+
+static void *open_http(void *argument, int fd, const struct rpc_peer *peer) {
+  struct pump_fixture *f = argument;
+  struct pump_fixture_end *end = NULL;
+  pthread_mutex_lock(&f->mutex);
+  if (f->makes_room || !is_full(f))
+    end = add_end(f, fd, peer);
+  else
+    close(fd);
+  pthread_mutex_unlock(&f->mutex);
+  return end;
+}
+
+static bool http_is_full(void *argument) {
+  struct pump_fixture *f = argument;
+  pthread_mutex_lock(&f->mutex);
+  bool full = is_full(f);
+  pthread_mutex_unlock(&f->mutex);
+  return full;
+}
+
+static bool http_rests(void *argument, void *connection, uint64_t requests) {
+  struct pump_fixture *f = argument;
+  (void)connection;
+  (void)requests;
+  pthread_mutex_lock(&f->mutex);
+  bool rests = f->rests;
+  pthread_mutex_unlock(&f->mutex);
+  return rests;
+}
+
+static void close_http(void *argument, void *connection) {
+  struct pump_fixture *f = argument;
+  struct pump_fixture_end *end = connection;
+  pthread_mutex_lock(&f->mutex);
+  end->closed++;
+  pthread_mutex_unlock(&f->mutex);
+}
+
+void pump_fixture_set_http(struct pump_fixture *f, bool makes_room, bool rests) {
+  pthread_mutex_lock(&f->mutex);
+  f->makes_room = makes_room;
+  f->rests = rests;
   pthread_mutex_unlock(&f->mutex);
 }
 
@@ -91,8 +148,13 @@ static int listen_on_loopback(void) {
 }
 
 void pump_fixture_open(struct pump_fixture *f, bool is_tls, struct pump_options options) {
+  pump_fixture_open_http(f, is_tls, options, 0);
+}
+
+void pump_fixture_open_http(struct pump_fixture *f, bool is_tls, struct pump_options options,
+                            unsigned places) {
   int before = count_descriptors();
-  *f = (struct pump_fixture){.is_tls = is_tls, .descriptors = before};
+  *f = (struct pump_fixture){.is_tls = is_tls, .descriptors = before, .places = places};
   pthread_mutex_init(&f->mutex, NULL);
   tls_fixture_open(&f->tls);
   if (is_tls) {
@@ -107,6 +169,12 @@ void pump_fixture_open(struct pump_fixture *f, bool is_tls, struct pump_options 
         (struct guard_options){.streams_max = 100, .metadata_bytes_max = 16384, .patience_us = 10000000};
   options.open_grpc = open_grpc;
   options.close_grpc = close_grpc;
+  if (places > 0) {
+    options.open_http = open_http;
+    options.http_is_full = http_is_full;
+    options.http_rests = http_rests;
+    options.close_http = close_http;
+  }
   options.ended = ended;
   options.argument = f;
   assert_status_ok(pump_open(&options, &f->pump));

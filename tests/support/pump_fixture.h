@@ -1,6 +1,6 @@
 /* For tests of the pump: it runs on a simulated clock between strangers over real TCP, with TLS or without,
- * and ends of socketpairs that a test holds in gRPC core's place. One thread drives both. Whatever fails here
- * fails the test. */
+ * and ends of socketpairs that a test holds in gRPC core's place, or the gateway's. One thread drives both.
+ * Whatever fails here fails the test. */
 #ifndef SKERRY_TESTS_SUPPORT_PUMP_FIXTURE_H
 #define SKERRY_TESTS_SUPPORT_PUMP_FIXTURE_H
 
@@ -29,11 +29,17 @@ struct pump_fixture {
   unsigned end_count;
   unsigned ended[PUMP_FIXTURE_MAX]; /* how often, by the number of the client */
   bool refuses;                     /* the next connections */
+  unsigned places; /* of HTTP/1.1: at the gateway; 0: it has none, and the port speaks gRPC only */
+  bool makes_room; /* past `places`, by ending somebody */
+  bool rests;      /* who speaks HTTP/1.1 and is asked */
   unsigned client_count;
 };
 
 /* Zeroed options have defaults that suit a test: patience of 10 s, 100 streams. */
 void pump_fixture_open(struct pump_fixture *f, bool is_tls, struct pump_options options);
+void pump_fixture_open_http(struct pump_fixture *f, bool is_tls, struct pump_options options,
+                            unsigned places);
+void pump_fixture_set_http(struct pump_fixture *f, bool makes_room, bool rests);
 /* Closes the pump, asserts that every client was said to have ended once, each of gRPC core's connections
  * likewise, and that no descriptor is left. Clients are closed before. */
 void pump_fixture_close(struct pump_fixture *f);
