@@ -512,7 +512,7 @@ static status start(struct server *server, int argc, char **argv) {
   STATUS_TRY(settings_apply_profile(&server->settings, server->profile, server->port));
   server->memory_limit_bytes = (size_t)server->settings.memory_limit_bytes;
   server->memory = settings_memory_plan(&server->settings);
-  STATUS_TRY(port_stack_configure(server->profile->stack_bytes));
+  STATUS_TRY(port_stack_configure((size_t)server->profile->stack_bytes));
   say_machine(server);
   STATUS_TRY(port_entropy_await(server->port, ENTROPY_WAIT_MS, say_no_entropy));
   tell_status(server, "Opening the store", "");
