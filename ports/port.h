@@ -67,7 +67,7 @@ void port_memory_configure(void);
 void port_memory_trim(void);
 /* Pages of the program and its libraries that nobody has written are given back: after the start those that
  * only the start needed, and whenever memory is tight. What is needed again comes from the system's cache of
- * files. A millisecond or two. */
+ * files. A millisecond or two. Nothing with 32 bits. */
 void port_memory_settle(void);
 /* Called before the first thread: how large the stacks of all threads are, those that libraries start among
  * them, above a guard page each. What was never touched of one takes no memory. A build with a sanitizer

@@ -52,8 +52,11 @@ static bool parse_mapping(const char *line, uintptr_t *ret_from, uintptr_t *ret_
 }
 
 /* Only where no page is anonymous: the loader has changed some of what looks read-only, and that would be
- * lost. */
+ * lost. Not with 32 bits: under qemu, the only place where we can try it, programs of ARM crash afterwards.
+ */
 void port_memory_settle(void) {
+  if (sizeof(void *) < 8)
+    return;
   static const char anonymous[] = "Anonymous:";
   char line[512];
   uintptr_t from = 0, to = 0;
