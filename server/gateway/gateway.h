@@ -13,7 +13,8 @@
  * Limits: the head of a request (header_bytes_max, head_timeout_ms), its body (body_bytes_max, and not slower
  * than GATEWAY_BODY_BYTES_PER_SECOND), the time between requests (idle_timeout_ms), bodies and answers of all
  * connections together (half of memory_bytes_max), and connections: as many as have room in the other half,
- * past which the one that has rested longest gives way. What could be read in two ways (two lengths, a length
+ * past which the one that has rested longest gives way (with somebody in front of it, only after five seconds
+ * without a request line). What could be read in two ways (two lengths, a length
  * and chunks) is refused with 400 and the connection is closed. Requests whose client has gone are cancelled,
  * within about a second; one that only says that it sends no more counts as gone. */
 #ifndef SKERRY_SERVER_GATEWAY_GATEWAY_H

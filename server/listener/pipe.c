@@ -333,6 +333,14 @@ static void http_offended(struct pipe *pipe, const char *why) {
   begin_flush(pipe);
 }
 
+/* Our end of the socketpair. */
+static void attach_server(struct pipe *pipe, int fd) {
+  pipe->grpc.fd = fd;
+  pipe->thread->stats.open++;
+  if (!side_add(pipe, &pipe->grpc, EPOLLIN))
+    pipe_close(pipe, "out of memory");
+}
+
 /* ---- A place at the gateway ---- */
 
 static void turn_away(struct pipe *pipe, const char *why) {
@@ -354,10 +362,7 @@ static bool connect_http(struct pipe *pipe, bool at_any_cost) {
     close(ends[0]);
     return false;
   }
-  pipe->grpc.fd = ends[0];
-  pipe->thread->stats.open++;
-  if (!side_add(pipe, &pipe->grpc, EPOLLIN))
-    pipe_close(pipe, "out of memory");
+  attach_server(pipe, ends[0]);
   return true;
 }
 
@@ -447,12 +452,9 @@ static void open_server(struct pipe *pipe, int64_t now_us) {
     pipe_close(pipe, "the server is stopping, or out of memory");
     return;
   }
-  pipe->grpc.fd = ends[0];
-  pipe->thread->stats.open++;
-  if (!side_add(pipe, &pipe->grpc, EPOLLIN)) {
-    pipe_close(pipe, "out of memory");
+  attach_server(pipe, ends[0]);
+  if (pipe->phase == PIPE_CLOSED)
     return;
-  }
   move_to(pipe, PIPE_OPEN);
   pipe->guard = guard_new(&pipe->thread->options->guard, &pipe->key, now_us);
   if (pipe->guard == NULL)
